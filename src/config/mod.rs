@@ -1,0 +1,160 @@
+//! The file: what needs a restart. What an operator turns is a flag.
+//!
+//! Two kinds of types, and the line between them: what people write ([`file`]) and what was built from it ([`Settings`], here).
+//! Nothing but [`read`] makes a [`Settings`]; whoever holds one need not check it again. May import `rules`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::rules::message::Reading;
+use crate::rules::names::{FlagKey, QueueName};
+use secret::Secret;
+
+pub mod secret;
+
+/// All that the daemon was told at its start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `[daemon]`
+    pub daemon: Daemon,
+    /// `[metrics] listen`: a door of its own for Prometheus.
+    pub metrics_listen: Option<SocketAddr>,
+    /// `[amqp]`
+    pub amqp: Amqp,
+    /// `[[queue]]`
+    pub queues: Vec<Queue>,
+}
+
+/// `[daemon]`
+#[derive(Debug, Clone)]
+pub struct Daemon {
+    /// Where the API and the pages are served.
+    pub listen: SocketAddr,
+    /// Host names, beside loopback's own, by which the API may be called.
+    pub hosts: Vec<String>,
+    /// Where flags and history are kept.
+    pub data_dir: PathBuf,
+    /// How long a stop may take before stragglers are named and cut off.
+    pub stop_within: Duration,
+    /// The log filter, such as `info` or `sluicegate=debug`.
+    pub log: String,
+}
+
+/// `[amqp]`
+#[derive(Debug, Clone)]
+pub struct Amqp {
+    /// The broker, with user, password and vhost. Shown without them.
+    pub url: Secret,
+    /// A PEM file with the authorities that may have signed the broker's certificate; `None`: the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// Whether delay queues and park streams are declared by us.
+    pub declare: bool,
+    /// The heartbeat that is asked for.
+    pub heartbeat: Duration,
+}
+
+/// What happens to a shed message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// It is gone.
+    Drop,
+    /// It goes where dead letters go.
+    DeadLetter,
+    /// It goes to the park, from which it can be replayed.
+    Park,
+}
+
+/// What happens to a message that may have been done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// It is tried again, with the same idempotency key.
+    Retry,
+    /// It goes to the park.
+    Park,
+}
+
+/// Where a run message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetSettings {
+    /// An HTTP worker at this URL (`http://…`).
+    Http(String),
+    /// The daemon's own Rust handler of this name (the demo's worker, or one of a program that embeds the library).
+    Handler(String),
+}
+
+/// How the park is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkSettings {
+    /// Streams, one for each day; else plain durable queues (for brokers without streams).
+    pub streams: bool,
+    /// How long parked messages are kept.
+    pub max_age: Duration,
+    /// How many bytes one day's stream may hold.
+    pub max_bytes: u64,
+}
+
+/// `[[queue]]`
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// The name by which flags and metrics call it: with its vhost when it names one.
+    pub name: QueueName,
+    /// The name at the broker.
+    pub broker_name: String,
+    /// The vhost, when it is not that of `[amqp] url`.
+    pub vhost: Option<String>,
+    /// Messages at the target at once.
+    pub slots: u32,
+    /// Messages that the broker may have out with us; from slots when the file does not say.
+    pub prefetch: u16,
+    /// Where id, age, key and attributes are found.
+    pub reading: Reading,
+    /// A job finished later than this after it was published counts as late; sheds nothing by itself.
+    pub deadline_after: Option<Duration>,
+    /// Where run messages go.
+    pub target: TargetSettings,
+    /// How often a message is tried in all.
+    pub attempts: u32,
+    /// What happens to skipped messages.
+    pub on_skip: Disposition,
+    /// What happens to expired messages.
+    pub on_expired: Disposition,
+    /// What happens to rejected messages.
+    pub on_rejected: Disposition,
+    /// What happens to messages that may have been done.
+    pub on_unknown: OnUnknown,
+    /// The light versions that `degrade` may name.
+    pub modes: Vec<String>,
+    /// Flags whose values are told to the worker.
+    pub pass: Vec<FlagKey>,
+    /// The queue that takes dead letters, instead of our own stream.
+    pub dead_letter_queue: Option<String>,
+    /// The park.
+    pub park: ParkSettings,
+    /// How long a message may be held undispatched within the prefetch.
+    pub hold: Duration,
+}
+
+impl Queue {
+    /// The disposition of a shed message.
+    #[must_use]
+    pub fn disposition(&self, why: crate::rules::verdict::Why) -> Disposition {
+        use crate::rules::verdict::Why;
+        match why {
+            Why::Skipped => self.on_skip,
+            Why::Expired => self.on_expired,
+            Why::Rejected => self.on_rejected,
+            _ => Disposition::DeadLetter,
+        }
+    }
+
+    /// The prefetch that follows from `slots` when the file names none: twice the slots, from 16 to 1000.
+    #[must_use]
+    pub fn prefetch_for(slots: u32) -> u16 {
+        u16::try_from(slots.saturating_mul(2).clamp(16, 1_000)).unwrap_or(1_000)
+    }
+}
+
+/// The names of attributes with their places; kept sorted so that errors and pages are stable.
+pub type Attributes = BTreeMap<String, crate::rules::message::Source>;

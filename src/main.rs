@@ -1,0 +1,3 @@
+//! The program `sluicegate`. What it does stands in the library.
+
+fn main() {}

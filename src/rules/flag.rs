@@ -1,0 +1,567 @@
+//! A flag: a named, typed value that can be read with a context and changed while running.
+//!
+//! [`FlagDocument`] is what people write and see; [`Flag`] is what came of checking it. Nothing else makes a [`Flag`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use thiserror::Error;
+
+use super::names::{FlagKey, QueueName};
+use super::units::{Rate, Ratio, Span};
+use super::valve::Valve;
+
+/// What a flag is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A valve or another knob of operations.
+    Ops,
+    /// A change on its way to everybody.
+    Release,
+    /// Who may do something.
+    Permission,
+    /// A setting of a service.
+    Config,
+    /// A step of a data migration.
+    Migration,
+}
+
+/// The type of a flag's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueType {
+    /// `true` or `false`
+    Boolean,
+    /// 0 to 1, also written `"25%"`
+    Ratio,
+    /// a whole number
+    Integer,
+    /// a number
+    Number,
+    /// `"1m 30s"`
+    Duration,
+    /// `"50/s"`, `"100/m burst 20"`
+    Rate,
+    /// text, perhaps one of `choices`
+    String,
+    /// any JSON object
+    Object,
+}
+
+impl fmt::Display for ValueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Boolean => "boolean (true or false)",
+            Self::Ratio => "ratio (0 to 1, or \"25%\")",
+            Self::Integer => "integer (a whole number)",
+            Self::Number => "number",
+            Self::Duration => "duration (such as \"1m 30s\")",
+            Self::Rate => "rate (such as \"50/s\" or \"100/m burst 20\")",
+            Self::String => "string",
+            Self::Object => "object",
+        })
+    }
+}
+
+/// A value that was checked against the type of its flag.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// No limit; written `null` or `"none"`. For durations, rates and integers that have none as their neutral value.
+    None,
+    /// see [`ValueType::Boolean`]
+    Boolean(bool),
+    /// see [`ValueType::Ratio`]
+    Ratio(Ratio),
+    /// see [`ValueType::Integer`]
+    Integer(i64),
+    /// see [`ValueType::Number`]
+    Number(f64),
+    /// see [`ValueType::Duration`]
+    Duration(Span),
+    /// see [`ValueType::Rate`]
+    Rate(Rate),
+    /// see [`ValueType::String`]
+    Text(Arc<str>),
+    /// see [`ValueType::Object`]
+    Object(Json),
+}
+
+impl Value {
+    /// The value as people read and write it.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        match self {
+            Self::None => Json::Null,
+            Self::Boolean(value) => Json::from(*value),
+            Self::Ratio(value) => Json::from(value.get()),
+            Self::Integer(value) => Json::from(*value),
+            Self::Number(value) => Json::from(*value),
+            Self::Duration(value) => Json::from(value.to_string()),
+            Self::Rate(value) => Json::from(value.to_string()),
+            Self::Text(value) => Json::from(value.as_ref()),
+            Self::Object(value) => value.clone(),
+        }
+    }
+
+    /// The value as a number, for `flag_value` and charts; text, objects and "none" have no number.
+    #[must_use]
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            Self::Boolean(value) => Some(f64::from(u8::from(*value))),
+            Self::Ratio(value) => Some(value.get()),
+            Self::Integer(value) => Some(*value as f64),
+            Self::Number(value) => Some(*value),
+            Self::Duration(value) => Some(value.get().as_secs_f64()),
+            Self::Rate(value) => Some(value.per_second()),
+            Self::None | Self::Text(_) | Self::Object(_) => None,
+        }
+    }
+}
+
+/// A flag as people write and see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FlagDocument {
+    /// The key, such as `queue.orders.skip`.
+    pub key: String,
+    /// What the flag is for.
+    pub kind: Kind,
+    /// The type of its value.
+    #[serde(rename = "type")]
+    pub value_type: ValueType,
+    /// The value for everybody; `null` where the type allows "none".
+    #[serde(default)]
+    pub value: Json,
+    /// The smallest value allowed (numbers only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// The largest value allowed (numbers only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// The values a string may take; empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// What the flag does, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// The team that answers for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+    /// Where to read what to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub runbook: String,
+    /// The revision of its last change; set by the daemon.
+    #[serde(default)]
+    pub revision: u64,
+}
+
+/// A flag that was checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Flag {
+    /// Its key.
+    pub key: FlagKey,
+    /// The value for everybody.
+    pub value: Value,
+    document: FlagDocument,
+}
+
+/// Why a flag or value was refused; each sentence says the cure.
+#[derive(Debug, Error, PartialEq)]
+pub enum BadFlag {
+    /// The key is none.
+    #[error(transparent)]
+    Key(#[from] super::names::NotAKey),
+    /// The value does not fit the type.
+    #[error("`{key}` takes a {wanted}, got {got}{detail}")]
+    WrongType {
+        /// the flag
+        key: String,
+        /// its type
+        wanted: ValueType,
+        /// what was given
+        got: String,
+        /// what the reader of the type said
+        detail: String,
+    },
+    /// The value is not within its bounds.
+    #[error("`{key}` lies between {min} and {max}, got {got}")]
+    OutOfBounds {
+        /// the flag
+        key: String,
+        /// lower bound
+        min: String,
+        /// upper bound
+        max: String,
+        /// what was given
+        got: String,
+    },
+    /// The value is none of the choices.
+    #[error("`{key}` is one of {choices}, got {got}")]
+    NotAChoice {
+        /// the flag
+        key: String,
+        /// what may be chosen
+        choices: String,
+        /// what was given
+        got: String,
+    },
+    /// Part of the document is too long.
+    #[error(
+        "`{field}` of `{key}` has {got} bytes; at most {most} are kept, put the rest behind a link"
+    )]
+    TooLong {
+        /// the flag
+        key: String,
+        /// which part
+        field: &'static str,
+        /// its bytes
+        got: usize,
+        /// the most
+        most: usize,
+    },
+}
+
+/// The largest value, in bytes of JSON.
+pub const LARGEST_VALUE: usize = 4_096;
+const LONGEST_TEXT: usize = 1_024;
+
+impl Flag {
+    /// The flag as people see it.
+    #[must_use]
+    pub fn document(&self) -> &FlagDocument {
+        &self.document
+    }
+
+    /// What the flag is for.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.document.kind
+    }
+
+    /// The revision of its last change.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.document.revision
+    }
+
+    /// The valve of `queue` at its neutral value, as it exists from the start.
+    #[must_use]
+    pub fn neutral_valve(queue: &QueueName, valve: Valve, modes: &[String]) -> Self {
+        let key = FlagKey::of_valve(queue, valve);
+        let facts = valve.facts();
+        let (min, max) = match valve {
+            Valve::Skip => (Some(0.0), Some(1.0)),
+            Valve::Concurrency | Valve::ConcurrencyEach => (Some(0.0), Some(100_000.0)),
+            Valve::Timeout => (Some(0.001), Some(1_500.0)),
+            _ => (None, None),
+        };
+        let document = FlagDocument {
+            key: key.to_string(),
+            kind: Kind::Ops,
+            value_type: facts.value_type,
+            value: valve.neutral(),
+            min,
+            max,
+            choices: valve.choices(modes),
+            description: facts.help.to_owned(),
+            owner: String::new(),
+            runbook: String::new(),
+            revision: 0,
+        };
+        let value = read_value(&document, &document.value).unwrap_or(Value::None);
+        Self {
+            key,
+            value,
+            document,
+        }
+    }
+
+    /// The same flag with another value for everybody, at another revision.
+    ///
+    /// # Errors
+    /// When the value does not fit the flag's type, bounds or choices.
+    pub fn with_value(&self, value: &Json, revision: u64) -> Result<Self, BadFlag> {
+        let read = self.read(value)?;
+        let document = FlagDocument {
+            value: read.to_json(),
+            revision,
+            ..self.document.clone()
+        };
+        Ok(Self {
+            key: self.key.clone(),
+            value: read,
+            document,
+        })
+    }
+
+    /// Reads a value that this flag could take.
+    ///
+    /// # Errors
+    /// When it does not fit the flag's type, bounds or choices.
+    pub fn read(&self, value: &Json) -> Result<Value, BadFlag> {
+        read_value(&self.document, value)
+    }
+}
+
+impl TryFrom<FlagDocument> for Flag {
+    type Error = BadFlag;
+    fn try_from(mut document: FlagDocument) -> Result<Self, BadFlag> {
+        let key: FlagKey = document.key.parse()?;
+        let texts = [
+            ("description", &document.description),
+            ("owner", &document.owner),
+            ("runbook", &document.runbook),
+        ];
+        for (field, text) in texts {
+            if text.len() > LONGEST_TEXT {
+                return Err(BadFlag::TooLong {
+                    key: document.key.clone(),
+                    field,
+                    got: text.len(),
+                    most: LONGEST_TEXT,
+                });
+            }
+        }
+        let value = read_value(&document, &document.value)?;
+        document.value = value.to_json();
+        Ok(Self {
+            key,
+            value,
+            document,
+        })
+    }
+}
+
+fn read_value(flag: &FlagDocument, json: &Json) -> Result<Value, BadFlag> {
+    let size = json.to_string().len();
+    if size > LARGEST_VALUE {
+        return Err(BadFlag::TooLong {
+            key: flag.key.clone(),
+            field: "value",
+            got: size,
+            most: LARGEST_VALUE,
+        });
+    }
+    let wrong = |detail: String| BadFlag::WrongType {
+        key: flag.key.clone(),
+        wanted: flag.value_type,
+        got: json.to_string(),
+        detail: if detail.is_empty() {
+            detail
+        } else {
+            format!(": {detail}")
+        },
+    };
+    let none = json.is_null() || json.as_str() == Some("none");
+    let value = match (flag.value_type, json) {
+        (ValueType::Duration | ValueType::Rate | ValueType::Integer, _) if none => {
+            return none_of(flag, wrong);
+        }
+        (ValueType::Boolean, Json::Bool(value)) => Value::Boolean(*value),
+        (ValueType::Ratio, Json::Number(number)) => Value::Ratio(
+            Ratio::try_from(number.as_f64().unwrap_or(f64::NAN))
+                .map_err(|why| wrong(why.to_string()))?,
+        ),
+        (ValueType::Ratio, Json::String(text)) => Value::Ratio(
+            text.parse()
+                .map_err(|why: super::units::NotARatio| wrong(why.to_string()))?,
+        ),
+        (ValueType::Integer, Json::Number(number)) => {
+            Value::Integer(number.as_i64().ok_or_else(|| wrong(String::new()))?)
+        }
+        (ValueType::Number, Json::Number(number)) => {
+            Value::Number(number.as_f64().ok_or_else(|| wrong(String::new()))?)
+        }
+        (ValueType::Duration, Json::String(text)) => Value::Duration(
+            text.parse()
+                .map_err(|why: super::units::NotASpan| wrong(why.to_string()))?,
+        ),
+        (ValueType::Rate, Json::String(text)) => Value::Rate(
+            text.parse()
+                .map_err(|why: super::units::NotARate| wrong(why.to_string()))?,
+        ),
+        (ValueType::String, Json::String(text)) => Value::Text(text.as_str().into()),
+        (ValueType::Object, Json::Object(_)) => Value::Object(json.clone()),
+        _ => return Err(wrong(String::new())),
+    };
+    within_bounds(flag, value)
+}
+
+/// "None" is a value only where it means "no limit": not where a bound says that there must be one.
+fn none_of(flag: &FlagDocument, wrong: impl Fn(String) -> BadFlag) -> Result<Value, BadFlag> {
+    let must_be_set = flag.value_type == ValueType::Duration && flag.min.is_some();
+    if must_be_set {
+        Err(wrong("there is no \"none\" here".to_owned()))
+    } else {
+        Ok(Value::None)
+    }
+}
+
+fn within_bounds(flag: &FlagDocument, value: Value) -> Result<Value, BadFlag> {
+    if let Value::Text(text) = &value
+        && !flag.choices.is_empty()
+        && !flag
+            .choices
+            .iter()
+            .any(|choice| choice.as_str() == text.as_ref())
+    {
+        let choices = flag.choices.join(", ");
+        return Err(BadFlag::NotAChoice {
+            key: flag.key.clone(),
+            choices,
+            got: format!("{text:?}"),
+        });
+    }
+    let (min, max) = (
+        flag.min.unwrap_or(f64::NEG_INFINITY),
+        flag.max.unwrap_or(f64::INFINITY),
+    );
+    match value.as_number() {
+        Some(number) if !matches!(value, Value::Boolean(_)) && !(min..=max).contains(&number) => {
+            let shown = |bound: f64| match flag.value_type {
+                ValueType::Duration if bound.is_finite() => {
+                    Span::from_millis((bound * 1_000.0) as u64).to_string()
+                }
+                _ => bound.to_string(),
+            };
+            Err(BadFlag::OutOfBounds {
+                key: flag.key.clone(),
+                min: shown(min),
+                max: shown(max),
+                got: value.to_json().to_string(),
+            })
+        }
+        _ => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn valve(valve: Valve) -> Flag {
+        Flag::neutral_valve(&"orders".parse().unwrap(), valve, &["light".to_owned()])
+    }
+
+    #[test]
+    fn every_valve_starts_at_a_value_that_it_accepts() {
+        for each in Valve::ALL {
+            let flag = valve(each);
+            assert_eq!(
+                flag.read(&each.neutral()),
+                Ok(flag.value.clone()),
+                "{}",
+                each.name()
+            );
+            assert!(
+                !flag.document().description.is_empty(),
+                "{} needs help",
+                each.name()
+            );
+            assert_eq!(
+                Flag::try_from(flag.document().clone()),
+                Ok(flag),
+                "{}",
+                each.name()
+            );
+        }
+    }
+
+    #[test]
+    fn values_are_read_as_people_write_them() {
+        for (each, written, read) in [
+            (Valve::Skip, json!("70%"), json!(0.7)),
+            (Valve::Skip, json!(1), json!(1.0)),
+            (Valve::MaxAge, json!("90s"), json!("1m 30s")),
+            (Valve::MaxAge, json!("none"), Json::Null),
+            (
+                Valve::Rate,
+                json!("100/m burst 20"),
+                json!("100/m burst 20"),
+            ),
+            (Valve::Concurrency, json!(0), json!(0)),
+            (Valve::Degrade, json!("light"), json!("light")),
+        ] {
+            assert_eq!(
+                valve(each).read(&written).unwrap().to_json(),
+                read,
+                "{} = {written}",
+                each.name()
+            );
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_a_sentence_that_says_the_cure() {
+        for (each, written, sentence) in [
+            (
+                Valve::Skip,
+                json!(100),
+                "`queue.orders.skip` takes a ratio (0 to 1, or \"25%\"), got 100: a ratio lies between 0 and 1, got 100; write 5 percent as 0.05 or \"5%\"",
+            ),
+            (
+                Valve::Skip,
+                Json::Null,
+                "`queue.orders.skip` takes a ratio (0 to 1, or \"25%\"), got null",
+            ),
+            (
+                Valve::Pause,
+                json!("yes"),
+                "`queue.orders.pause` takes a boolean (true or false), got \"yes\"",
+            ),
+            (
+                Valve::Degrade,
+                json!("heavy"),
+                "`queue.orders.degrade` is one of none, reject, light, got \"heavy\"",
+            ),
+            (
+                Valve::SkipMode,
+                json!("auto"),
+                "`queue.orders.skip_mode` is one of manual, got \"auto\"",
+            ),
+            (
+                Valve::Concurrency,
+                json!(-1),
+                "`queue.orders.concurrency` lies between 0 and 100000, got -1",
+            ),
+            (
+                Valve::Concurrency,
+                json!(1.5),
+                "`queue.orders.concurrency` takes a integer (a whole number), got 1.5",
+            ),
+            (
+                Valve::Timeout,
+                json!("2h"),
+                "`queue.orders.timeout` lies between 1ms and 25m, got \"2h\"",
+            ),
+            (
+                Valve::Timeout,
+                Json::Null,
+                "`queue.orders.timeout` takes a duration (such as \"1m 30s\"), got null: there is no \"none\" here",
+            ),
+        ] {
+            assert_eq!(
+                valve(each).read(&written).unwrap_err().to_string(),
+                sentence
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused() {
+        let document =
+            json!({"key": "a.b", "kind": "ops", "type": "boolean", "value": true, "colour": "red"});
+        assert!(
+            serde_json::from_value::<FlagDocument>(document)
+                .unwrap_err()
+                .to_string()
+                .contains("colour")
+        );
+    }
+}

@@ -1,0 +1,309 @@
+//! The gate: the valves of one queue, compiled from a snapshot, and the one function that says what happens to a message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::flag::Value;
+use super::lots::Seed;
+use super::message::Facts;
+use super::names::{FlagKey, QueueName};
+use super::opening::OpeningId;
+use super::units::{Rate, Ratio, Span};
+use super::valve::Valve;
+use super::verdict::{Verdict, Why};
+
+/// A valve's value as a message reads it, and the opening it comes from. (Rules for some of the messages will be asked in
+/// [`Setting::read`]; the facts are given already.)
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting<T> {
+    value: T,
+    opening: Option<OpeningId>,
+}
+
+impl<T> Setting<T> {
+    /// The value for a message with these facts, and the opening that laid it there.
+    pub fn read(&self, _facts: &Facts) -> (&T, Option<OpeningId>) {
+        (&self.value, self.opening)
+    }
+}
+
+/// What `degrade` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Degrade {
+    /// The whole job.
+    None,
+    /// No job.
+    Reject,
+    /// The light version of this name.
+    Mode(Arc<str>),
+}
+
+/// The valves of one queue at one revision. Immutable: a message keeps the one it was dispatched under.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gate {
+    /// The queue.
+    pub queue: QueueName,
+    /// The revision of the snapshot it was compiled from.
+    pub revision: u64,
+    /// See [`Valve::Pause`].
+    pub pause: bool,
+    /// See [`Valve::Rate`].
+    pub rate: Option<Rate>,
+    /// See [`Valve::RateEach`].
+    pub rate_each: Option<Rate>,
+    /// See [`Valve::Concurrency`].
+    pub concurrency: Option<u32>,
+    /// See [`Valve::ConcurrencyEach`].
+    pub concurrency_each: Option<u32>,
+    max_age: Setting<Option<Span>>,
+    degrade: Setting<Degrade>,
+    protect: Setting<bool>,
+    skip: Setting<Ratio>,
+    skip_seed: Seed,
+    timeout: Setting<Span>,
+}
+
+impl Gate {
+    /// Compiles the gate of `queue`; `look_up` gives the value of a flag and the opening it comes from.
+    pub fn compile(
+        queue: &QueueName,
+        revision: u64,
+        look_up: impl Fn(&FlagKey) -> Option<(Value, Option<OpeningId>)>,
+    ) -> Self {
+        let read =
+            |valve: Valve| look_up(&FlagKey::of_valve(queue, valve)).unwrap_or((Value::None, None));
+        let flag = |valve| matches!(read(valve).0, Value::Boolean(true));
+        let rate = |valve| match read(valve).0 {
+            Value::Rate(rate) => Some(rate),
+            _ => None,
+        };
+        let count = |valve| match read(valve).0 {
+            Value::Integer(count) => Some(u32::try_from(count.max(0)).unwrap_or(u32::MAX)),
+            _ => None,
+        };
+        Self {
+            queue: queue.clone(),
+            revision,
+            pause: flag(Valve::Pause),
+            rate: rate(Valve::Rate),
+            rate_each: rate(Valve::RateEach),
+            concurrency: count(Valve::Concurrency),
+            concurrency_each: count(Valve::ConcurrencyEach),
+            max_age: setting(read(Valve::MaxAge), |value| match value {
+                Value::Duration(span) => Some(span),
+                _ => None,
+            }),
+            degrade: setting(read(Valve::Degrade), |value| match value {
+                Value::Text(mode) if mode.as_ref() == "reject" => Degrade::Reject,
+                Value::Text(mode) if mode.as_ref() != "none" => Degrade::Mode(mode),
+                _ => Degrade::None,
+            }),
+            protect: setting(read(Valve::Protect), |value| value == Value::Boolean(true)),
+            skip: setting(read(Valve::Skip), |value| match value {
+                Value::Ratio(share) => share,
+                _ => Ratio::ZERO,
+            }),
+            skip_seed: Seed::of(FlagKey::of_valve(queue, Valve::Skip).as_str()),
+            timeout: setting(read(Valve::Timeout), |value| match value {
+                Value::Duration(span) => span,
+                _ => Span::from_secs(30),
+            }),
+        }
+    }
+
+    /// Whether nothing at all may be dispatched: paused, or a limit of zero for the whole queue.
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        self.pause || self.rate.is_some_and(Rate::is_stop) || self.concurrency == Some(0)
+    }
+
+    /// How long the target may take for this message.
+    #[must_use]
+    pub fn timeout(&self, facts: &Facts) -> Duration {
+        self.timeout.read(facts).0.get()
+    }
+
+    /// The name of the light version that the worker shall do, if one is asked for.
+    #[must_use]
+    pub fn mode(&self, facts: &Facts) -> Option<Arc<str>> {
+        match self.degrade.read(facts).0 {
+            Degrade::Mode(mode) => Some(Arc::clone(mode)),
+            Degrade::None | Degrade::Reject => None,
+        }
+    }
+}
+
+fn setting<T>(
+    (value, opening): (Value, Option<OpeningId>),
+    convert: impl Fn(Value) -> T,
+) -> Setting<T> {
+    Setting {
+        value: convert(value),
+        opening,
+    }
+}
+
+/// What happens to a message: the order is the product. Asked on arrival and once more when a slot is free; the lots are the
+/// same both times.
+#[must_use]
+pub fn decide(gate: &Gate, facts: &Facts, now_ms: i64) -> Verdict {
+    let shed = |why, opening| Verdict::Shed { why, opening };
+    // 1. Deadline: a job that is too late costs the worker nothing.
+    let (max_age, by) = gate.max_age.read(facts);
+    if let (Some(limit), Some(age)) = (max_age, facts.age_ms(now_ms))
+        && age > limit.as_millis()
+    {
+        return shed(Why::Expired, by);
+    }
+    if facts.deadline_ms.is_some_and(|deadline| now_ms > deadline) {
+        return shed(Why::Expired, None);
+    }
+    // 2. Degrade: this one not at all.
+    let (degrade, by) = gate.degrade.read(facts);
+    if *degrade == Degrade::Reject {
+        return shed(Why::Rejected, by);
+    }
+    // 3. Skip: a share, drawn by the message itself, so that a redelivery draws the same lot.
+    let (share, by) = gate.skip.read(facts);
+    if facts.lot.falls_in(*share, gate.skip_seed) && !*gate.protect.read(facts).0 {
+        return shed(Why::Skipped, by);
+    }
+    Verdict::Run
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::rules::flag::Flag;
+    use crate::rules::lots::KeyHash;
+
+    fn gate(turned: &[(Valve, Json)]) -> Gate {
+        let queue: QueueName = "orders".parse().unwrap();
+        let modes = ["light".to_owned()];
+        Gate::compile(&queue, 1, |key| {
+            let valve = Valve::ALL
+                .into_iter()
+                .find(|valve| FlagKey::of_valve(&queue, *valve) == *key)?;
+            let neutral = Flag::neutral_valve(&queue, valve, &modes);
+            let json = turned
+                .iter()
+                .find(|(turned, _)| *turned == valve)
+                .map_or_else(|| valve.neutral(), |(_, json)| json.clone());
+            Some((neutral.read(&json).unwrap(), None))
+        })
+    }
+
+    fn facts(age_ms: Option<i64>) -> Facts {
+        Facts {
+            published_ms: age_ms.map(|age| 1_000_000 - age),
+            ..Facts::bare(KeyHash::of(b"m-1"))
+        }
+    }
+
+    fn check(what: &str, turned: &[(Valve, Json)], facts: &Facts, expected: &str) {
+        let said = match decide(&gate(turned), facts, 1_000_000) {
+            Verdict::Run => "run".to_owned(),
+            Verdict::Shed { why, .. } => format!("shed ({})", why.word()),
+        };
+        assert_eq!(said, expected, "{what}");
+    }
+
+    #[test]
+    fn the_order_of_the_valves() {
+        use Valve::{Degrade, MaxAge, Protect, Skip};
+        let young = facts(Some(500));
+        let old = facts(Some(31_000));
+        check("nothing is turned", &[], &old, "run");
+        check(
+            "a late job is shed",
+            &[(MaxAge, json!("30s"))],
+            &old,
+            "shed (expired)",
+        );
+        check("a young one runs", &[(MaxAge, json!("30s"))], &young, "run");
+        check(
+            "exactly the limit still runs",
+            &[(MaxAge, json!("31s"))],
+            &old,
+            "run",
+        );
+        check(
+            "an unknown age passes",
+            &[(MaxAge, json!("30s"))],
+            &facts(None),
+            "run",
+        );
+        check(
+            "a deadline of its own counts",
+            &[],
+            &Facts {
+                deadline_ms: Some(999_999),
+                ..facts(None)
+            },
+            "shed (expired)",
+        );
+        check(
+            "reject",
+            &[(Degrade, json!("reject"))],
+            &young,
+            "shed (rejected)",
+        );
+        check(
+            "a mode goes on to the worker",
+            &[(Degrade, json!("light"))],
+            &young,
+            "run",
+        );
+        check(
+            "skip everything",
+            &[(Skip, json!(1.0))],
+            &young,
+            "shed (skipped)",
+        );
+        check(
+            "protected from skip",
+            &[(Skip, json!(1.0)), (Protect, json!(true))],
+            &young,
+            "run",
+        );
+        check(
+            "not from reject",
+            &[(Degrade, json!("reject")), (Protect, json!(true))],
+            &young,
+            "shed (rejected)",
+        );
+        check(
+            "not from max_age",
+            &[(MaxAge, json!("30s")), (Protect, json!(true))],
+            &old,
+            "shed (expired)",
+        );
+        check(
+            "late beats skipped",
+            &[(MaxAge, json!("30s")), (Skip, json!(1.0))],
+            &old,
+            "shed (expired)",
+        );
+    }
+
+    #[test]
+    fn zero_means_stop() {
+        assert!(gate(&[(Valve::Rate, json!("0/s"))]).is_shut());
+        assert!(gate(&[(Valve::Concurrency, json!(0))]).is_shut());
+        assert!(gate(&[(Valve::Pause, json!(true))]).is_shut());
+        assert!(!gate(&[(Valve::RateEach, json!("0/s"))]).is_shut());
+    }
+
+    proptest! {
+        #[test]
+        fn raising_skip_never_unskips(id in any::<u64>(), low in 0u32..=100, high in 0u32..=100) {
+            let (low, high) = (low.min(high), low.max(high));
+            let facts = Facts::bare(KeyHash(id));
+            let at = |percent: u32| decide(&gate(&[(Valve::Skip, json!(f64::from(percent) / 100.0))]), &facts, 0);
+            prop_assert!(at(low) == Verdict::Run || at(high) != Verdict::Run);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! An opening: a temporary value laid over flags, with an owner, a reason and an end.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use thiserror::Error;
+
+use super::names::FlagKey;
+use super::units::Span;
+
+/// The name of an opening, from the revision that opened it: `o41`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct OpeningId(pub u64);
+
+/// Why a text is no id of an opening.
+#[derive(Debug, Error)]
+#[error("{0:?} is not the id of an opening; `sluicegate flag list` shows the ids, such as o41")]
+pub struct NotAnOpening(String);
+
+impl fmt::Display for OpeningId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "o{}", self.0)
+    }
+}
+
+impl FromStr for OpeningId {
+    type Err = NotAnOpening;
+    fn from_str(text: &str) -> Result<Self, NotAnOpening> {
+        text.strip_prefix('o')
+            .and_then(|digits| digits.parse().ok())
+            .map(Self)
+            .ok_or_else(|| NotAnOpening(text.chars().take(40).collect()))
+    }
+}
+
+impl TryFrom<String> for OpeningId {
+    type Error = NotAnOpening;
+    fn try_from(text: String) -> Result<Self, NotAnOpening> {
+        text.parse()
+    }
+}
+
+impl From<OpeningId> for String {
+    fn from(id: OpeningId) -> String {
+        id.to_string()
+    }
+}
+
+/// How a flag goes back to what stands below an opening.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Restore {
+    /// At once.
+    #[default]
+    Snap,
+}
+
+/// A temporary value over one or several flags.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opening {
+    /// Its id.
+    pub id: OpeningId,
+    /// What it lays over which flag, as people write it.
+    pub values: Vec<(FlagKey, Json)>,
+    /// Who opened it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// When it was opened, milliseconds since 1970.
+    pub opened_at_ms: i64,
+    /// When it ends, milliseconds since 1970.
+    pub ends_at_ms: i64,
+    /// How it ends.
+    pub restore: Restore,
+}
+
+/// How long an opening lasts when nobody says.
+pub const DEFAULT_LENGTH: Span = Span::from_secs(30 * 60);
+/// The longest opening.
+pub const LONGEST: Span = Span::from_secs(24 * 3_600);
+/// How many openings may lie on one flag.
+pub const MOST_ON_ONE_FLAG: usize = 16;

@@ -1,0 +1,181 @@
+//! The valves: the flags that every queue obeys, declared once as data. Flags, gate, help and README are drawn from this list.
+
+use serde_json::{Value as Json, json};
+
+use super::flag::ValueType;
+
+/// One valve of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Valve {
+    /// `pause`
+    Pause,
+    /// `max_age`
+    MaxAge,
+    /// `degrade`
+    Degrade,
+    /// `protect`
+    Protect,
+    /// `skip`
+    Skip,
+    /// `skip_mode`
+    SkipMode,
+    /// `concurrency_mode`
+    ConcurrencyMode,
+    /// `rate`
+    Rate,
+    /// `rate_each`
+    RateEach,
+    /// `concurrency`
+    Concurrency,
+    /// `concurrency_each`
+    ConcurrencyEach,
+    /// `timeout`
+    Timeout,
+}
+
+/// What a valve is: its type, its neutral value and its help.
+#[derive(Debug)]
+pub struct ValveFacts {
+    /// The last part of the flag's key.
+    pub name: &'static str,
+    /// The type of its value.
+    pub value_type: ValueType,
+    /// Whether a rule of the flag may choose who it is for.
+    pub by_rules: bool,
+    /// One sentence for people, with unit and range.
+    pub help: &'static str,
+}
+
+impl Valve {
+    /// All valves, in the order in which a message meets them.
+    pub const ALL: [Valve; 12] = [
+        Valve::Pause,
+        Valve::MaxAge,
+        Valve::Degrade,
+        Valve::Protect,
+        Valve::Skip,
+        Valve::SkipMode,
+        Valve::Rate,
+        Valve::RateEach,
+        Valve::Concurrency,
+        Valve::ConcurrencyEach,
+        Valve::ConcurrencyMode,
+        Valve::Timeout,
+    ];
+
+    /// What the valve is.
+    #[must_use]
+    pub const fn facts(self) -> &'static ValveFacts {
+        match self {
+            Self::Pause => &ValveFacts {
+                name: "pause",
+                value_type: ValueType::Boolean,
+                by_rules: false,
+                help: "Stops the queue: nothing more is dispatched, what is in hand and not dispatched is given back.",
+            },
+            Self::MaxAge => &ValveFacts {
+                name: "max_age",
+                value_type: ValueType::Duration,
+                by_rules: true,
+                help: "Sheds messages older than this, also those already queued; none: any age.",
+            },
+            Self::Degrade => &ValveFacts {
+                name: "degrade",
+                value_type: ValueType::String,
+                by_rules: true,
+                help: "none, reject (sheds the message), or one of the queue's modes, which the worker is told to do the light version by.",
+            },
+            Self::Protect => &ValveFacts {
+                name: "protect",
+                value_type: ValueType::Boolean,
+                by_rules: true,
+                help: "Exempts messages from skip and from automatic shedding, not from max_age and degrade.",
+            },
+            Self::Skip => &ValveFacts {
+                name: "skip",
+                value_type: ValueType::Ratio,
+                by_rules: true,
+                help: "Share of messages shed, from 0 to 1; the same messages for the same share.",
+            },
+            Self::SkipMode => &ValveFacts {
+                name: "skip_mode",
+                value_type: ValueType::String,
+                by_rules: false,
+                help: "Who turns skip: manual.",
+            },
+            Self::Rate => &ValveFacts {
+                name: "rate",
+                value_type: ValueType::Rate,
+                by_rules: false,
+                help: "Messages of the whole queue for each unit of time, with burst; 0/s: stop; none: no limit.",
+            },
+            Self::RateEach => &ValveFacts {
+                name: "rate_each",
+                value_type: ValueType::Rate,
+                by_rules: false,
+                help: "Messages of each key (the queue's `key` names the attribute) for each unit of time; none: no limit.",
+            },
+            Self::Concurrency => &ValveFacts {
+                name: "concurrency",
+                value_type: ValueType::Integer,
+                by_rules: false,
+                help: "Messages of the queue at the target at once, at most its `slots`; 0: stop; none: as many as slots.",
+            },
+            Self::ConcurrencyEach => &ValveFacts {
+                name: "concurrency_each",
+                value_type: ValueType::Integer,
+                by_rules: false,
+                help: "Messages of each key at the target at once; 0: stop; none: no limit.",
+            },
+            Self::ConcurrencyMode => &ValveFacts {
+                name: "concurrency_mode",
+                value_type: ValueType::String,
+                by_rules: false,
+                help: "Who turns concurrency: manual.",
+            },
+            Self::Timeout => &ValveFacts {
+                name: "timeout",
+                value_type: ValueType::Duration,
+                by_rules: true,
+                help: "How long the target may take for one message, from 1ms to 25m.",
+            },
+        }
+    }
+
+    /// The last part of the flag's key.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The value at which the valve does nothing.
+    #[must_use]
+    pub fn neutral(self) -> Json {
+        match self {
+            Self::Pause | Self::Protect => json!(false),
+            Self::Degrade => json!("none"),
+            Self::Skip => json!(0.0),
+            Self::SkipMode | Self::ConcurrencyMode => json!("manual"),
+            Self::Timeout => json!("30s"),
+            Self::MaxAge
+            | Self::Rate
+            | Self::RateEach
+            | Self::Concurrency
+            | Self::ConcurrencyEach => Json::Null,
+        }
+    }
+
+    /// The values a string valve may take; `modes` are the queue's own.
+    #[must_use]
+    pub fn choices(self, modes: &[String]) -> Vec<String> {
+        match self {
+            Self::Degrade => ["none", "reject"]
+                .into_iter()
+                .map(str::to_owned)
+                .chain(modes.iter().cloned())
+                .collect(),
+            Self::SkipMode | Self::ConcurrencyMode => vec!["manual".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+}

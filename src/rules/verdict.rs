@@ -1,0 +1,131 @@
+//! What the gate says of a message, and every way in which a delivery can end. The words are the same in metric, log and panel.
+
+use super::opening::OpeningId;
+
+/// Why a delivery was settled the way it was: a closed list, one entry for each series of `messages_settled_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum Why {
+    /// The target did it.
+    Done,
+    /// The target passed it on.
+    HandedOver,
+    /// Surely not done: deferred, to be tried again.
+    Retry,
+    /// The last attempt was used up: dead-lettered.
+    Attempts,
+    /// The target asked for less: deferred, the attempt not counted.
+    Throttled,
+    /// The target refused it for good: dead-lettered.
+    Failed,
+    /// It may have been done.
+    Unknown,
+    /// It cannot be read: dead-lettered.
+    Malformed,
+    /// It is too old.
+    Expired,
+    /// `degrade` said reject.
+    Rejected,
+    /// `skip` drew its lot.
+    Skipped,
+    /// A rate made it wait too long: deferred.
+    Rate,
+    /// A concurrency limit made it wait too long: deferred.
+    Concurrency,
+    /// No provider takes it: deferred.
+    NoProvider,
+    /// Undispatched at pause or stop: returned to the queue.
+    GivenBack,
+    /// An acknowledgement that was not surely sent: the broker will redeliver.
+    Unsettled,
+}
+
+impl Why {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Why; 16] = [
+        Why::Done,
+        Why::HandedOver,
+        Why::Retry,
+        Why::Attempts,
+        Why::Throttled,
+        Why::Failed,
+        Why::Unknown,
+        Why::Malformed,
+        Why::Expired,
+        Why::Rejected,
+        Why::Skipped,
+        Why::Rate,
+        Why::Concurrency,
+        Why::NoProvider,
+        Why::GivenBack,
+        Why::Unsettled,
+    ];
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Its word, as in the label `reason`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::HandedOver => "handed_over",
+            Self::Retry => "retry",
+            Self::Attempts => "attempts",
+            Self::Throttled => "throttled",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::Malformed => "malformed",
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+            Self::Skipped => "skipped",
+            Self::Rate => "rate",
+            Self::Concurrency => "concurrency",
+            Self::NoProvider => "no_provider",
+            Self::GivenBack => "given_back",
+            Self::Unsettled => "unsettled",
+        }
+    }
+
+    /// The verdict it belongs to, as in the label `verdict`: run, shed, wait or back.
+    #[must_use]
+    pub const fn verdict(self) -> &'static str {
+        match self {
+            Self::Done
+            | Self::HandedOver
+            | Self::Retry
+            | Self::Attempts
+            | Self::Throttled
+            | Self::Failed
+            | Self::Unknown => "run",
+            Self::Malformed | Self::Expired | Self::Rejected | Self::Skipped => "shed",
+            Self::Rate | Self::Concurrency | Self::NoProvider => "wait",
+            Self::GivenBack | Self::Unsettled => "back",
+        }
+    }
+}
+
+/// What the gate says of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may go on to the throttle and the target.
+    Run,
+    /// It is shed.
+    Shed {
+        /// Why: malformed, expired, rejected or skipped.
+        why: Why,
+        /// The opening whose value decided, if one did.
+        opening: Option<OpeningId>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_in_the_order_of_its_numbers() {
+        for (number, why) in Why::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, number, "{}", why.word());
+        }
+    }
+}

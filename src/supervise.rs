@@ -1,0 +1,102 @@
+//! No task without a name, a way to stop and a deadline. Imports no room.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How the tasks ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The task that ended unasked, if one did, and how.
+    pub unasked: Option<String>,
+    /// The tasks that had to be cut off at the deadline.
+    pub stragglers: Vec<String>,
+}
+
+impl Ended {
+    /// Whether all ended because they were asked to, in time.
+    #[must_use]
+    pub fn cleanly(&self) -> bool {
+        self.unasked.is_none() && self.stragglers.is_empty()
+    }
+}
+
+/// The tasks of one runtime.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    set: JoinSet<&'static str>,
+    names: Vec<(tokio::task::Id, &'static str)>,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Tasks that stop when `stop` says so.
+    #[must_use]
+    pub fn stopping_with(stop: CancellationToken) -> Self {
+        Self {
+            stop,
+            ..Self::default()
+        }
+    }
+
+    /// Starts a task; it is told to stop through the token.
+    pub fn spawn<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let future = task(self.stop.child_token());
+        let handle = self.set.spawn(async move {
+            future.await;
+            name
+        });
+        self.names.push((handle.id(), name));
+    }
+
+    /// Runs until stopped or until a task ends unasked, which stops all; those that are not done `within` are named and cut off.
+    pub async fn run(mut self, within: Duration) -> Ended {
+        let unasked = tokio::select! {
+            () = self.stop.cancelled() => None,
+            Some(ended) = self.set.join_next_with_id() => Some(self.describe(ended)),
+        };
+        self.stop.cancel();
+        let all_done = async { while self.set.join_next().await.is_some() {} };
+        let stragglers = match tokio::time::timeout(within, all_done).await {
+            Ok(()) => Vec::new(),
+            Err(_) => self.still_running(),
+        };
+        Ended {
+            unasked,
+            stragglers,
+        }
+    }
+
+    fn describe(
+        &self,
+        ended: Result<(tokio::task::Id, &'static str), tokio::task::JoinError>,
+    ) -> String {
+        match ended {
+            Ok((_, name)) => format!("{name} ended by itself"),
+            Err(error) => {
+                let name = self
+                    .names
+                    .iter()
+                    .find(|(id, _)| *id == error.id())
+                    .map_or("a task", |(_, name)| name);
+                format!("{name} panicked")
+            }
+        }
+    }
+
+    fn still_running(&mut self) -> Vec<String> {
+        self.set.abort_all();
+        let running = self.set.len();
+        self.names
+            .iter()
+            .rev()
+            .take(running)
+            .map(|(_, name)| (*name).to_owned())
+            .collect()
+    }
+}
