@@ -228,7 +228,10 @@ impl Broker {
                 .env("ERL_EPMD_ADDRESS", "127.0.0.1")
                 .env("ERL_EPMD_PORT", self.mapper_port.to_string())
                 .env("RABBITMQ_ALLOW_INPUT", "1")
-                .env("RABBITMQ_NODENAME", format!("sluicegate{}@localhost", self.port))
+                .env(
+                    "RABBITMQ_NODENAME",
+                    format!("sluicegate{}@localhost", self.port),
+                )
                 .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
                 .env("RABBITMQ_NODE_PORT", self.port.to_string())
                 .env("RABBITMQ_DIST_PORT", self.distribution.to_string())
@@ -308,7 +311,12 @@ fn as_rabbitmq(program: &str) -> Command {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=rabbitmq", "--regid=rabbitmq", "--clear-groups", program]);
+    command.args([
+        "--reuid=rabbitmq",
+        "--regid=rabbitmq",
+        "--clear-groups",
+        program,
+    ]);
     command
 }
 
@@ -316,7 +324,10 @@ fn hand_over_to_rabbitmq(home: &Path) {
     if we_are_root() {
         let mut command = Command::new("chown");
         let done = command.args(["-R", "rabbitmq:rabbitmq"]).arg(home).status();
-        assert!(done.unwrap().success(), "there is no user rabbitmq; tests/run installs it");
+        assert!(
+            done.unwrap().success(),
+            "there is no user rabbitmq; tests/run installs it"
+        );
     }
 }
 

@@ -116,7 +116,10 @@ impl Kept {
             .stderr(Stdio::null())
             .status()
             .unwrap();
-        assert!(sent.success() || name == "KILL", "no signal {name} for {group}");
+        assert!(
+            sent.success() || name == "KILL",
+            "no signal {name} for {group}"
+        );
     }
 
     /// Waits for the end: the exit code, or `None` when a signal ended it.

@@ -11,3 +11,7 @@
 mod broker;
 #[cfg(test)]
 mod keeper;
+#[cfg(test)]
+mod ledger;
+#[cfg(test)]
+mod worker;
