@@ -7,11 +7,22 @@
     reason = "a test of a running program waits by the clock on the wall"
 )]
 
+// The laws.
+#[cfg(test)]
+mod laws;
+
+// What the tests stand on.
 #[cfg(test)]
 mod broker;
+#[cfg(test)]
+mod daemon;
 #[cfg(test)]
 mod keeper;
 #[cfg(test)]
 mod ledger;
+#[cfg(test)]
+mod path;
+#[cfg(test)]
+mod scene;
 #[cfg(test)]
 mod worker;
