@@ -6,9 +6,12 @@
 
 pub mod clock;
 pub mod config;
+pub mod memory;
 pub mod metrics;
 pub mod rules;
 pub mod seams;
 pub mod store;
 pub mod supervise;
+pub mod throttle;
 pub mod vitals;
+pub mod worker;

@@ -112,6 +112,15 @@ impl LinkState {
         matches!(self, Self::Consuming | Self::Idle | Self::QueueMissing)
     }
 
+    /// More than the word, such as why the link is down; may be empty.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Connecting(why) | Self::Denied(why) => why,
+            Self::Consuming | Self::Idle | Self::QueueMissing => "",
+        }
+    }
+
     /// One word for pages and logs.
     #[must_use]
     pub fn word(&self) -> &'static str {

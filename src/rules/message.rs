@@ -299,6 +299,18 @@ impl Facts {
         }
     }
 
+    /// The facts of a message that cannot be read: its id, as far as its properties tell.
+    #[must_use]
+    pub fn of_unreadable(raw: &Raw) -> Self {
+        let reading = Reading {
+            max_body: usize::MAX,
+            ..Reading::default()
+        };
+        reading
+            .read(raw)
+            .unwrap_or_else(|_| Self::bare(KeyHash::of(&raw.body)))
+    }
+
     /// How long ago it was published. Unknown when it carries no time, or one that cannot be: more than a second in the
     /// future or more than 365 days ago.
     #[must_use]
