@@ -11,4 +11,5 @@ pub mod rules;
 pub mod seams;
 pub mod store;
 pub mod supervise;
+pub mod targets;
 pub mod vitals;
