@@ -12,6 +12,7 @@ pub mod rules;
 pub mod seams;
 pub mod store;
 pub mod supervise;
+pub mod targets;
 pub mod throttle;
 pub mod vitals;
 pub mod worker;
