@@ -135,28 +135,30 @@ pub fn client_command(command: &ClientCommand) -> anyhow::Result<ExitCode> {
     let user = ["USER", "LOGNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    let client = Client::new(command.door.url.clone(), user.as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no runtime could be made for the request")?;
-    let ended = runtime.block_on(perform(
-        &command.task,
-        &client,
-        &mut console,
-        command.door.json,
-    ));
-    let code = ended.map_or_else(
-        |failure| {
-            console.say(&format!("error: {}", harmless(&failure.sentence)));
-            failure.exit.into()
-        },
-        |()| ExitCode::SUCCESS,
-    );
+    let ended = runtime.block_on(carry_out(command, user.as_deref(), &mut console));
     console
         .finish()
         .context("the output could not be written")?;
-    Ok(code)
+    Ok(ended.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS))
+}
+
+/// Carries a command out as `user`; what went wrong is said.
+async fn carry_out(
+    command: &ClientCommand,
+    user: Option<&str>,
+    console: &mut Console,
+) -> Result<(), Exit> {
+    let client = Client::new(command.door.url.clone(), user);
+    perform(&command.task, &client, console, command.door.json)
+        .await
+        .map_err(|failure| {
+            console.say(&format!("error: {}", harmless(&failure.sentence)));
+            failure.exit
+        })
 }
 
 async fn perform(

@@ -12,21 +12,23 @@ use crate::rules::names::FlagKey;
 use crate::rules::opening::OpeningId;
 
 /// Flags and values in turn, as pairs.
-pub(super) fn pairs(words: &[String]) -> Result<Vec<(FlagKey, &str)>, Failure> {
+fn pairs(words: &[String]) -> Result<Vec<(FlagKey, &str)>, Failure> {
     let usage = |sentence: String| Failure::new(Exit::Usage, sentence);
-    words
-        .chunks(2)
-        .map(|pair| match pair {
-            [key, value] => {
-                let key = key.parse().map_err(|why| usage(format!("{why}")))?;
-                Ok((key, value.as_str()))
-            }
-            _ => Err(usage(format!(
+    let mut pairs: Vec<(FlagKey, &str)> = Vec::new();
+    for pair in words.chunks(2) {
+        let [key, value] = pair else {
+            return Err(usage(format!(
                 "{} has no value; flags and values come in pairs, such as: queue.orders.skip 70% queue.orders.max_age 30s",
                 pair.concat()
-            ))),
-        })
-        .collect()
+            )));
+        };
+        let key: FlagKey = key.parse().map_err(|why| usage(format!("{why}")))?;
+        if pairs.iter().any(|(before, _)| *before == key) {
+            return Err(usage(format!("{key} is named twice; give it one value")));
+        }
+        pairs.push((key, value));
+    }
+    Ok(pairs)
 }
 
 /// `flag open`

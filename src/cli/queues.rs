@@ -9,7 +9,7 @@ use super::grammar::{Length, Terms};
 use super::openings;
 use super::session::{Session, would};
 use super::table::{Cell, Side, Table, Tint};
-use super::views::{FlagView, KeyLoad, QueueView, read};
+use super::views::{FlagView, KeyLoad, QueueView, ValveNow, read};
 use super::words::{about, lasting, per_second, shown};
 use crate::rules::names::{FlagKey, QueueName};
 use crate::rules::valve::Valve;
@@ -77,30 +77,26 @@ fn tint_of(state: &str) -> Tint {
 
 /// The valves that do something, with their values: `skip 70% (o41)`.
 fn open_valves(queue: &QueueView) -> Vec<String> {
-    let moved = |valve: &Valve| {
-        let now = queue.gate.get(valve.name())?;
-        let same = match (now.value.as_f64(), valve.neutral().as_f64()) {
-            (Some(value), Some(neutral)) => value == neutral,
-            _ => now.value == valve.neutral(),
-        };
-        (!same).then_some((*valve, now))
-    };
-    Valve::ALL
+    let does_something = |valve: &&ValveNow| !valve.neutral;
+    queue
+        .gate
         .iter()
-        .filter_map(moved)
-        .map(|(valve, now)| {
-            let value = shown(&now.value, type_word(valve));
-            let over = now.opening.as_ref();
+        .filter(does_something)
+        .map(|valve| {
+            let value = shown(&valve.now, type_of(&valve.valve));
+            let over = valve.opening.as_ref();
             let over = over.map_or(String::new(), |id| format!(" ({id})"));
-            format!("{} {value}{over}", valve.name())
+            format!("{} {value}{over}", valve.valve)
         })
         .collect()
 }
 
-fn type_word(valve: Valve) -> &'static str {
-    match valve {
-        Valve::Skip => "ratio",
-        _ => "",
+/// The word of a valve's type, where it makes a difference to people.
+fn type_of(valve: &str) -> &'static str {
+    if valve == Valve::Skip.name() {
+        "ratio"
+    } else {
+        ""
     }
 }
 

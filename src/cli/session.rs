@@ -185,12 +185,11 @@ impl Session<'_> {
     ) -> Result<Json, Failure> {
         let reason = self.reason(terms)?;
         let end = self.end(length)?;
-        let laid: Vec<Json> = values
-            .iter()
-            .map(|(flag, value)| json!({ "flag": flag, "value": value }))
-            .collect();
         let body = fields([
-            ("values", Json::from(laid)),
+            (
+                "values",
+                values.iter().cloned().collect::<Map<_, _>>().into(),
+            ),
             ("reason", Json::from(reason)),
             end,
         ]);

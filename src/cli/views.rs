@@ -85,17 +85,21 @@ impl OpeningView {
 #[derive(Debug, Deserialize)]
 pub(super) struct QueueView {
     pub(super) name: String,
-    #[serde(default)]
-    pub(super) gate: BTreeMap<String, ValveNow>,
+    pub(super) gate: Vec<ValveNow>,
     pub(super) vitals: Vitals,
     pub(super) ledger: Ledger,
 }
 
-/// A valve's value in force, and the opening it comes from.
+/// A valve as it stands.
 #[derive(Debug, Deserialize)]
 pub(super) struct ValveNow {
+    pub(super) valve: String,
+    /// What is in force.
     #[serde(default)]
-    pub(super) value: Json,
+    pub(super) now: Json,
+    /// Whether it does nothing now.
+    pub(super) neutral: bool,
+    /// The opening that its value comes from.
     pub(super) opening: Option<String>,
 }
 
