@@ -4,11 +4,17 @@
 //! traffic, live. This page is the map.
 #![forbid(unsafe_code)]
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod memory;
 pub mod metrics;
 pub mod rules;
 pub mod seams;
 pub mod store;
 pub mod supervise;
+pub mod targets;
+pub mod throttle;
 pub mod vitals;
+pub mod worker;
