@@ -465,4 +465,3 @@ pub(crate) fn request(
         body: body.to_owned(),
     })
 }
-

@@ -14,7 +14,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["rules", "metrics"]),
     ("throttle", &["rules"]),
     ("vitals", &["rules", "seams"]),
-    ("guard", &["rules", "clock", "store", "supervise", "metrics"]),
+    (
+        "guard",
+        &["rules", "clock", "store", "supervise", "metrics"],
+    ),
     (
         "worker",
         &[
@@ -213,10 +216,15 @@ fn imports_point_one_way() {
             .iter()
             .find(|(name, _)| *name == room)
             .map(|(_, allowed)| *allowed)
-            .unwrap_or_else(|| panic!("{file}: a new room; say in MAY_IMPORT what `{room}` may import"));
+            .unwrap_or_else(|| {
+                panic!("{file}: a new room; say in MAY_IMPORT what `{room}` may import")
+            });
         for target in rooms_named(&code(&text)) {
             let fine = target == room || allowed.contains(&target.as_str());
-            assert!(fine, "{file}: `{room}` may not import `{target}`; allowed: {allowed:?}");
+            assert!(
+                fine,
+                "{file}: `{room}` may not import `{target}`; allowed: {allowed:?}"
+            );
         }
     }
 }
@@ -226,7 +234,10 @@ fn the_table_of_imports_has_no_knot() {
     for (at, (room, allowed)) in MAY_IMPORT.iter().enumerate() {
         for target in *allowed {
             let above = MAY_IMPORT[..at].iter().any(|(name, _)| name == target);
-            assert!(above, "`{room}` may import `{target}`, which does not stand above it");
+            assert!(
+                above,
+                "`{room}` may import `{target}`, which does not stand above it"
+            );
         }
     }
 }
@@ -236,8 +247,14 @@ fn imports_of_every_form_are_seen() {
     let check = |code: &str, expected: &[&str]| assert_eq!(rooms_named(code), expected, "{code}");
     check("use crate::store::Store;", &["store"]);
     check("fn f(a: crate::clock::Now)", &["clock"]);
-    check("use crate::{store::{self, Store}, clock::Now, seams};", &["store", "clock", "seams"]);
-    check("use crate::{\n    amqp,\n    store,\n};\nuse std::{fs, io};", &["amqp", "store"]);
+    check(
+        "use crate::{store::{self, Store}, clock::Now, seams};",
+        &["store", "clock", "seams"],
+    );
+    check(
+        "use crate::{\n    amqp,\n    store,\n};\nuse std::{fs, io};",
+        &["amqp", "store"],
+    );
     check("use std::store;", &[]);
 }
 
@@ -248,9 +265,16 @@ fn nobody_leaves_a_room_by_the_back_door() {
             continue;
         }
         let is_root_of_room = file.matches('/').count() == 1 || file.ends_with("/mod.rs");
-        let up = if is_root_of_room { "super::" } else { "super::super::" };
+        let up = if is_root_of_room {
+            "super::"
+        } else {
+            "super::super::"
+        };
         let line = code(&text).lines().position(|line| line.contains(up));
-        assert!(line.is_none(), "{file}: write `crate::…`, not `{up}…`, so that imports can be seen");
+        assert!(
+            line.is_none(),
+            "{file}: write `crate::…`, not `{up}…`, so that imports can be seen"
+        );
     }
 }
 
@@ -273,20 +297,34 @@ fn every_file_says_what_it_is_for_and_is_short() {
     for below in ["src", "tests", "examples", "benches"] {
         for (file, text) in rust_files(below) {
             let header = text.starts_with("//! ");
-            assert!(header, "{file} does not begin with `//!` and what it is for");
+            assert!(
+                header,
+                "{file} does not begin with `//!` and what it is for"
+            );
             let length = before_tests(&text).lines().count();
             let fine = length <= LONGEST || is_tests(&file);
-            assert!(fine, "{file} has {length} lines before its tests: split it, {LONGEST} is the most");
+            assert!(
+                fine,
+                "{file} has {length} lines before its tests: split it, {LONGEST} is the most"
+            );
         }
     }
 }
 
 /// The files that git knows, by their path from the root, with their text; none without git.
 fn tracked_files() -> Vec<(String, String)> {
-    let output = Command::new("git").arg("ls-files").current_dir(root()).output();
+    let output = Command::new("git")
+        .arg("ls-files")
+        .current_dir(root())
+        .output();
     let names = output.map(|output| output.stdout).unwrap_or_default();
     let names = String::from_utf8(names).unwrap();
-    let read = |name: &str| Some((name.to_owned(), std::fs::read_to_string(root().join(name)).ok()?));
+    let read = |name: &str| {
+        Some((
+            name.to_owned(),
+            std::fs::read_to_string(root().join(name)).ok()?,
+        ))
+    };
     names.lines().filter_map(read).collect()
 }
 
@@ -307,12 +345,18 @@ fn no_file_names_a_machine_or_a_registry() {
             let path = paths.iter().find(|path| {
                 line.match_indices(path.as_str()).any(|(at, _)| {
                     let before = line[..at].chars().next_back();
-                    !before.is_some_and(|character| character.is_alphanumeric() || "._-}$".contains(character))
+                    !before.is_some_and(|character| {
+                        character.is_alphanumeric() || "._-}$".contains(character)
+                    })
                 })
             });
             let host = hosts.iter().find(|host| line.contains(host.as_str()));
             let found = path.or(host);
-            assert!(found.is_none(), "{file}:{}: `{found:?}` is of one machine, not of the project", number + 1);
+            assert!(
+                found.is_none(),
+                "{file}:{}: `{found:?}` is of one machine, not of the project",
+                number + 1
+            );
         }
     }
 }
@@ -325,17 +369,30 @@ fn crates() -> Vec<(String, String, Option<String>)> {
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
+    assert!(
+        metadata.status.success(),
+        "{}",
+        String::from_utf8_lossy(&metadata.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
     let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
-    let built: Vec<&str> = nodes.iter().filter_map(|node| node["id"].as_str()).collect();
+    let built: Vec<&str> = nodes
+        .iter()
+        .filter_map(|node| node["id"].as_str())
+        .collect();
     let packages = metadata["packages"].as_array().unwrap();
-    let packages = packages.iter().filter(|package| built.contains(&package["id"].as_str().unwrap()));
+    let packages = packages
+        .iter()
+        .filter(|package| built.contains(&package["id"].as_str().unwrap()));
     let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
     packages
         .map(|package| {
             let licence = text(&package["license"]).unwrap_or_default();
-            (text(&package["name"]).unwrap(), licence, text(&package["source"]))
+            (
+                text(&package["name"]).unwrap(),
+                licence,
+                text(&package["source"]),
+            )
         })
         .collect()
 }
@@ -345,10 +402,16 @@ fn fits(expression: &str, allowed: &[String]) -> bool {
     let expression = expression.replace('/', " OR ");
     if let Some((before, rest)) = expression.split_once('(') {
         let (inner, after) = rest.split_once(')').unwrap_or((rest, ""));
-        let inner = if fits(inner, allowed) { "fits" } else { "does-not-fit" };
+        let inner = if fits(inner, allowed) {
+            "fits"
+        } else {
+            "does-not-fit"
+        };
         return fits(&format!("{before}{inner}{after}"), allowed);
     }
-    let one = |licence: &str| licence.trim() == "fits" || allowed.iter().any(|name| name == licence.trim());
+    let one = |licence: &str| {
+        licence.trim() == "fits" || allowed.iter().any(|name| name == licence.trim())
+    };
     expression
         .split(" OR ")
         .any(|all| all.split(" AND ").all(one))
@@ -367,10 +430,18 @@ fn every_crate_has_a_licence_that_we_may_ship_and_comes_from_the_one_registry() 
     let crates = crates();
     assert!(crates.len() > 100, "the crates were not seen");
     for (name, licence, source) in crates {
-        assert!(fits(&licence, &allowed), "{name}: {licence:?} is not among the licences that deny.toml allows");
+        assert!(
+            fits(&licence, &allowed),
+            "{name}: {licence:?} is not among the licences that deny.toml allows"
+        );
         let Some(source) = source else { continue };
-        let known = registries.iter().any(|registry| source == format!("registry+{registry}"));
-        assert!(known, "{name} comes from {source}, which deny.toml does not allow");
+        let known = registries
+            .iter()
+            .any(|registry| source == format!("registry+{registry}"));
+        assert!(
+            known,
+            "{name} comes from {source}, which deny.toml does not allow"
+        );
     }
 }
 
