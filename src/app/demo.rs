@@ -32,7 +32,9 @@ const CALM_AFTER: Duration = Duration::from_secs(60);
 
 /// Whether `orders` gets more than its workers can do, `at` this time since the start.
 pub(super) fn is_overloaded(at: Duration) -> bool {
-    let Some(after_calm) = at.checked_sub(CALM) else { return false };
+    let Some(after_calm) = at.checked_sub(CALM) else {
+        return false;
+    };
     after_calm.as_millis() % (OVERLOAD + CALM_AFTER).as_millis() < OVERLOAD.as_millis()
 }
 
@@ -49,7 +51,11 @@ fn profile(queue: &str) -> Profile {
         "mail" => (30.0, 30.0, 60),
         _ => (4.0, 4.0, 300),
     };
-    Profile { per_second, overloaded_per_second, service: Duration::from_millis(service_ms) }
+    Profile {
+        per_second,
+        overloaded_per_second,
+        service: Duration::from_millis(service_ms),
+    }
 }
 
 /// What became of the jobs of `orders`.
@@ -107,13 +113,18 @@ fn unreachable_end() -> anyhow::Result<super::Ended> {
 }
 
 /// A worker that takes its time, and notes whether the job was still of use.
-fn worker(clock: Clock, done: Arc<Done>) -> impl Fn(Job) -> futures_util::future::BoxFuture<'static, Outcome> + Send + Sync {
+fn worker(
+    clock: Clock,
+    done: Arc<Done>,
+) -> impl Fn(Job) -> futures_util::future::BoxFuture<'static, Outcome> + Send + Sync {
     move |job| {
         let done = Arc::clone(&done);
         Box::pin(async move {
             tokio::time::sleep(profile(job.queue.as_str()).service).await;
             if job.queue.as_str() == "orders" {
-                let late = job.deadline_ms.is_some_and(|deadline| clock.now().ms > deadline);
+                let late = job
+                    .deadline_ms
+                    .is_some_and(|deadline| clock.now().ms > deadline);
                 let count = if late { &done.late } else { &done.on_time };
                 count.fetch_add(1, Ordering::Relaxed);
             }
@@ -133,10 +144,17 @@ struct Feed {
 
 async fn traffic(mut feeds: Vec<Feed>, clock: Clock, stop: CancellationToken) {
     let mut before = clock.now().mono;
-    while tokio::time::timeout(PUBLISH_EVERY, stop.cancelled()).await.is_err() {
+    while tokio::time::timeout(PUBLISH_EVERY, stop.cancelled())
+        .await
+        .is_err()
+    {
         let now = clock.now();
         for feed in &mut feeds {
-            let rate = if is_overloaded(now.mono) { feed.profile.overloaded_per_second } else { feed.profile.per_second };
+            let rate = if is_overloaded(now.mono) {
+                feed.profile.overloaded_per_second
+            } else {
+                feed.profile.per_second
+            };
             feed.owed += rate * now.mono.saturating_sub(before).as_secs_f64();
             while feed.owed >= 1.0 {
                 feed.owed -= 1.0;
@@ -154,9 +172,15 @@ fn message(number: u64, at_ms: i64) -> Raw {
     let account = (draw.powi(3) * f64::from(ACCOUNTS)) as u32;
     let text = |text: String| Field::LongString(text.into_bytes());
     Raw {
-        properties: Properties { message_id: Some(format!("job-{number}")), ..Properties::default() },
+        properties: Properties {
+            message_id: Some(format!("job-{number}")),
+            ..Properties::default()
+        },
         headers: vec![
-            ("x-account".to_owned(), text(format!("account-{account:03}"))),
+            (
+                "x-account".to_owned(),
+                text(format!("account-{account:03}")),
+            ),
             ("timestamp_in_ms".to_owned(), Field::LongLongInt(at_ms)),
         ],
         ..Raw::default()
@@ -169,8 +193,20 @@ mod tests {
 
     #[test]
     fn the_overload_comes_after_the_calm_and_comes_again() {
-        for (secs, overloaded) in [(0, false), (19, false), (20, true), (259, true), (260, false), (319, false), (320, true)] {
-            assert_eq!(is_overloaded(Duration::from_secs(secs)), overloaded, "{secs} s");
+        for (secs, overloaded) in [
+            (0, false),
+            (19, false),
+            (20, true),
+            (259, true),
+            (260, false),
+            (319, false),
+            (320, true),
+        ] {
+            assert_eq!(
+                is_overloaded(Duration::from_secs(secs)),
+                overloaded,
+                "{secs} s"
+            );
         }
     }
 
@@ -178,10 +214,11 @@ mod tests {
     fn there_are_200_accounts_and_some_send_more() {
         let mut by_account: BTreeMap<String, u32> = BTreeMap::new();
         for number in 0..100_000 {
-            *by_account.entry(message(number, 0).headers[0].1.as_text().unwrap()).or_default() += 1;
+            *by_account
+                .entry(message(number, 0).headers[0].1.as_text().unwrap())
+                .or_default() += 1;
         }
         assert_eq!(by_account.len(), 200);
         assert!(by_account["account-000"] > 20 * by_account["account-150"]);
     }
-
 }

@@ -69,18 +69,31 @@ pub(super) struct House {
 
 impl House {
     /// The daemon on a real broker, with flags on disk.
-    pub(super) async fn on_the_broker(settings: Settings, handlers: Handlers) -> anyhow::Result<Self> {
+    pub(super) async fn on_the_broker(
+        settings: Settings,
+        handlers: Handlers,
+    ) -> anyhow::Result<Self> {
         let clock = Clock::system();
         let metrics = metrics_of(&settings)?;
         let seed = match &settings.daemon.flags_file {
             Some(file) => crate::config::flags::read(file)?,
             None => Vec::new(),
         };
-        let store = Store::open(&settings.daemon.data_dir, gated(&settings), seed, clock, Arc::clone(&metrics))?;
+        let store = Store::open(
+            &settings.daemon.data_dir,
+            gated(&settings),
+            seed,
+            clock,
+            Arc::clone(&metrics),
+        )?;
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
         guard::end_what_is_over(&house.store, &clock);
         for queue in house.settings.queues.clone() {
-            let (queue, broker, handlers) = (Arc::new(queue), house.settings.amqp.clone(), handlers.clone());
+            let (queue, broker, handlers) = (
+                Arc::new(queue),
+                house.settings.amqp.clone(),
+                handlers.clone(),
+            );
             let opened = {
                 let queue = Arc::clone(&queue);
                 move || amqp::open(&broker, &queue, clock)
@@ -91,7 +104,11 @@ impl House {
     }
 
     /// The daemon on queues in memory, with flags that are forgotten.
-    pub(super) async fn in_memory(settings: Settings, handlers: Handlers, clock: Clock) -> anyhow::Result<(Self, Vec<MemoryQueue>)> {
+    pub(super) async fn in_memory(
+        settings: Settings,
+        handlers: Handlers,
+        clock: Clock,
+    ) -> anyhow::Result<(Self, Vec<MemoryQueue>)> {
         let metrics = metrics_of(&settings)?;
         let start = Snapshot::of(gated(&settings), 0, Vec::new(), Vec::new());
         let store = Store::in_memory(start, Arc::clone(&metrics));
@@ -105,13 +122,20 @@ impl House {
         Ok((house, queues))
     }
 
-    async fn furnish(settings: Settings, clock: Clock, store: Arc<Store>, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    async fn furnish(
+        settings: Settings,
+        clock: Clock,
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
         let listen = settings.daemon.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("{listen} cannot be listened on; another daemon may run there, or choose another `daemon.listen`")
         })?;
         let metrics_listener = match settings.metrics_listen {
-            Some(address) => Some(TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on; choose another `metrics.listen`"))?),
+            Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
+                format!("{address} cannot be listened on; choose another `metrics.listen`")
+            })?),
             None => None,
         };
         let stop_workers = CancellationToken::new();
@@ -121,7 +145,11 @@ impl House {
             .iter()
             .filter_map(|queue| {
                 let metrics = Arc::clone(metrics.queue(queue.name.as_str())?);
-                Some(QueueDoor { settings: Arc::new(queue.clone()), vitals: Arc::default(), metrics })
+                Some(QueueDoor {
+                    settings: Arc::new(queue.clone()),
+                    vitals: Arc::default(),
+                    metrics,
+                })
             })
             .collect();
         let doors = Doors {
@@ -134,32 +162,85 @@ impl House {
             remembered: Remembered::default(),
         };
         let tasks = Tasks::stopping_with(stop_tasks.clone());
-        Ok(Self { settings, clock, store, metrics, doors: Arc::new(doors), running: Vec::new(), stop_workers, tasks, stop_tasks, listener, metrics_listener })
+        Ok(Self {
+            settings,
+            clock,
+            store,
+            metrics,
+            doors: Arc::new(doors),
+            running: Vec::new(),
+            stop_workers,
+            tasks,
+            stop_tasks,
+            listener,
+            metrics_listener,
+        })
     }
 
     /// Starts the thread of one queue; `open` makes both its ends there, again after a panic.
-    fn start<I, O>(&mut self, queue: &Arc<Queue>, handlers: Handlers, open: impl Fn() -> (I, O) + Send + 'static) -> anyhow::Result<()>
+    fn start<I, O>(
+        &mut self,
+        queue: &Arc<Queue>,
+        handlers: Handlers,
+        open: impl Fn() -> (I, O) + Send + 'static,
+    ) -> anyhow::Result<()>
     where
         I: Inlet + 'static,
         O: Outlet,
     {
-        let door = self.doors.queues.iter().find(|door| door.settings.name == queue.name);
-        let vitals: Arc<QueueVitals> = door.map(|door| Arc::clone(&door.vitals)).unwrap_or_default();
-        let thread = QueueThread { name: queue.name.clone(), clock: self.clock, vitals: Arc::clone(&vitals), stop: self.stop_workers.clone() };
-        let (store, metrics, clock) = (Arc::clone(&self.store), Arc::clone(&self.metrics), self.clock);
-        let (settings, stop, within) = (Arc::clone(queue), self.stop_workers.clone(), self.settings.daemon.stop_within);
+        let door = self
+            .doors
+            .queues
+            .iter()
+            .find(|door| door.settings.name == queue.name);
+        let vitals: Arc<QueueVitals> = door
+            .map(|door| Arc::clone(&door.vitals))
+            .unwrap_or_default();
+        let thread = QueueThread {
+            name: queue.name.clone(),
+            clock: self.clock,
+            vitals: Arc::clone(&vitals),
+            stop: self.stop_workers.clone(),
+        };
+        let (store, metrics, clock) = (
+            Arc::clone(&self.store),
+            Arc::clone(&self.metrics),
+            self.clock,
+        );
+        let (settings, stop, within) = (
+            Arc::clone(queue),
+            self.stop_workers.clone(),
+            self.settings.daemon.stop_within,
+        );
         let run: RunWorker = Box::new(move || {
             let (inlet, outlet) = open();
             let target = targets::build(&settings.target, &handlers);
-            let (settings, vitals, metrics) = (Arc::clone(&settings), Arc::clone(&vitals), Arc::clone(&metrics));
+            let (settings, vitals, metrics) = (
+                Arc::clone(&settings),
+                Arc::clone(&vitals),
+                Arc::clone(&metrics),
+            );
             let (flags, stop) = (store.subscribe(), stop.clone());
             Box::pin(async move {
-                let given = Given { settings, inlet, outlet, target: target?, flags, clock, vitals, metrics };
-                let worker = Worker::new(given).context("this queue has no gate; its flags were not made")?;
+                let given = Given {
+                    settings,
+                    inlet,
+                    outlet,
+                    target: target?,
+                    flags,
+                    clock,
+                    vitals,
+                    metrics,
+                };
+                let worker = Worker::new(given)
+                    .context("this queue has no gate; its flags were not made")?;
                 Ok(worker.run(stop, within).await)
             })
         });
-        self.running.push(Running { name: queue.name.clone(), ended: thread.start(run)? });
+        self.running.push(Running {
+            name: queue.name.clone(),
+            ended: thread.start(run)?,
+        });
         Ok(())
     }
 
@@ -185,12 +266,17 @@ impl House {
     /// Serves until `stop`, or until something ends unasked; then the workers finish, and last of all the doors close.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
         let (store, clock) = (Arc::clone(&self.store), self.clock);
-        self.tasks.spawn("guard", |stop| guard::run(store, clock, stop));
+        self.tasks
+            .spawn("guard", |stop| guard::run(store, clock, stop));
         let (listener, router) = (self.listener, api::router(Arc::clone(&self.doors)));
-        self.tasks.spawn("api", async move |stop| note(api::serve(listener, router, stop).await));
+        self.tasks.spawn("api", async move |stop| {
+            note(api::serve(listener, router, stop).await)
+        });
         if let Some(listener) = self.metrics_listener {
             let router = api::metrics_router(Arc::clone(&self.doors));
-            self.tasks.spawn("metrics", async move |stop| note(api::serve(listener, router, stop).await));
+            self.tasks.spawn("metrics", async move |stop| {
+                note(api::serve(listener, router, stop).await)
+            });
         }
         tracing::info!(listen = %self.settings.daemon.listen, queues = self.running.len(), "serving");
         let workers = workers_ended(self.running, stop.clone(), self.stop_workers);
@@ -219,8 +305,15 @@ fn note(served: std::io::Result<()>) {
 }
 
 /// Waits until all workers have ended: because of `stop`, or because one of them ended unasked, which stops all.
-async fn workers_ended(running: Vec<Running>, stop: CancellationToken, stop_workers: CancellationToken) -> Ended {
-    let mut all: FuturesUnordered<_> = running.into_iter().map(async |Running { name, ended }| (name, ended.await)).collect();
+async fn workers_ended(
+    running: Vec<Running>,
+    stop: CancellationToken,
+    stop_workers: CancellationToken,
+) -> Ended {
+    let mut all: FuturesUnordered<_> = running
+        .into_iter()
+        .map(async |Running { name, ended }| (name, ended.await))
+        .collect();
     let mut ended = Ended::default();
     loop {
         tokio::select! {
@@ -243,10 +336,21 @@ async fn workers_ended(running: Vec<Running>, stop: CancellationToken, stop_work
 }
 
 fn gated(settings: &Settings) -> Vec<GatedQueue> {
-    settings.queues.iter().map(|queue| GatedQueue { name: queue.name.clone(), modes: queue.modes.clone() }).collect()
+    settings
+        .queues
+        .iter()
+        .map(|queue| GatedQueue {
+            name: queue.name.clone(),
+            modes: queue.modes.clone(),
+        })
+        .collect()
 }
 
 fn metrics_of(settings: &Settings) -> anyhow::Result<Arc<Metrics>> {
-    let names: Vec<QueueName> = settings.queues.iter().map(|queue| queue.name.clone()).collect();
+    let names: Vec<QueueName> = settings
+        .queues
+        .iter()
+        .map(|queue| queue.name.clone())
+        .collect();
     Ok(Arc::new(Metrics::new(&names)?))
 }

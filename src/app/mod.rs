@@ -50,9 +50,18 @@ pub fn run(config: &Path) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// When it cannot start.
-pub fn run_with(settings: Settings, handlers: Handlers, stop: CancellationToken) -> anyhow::Result<Ended> {
+pub fn run_with(
+    settings: Settings,
+    handlers: Handlers,
+    stop: CancellationToken,
+) -> anyhow::Result<Ended> {
     let runtime = control_runtime()?;
-    runtime.block_on(async { Ok(House::on_the_broker(settings, handlers).await?.run(stop).await) })
+    runtime.block_on(async {
+        Ok(House::on_the_broker(settings, handlers)
+            .await?
+            .run(stop)
+            .await)
+    })
 }
 
 /// `sluicegate check`: whether the file is fine, and with `connect` whether the broker is as the file says.
@@ -68,7 +77,11 @@ pub fn check(config: &Path, connect: bool, json: bool) -> anyhow::Result<ExitCod
         }
     };
     if !connect {
-        eprintln!("{} is fine: {} queue(s)", config.display(), settings.queues.len());
+        eprintln!(
+            "{} is fine: {} queue(s)",
+            config.display(),
+            settings.queues.len()
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let _ = json;
@@ -88,12 +101,18 @@ pub fn schema() -> anyhow::Result<ExitCode> {
 
 /// The runtime of everything but messages.
 fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime could not be started")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")
 }
 
 /// The first signal asks for a graceful stop; this ends with the second.
 async fn twice_asked_to_stop(stop: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         return std::future::pending().await;
     };
     for _ in 0..2 {
@@ -106,7 +125,9 @@ async fn twice_asked_to_stop(stop: CancellationToken) {
 }
 
 fn environment() -> std::collections::BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 fn report(ended: &Ended) -> ExitCode {
@@ -116,6 +137,9 @@ fn report(ended: &Ended) -> ExitCode {
     for task in &ended.tasks {
         tracing::error!(task, "did not end as it should");
     }
-    if ended.cleanly() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if ended.cleanly() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
-

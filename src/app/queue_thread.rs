@@ -33,11 +33,15 @@ pub(super) struct QueueThread {
 }
 
 /// Makes a worker and runs it until it is told to stop; called on the queue's thread, again after each panic.
-pub(super) type RunWorker = Box<dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<Finished>> + Send>;
+pub(super) type RunWorker =
+    Box<dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<Finished>> + Send>;
 
 impl QueueThread {
     /// Starts the thread; what comes back says how the worker ended.
-    pub(super) fn start(self, run: RunWorker) -> anyhow::Result<oneshot::Receiver<anyhow::Result<Finished>>> {
+    pub(super) fn start(
+        self,
+        run: RunWorker,
+    ) -> anyhow::Result<oneshot::Receiver<anyhow::Result<Finished>>> {
         let (tell, ended) = oneshot::channel();
         thread::Builder::new()
             .name(format!("queue-{}", self.name).chars().take(15).collect())
@@ -49,10 +53,14 @@ impl QueueThread {
     }
 
     fn run(self, run: &RunWorker) -> anyhow::Result<Finished> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let mut panics: Vec<Duration> = Vec::new();
         loop {
-            let worked = catch_unwind(AssertUnwindSafe(|| LocalSet::new().block_on(&runtime, run())));
+            let worked = catch_unwind(AssertUnwindSafe(|| {
+                LocalSet::new().block_on(&runtime, run())
+            }));
             if let Ok(finished) = worked {
                 return finished;
             }
@@ -61,13 +69,23 @@ impl QueueThread {
             panics.push(now);
             if panics.len() >= TOO_MANY {
                 tracing::error!(queue = %self.name, "the worker panicked three times in five minutes and stays down; restart the daemon when the cause is mended");
-                self.vitals.link(LinkState::Denied("the worker of this queue panicked three times".to_owned()), false);
+                self.vitals.link(
+                    LinkState::Denied("the worker of this queue panicked three times".to_owned()),
+                    false,
+                );
                 runtime.block_on(self.stop.cancelled());
                 return Ok(Finished::default());
             }
             tracing::error!(queue = %self.name, "the worker panicked and is started again");
-            self.vitals.link(LinkState::Connecting("the worker of this queue panicked".to_owned()), false);
-            runtime.block_on(async { tokio::time::timeout(RESTART_AFTER, self.stop.cancelled()).await.ok() });
+            self.vitals.link(
+                LinkState::Connecting("the worker of this queue panicked".to_owned()),
+                false,
+            );
+            runtime.block_on(async {
+                tokio::time::timeout(RESTART_AFTER, self.stop.cancelled())
+                    .await
+                    .ok()
+            });
         }
     }
 }

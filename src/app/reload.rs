@@ -20,7 +20,9 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else { return stop.cancelled().await };
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            return stop.cancelled().await;
+        };
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -40,7 +42,11 @@ impl Reload {
             }
         };
         for difference in config::difference(&self.settings, &new) {
-            let effect = if difference.live { "in force" } else { "needs a restart" };
+            let effect = if difference.live {
+                "in force"
+            } else {
+                "needs a restart"
+            };
             tracing::info!(setting = difference.setting, effect, "the file has changed");
         }
         if let Err(why) = self.log.change(&new.daemon.log) {

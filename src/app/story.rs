@@ -49,10 +49,15 @@ enum Chapter {
 
 /// Tells the story until `stop`.
 pub(super) async fn tell(story: Story, stop: CancellationToken) {
-    let program = std::env::args().next().unwrap_or_else(|| "sluicegate".to_owned());
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "sluicegate".to_owned());
     say(&greeting(story.address));
     let (mut before, mut chapter, mut revision) = (story.look(), Chapter::Calm, 0);
-    while tokio::time::timeout(LINE_EVERY, stop.cancelled()).await.is_err() {
+    while tokio::time::timeout(LINE_EVERY, stop.cancelled())
+        .await
+        .is_err()
+    {
         let now = story.look();
         say(&story.line(before, now));
         let snapshot = story.doors.store.snapshot();
@@ -71,7 +76,11 @@ pub(super) async fn tell(story: Story, stop: CancellationToken) {
 
 /// The last words.
 pub(super) fn farewell(ended: &Ended) {
-    say(if ended.cleanly() { "\nEvery job in hand was finished. Goodbye.\n" } else { "\nSome jobs were not finished.\n" });
+    say(if ended.cleanly() {
+        "\nEvery job in hand was finished. Goodbye.\n"
+    } else {
+        "\nSome jobs were not finished.\n"
+    });
 }
 
 fn next_chapter(chapter: Chapter, before: Look, now: Look) -> Chapter {
@@ -80,15 +89,25 @@ fn next_chapter(chapter: Chapter, before: Look, now: Look) -> Chapter {
         _ if !now.overloaded && chapter != Chapter::Calm && late == 0 => Chapter::Calm,
         Chapter::Calm if now.overloaded => Chapter::Overload,
         Chapter::Overload | Chapter::Mended if late > on_time => Chapter::Failing,
-        Chapter::Overload | Chapter::Failing if now.shed > before.shed && on_time > 9 * late => Chapter::Mended,
+        Chapter::Overload | Chapter::Failing if now.shed > before.shed && on_time > 9 * late => {
+            Chapter::Mended
+        }
         _ => chapter,
     }
 }
 
 impl Story {
     fn look(&self) -> Look {
-        let ledger = self.doors.queues.first().map(|door| door.metrics.ledger()).unwrap_or_default();
-        let shed = [Why::Expired, Why::Skipped, Why::Rejected].iter().map(|why| ledger.settled[*why as usize]).sum();
+        let ledger = self
+            .doors
+            .queues
+            .first()
+            .map(|door| door.metrics.ledger())
+            .unwrap_or_default();
+        let shed = [Why::Expired, Why::Skipped, Why::Rejected]
+            .iter()
+            .map(|why| ledger.settled[*why as usize])
+            .sum();
         Look {
             on_time: self.done.on_time.load(Ordering::Relaxed),
             late: self.done.late.load(Ordering::Relaxed),
@@ -101,7 +120,9 @@ impl Story {
     fn line(&self, before: Look, now: Look) -> String {
         let each_second = |before: u64, now: u64| (now - before) / LINE_EVERY.as_secs();
         let (on_time, late) = (now.on_time - before.on_time, now.late - before.late);
-        let share = (on_time * 100).checked_div(on_time + late).map_or("   –".to_owned(), |share| format!("{share:3} %"));
+        let share = (on_time * 100)
+            .checked_div(on_time + late)
+            .map_or("   –".to_owned(), |share| format!("{share:3} %"));
         format!(
             "{}  orders  taken {:4}/s   shed {:4}/s   done {:4}/s, on time {share}   waiting {:6}\n",
             self.time(),
@@ -118,7 +139,11 @@ impl Story {
     }
 
     fn told(&self, chapter: Chapter, program: &str) -> String {
-        let url = if self.address.port() == 7070 { String::new() } else { format!(" --url http://{}", self.address) };
+        let url = if self.address.port() == 7070 {
+            String::new()
+        } else {
+            format!(" --url http://{}", self.address)
+        };
         match chapter {
             Chapter::Calm => "\n  The rush is over and all is well. What is still open closes by itself at its end.\n\n".to_owned(),
             Chapter::Overload => "\n  A rush begins: `orders` gets 600 jobs a second, and its workers can do 200. A job that is done later than\n  10 s after it was published is useless.\n\n".to_owned(),
@@ -142,11 +167,25 @@ fn greeting(address: SocketAddr) -> String {
 /// What the flags of `orders` say now, when somebody has turned one.
 fn turned(snapshot: &Snapshot) -> String {
     let openings = snapshot.openings().map(|opening| {
-        let values: Vec<String> = opening.values.iter().map(|(key, value)| format!("{key} is {value}")).collect();
-        format!("\n  {} opened by {}: {} ({})\n\n", values.join(", "), opening.owner, opening.reason, opening.id)
+        let values: Vec<String> = opening
+            .values
+            .iter()
+            .map(|(key, value)| format!("{key} is {value}"))
+            .collect();
+        format!(
+            "\n  {} opened by {}: {} ({})\n\n",
+            values.join(", "),
+            opening.owner,
+            opening.reason,
+            opening.id
+        )
     });
     let said: String = openings.collect();
-    if said.is_empty() { "\n  A flag was changed.\n\n".to_owned() } else { said }
+    if said.is_empty() {
+        "\n  A flag was changed.\n\n".to_owned()
+    } else {
+        said
+    }
 }
 
 /// Standard output may be closed; the story is then told to nobody.
@@ -160,20 +199,61 @@ mod tests {
     use super::*;
 
     fn look(on_time: u64, late: u64, shed: u64, overloaded: bool) -> Look {
-        Look { on_time, late, received: 0, shed, overloaded }
+        Look {
+            on_time,
+            late,
+            received: 0,
+            shed,
+            overloaded,
+        }
     }
 
     #[test]
     fn the_chapters_follow_what_happens() {
         let start = look(0, 0, 0, true);
         for (what, chapter, now, next) in [
-            ("the rush begins", Chapter::Calm, look(100, 0, 0, true), Chapter::Overload),
-            ("still on time", Chapter::Overload, look(100, 0, 0, true), Chapter::Overload),
-            ("too late", Chapter::Overload, look(10, 90, 0, true), Chapter::Failing),
-            ("mended by a valve", Chapter::Failing, look(95, 5, 50, true), Chapter::Mended),
-            ("not by luck", Chapter::Failing, look(95, 5, 0, true), Chapter::Failing),
-            ("and again", Chapter::Mended, look(10, 90, 50, true), Chapter::Failing),
-            ("the rush is over", Chapter::Mended, look(100, 0, 0, false), Chapter::Calm),
+            (
+                "the rush begins",
+                Chapter::Calm,
+                look(100, 0, 0, true),
+                Chapter::Overload,
+            ),
+            (
+                "still on time",
+                Chapter::Overload,
+                look(100, 0, 0, true),
+                Chapter::Overload,
+            ),
+            (
+                "too late",
+                Chapter::Overload,
+                look(10, 90, 0, true),
+                Chapter::Failing,
+            ),
+            (
+                "mended by a valve",
+                Chapter::Failing,
+                look(95, 5, 50, true),
+                Chapter::Mended,
+            ),
+            (
+                "not by luck",
+                Chapter::Failing,
+                look(95, 5, 0, true),
+                Chapter::Failing,
+            ),
+            (
+                "and again",
+                Chapter::Mended,
+                look(10, 90, 50, true),
+                Chapter::Failing,
+            ),
+            (
+                "the rush is over",
+                Chapter::Mended,
+                look(100, 0, 0, false),
+                Chapter::Calm,
+            ),
         ] {
             assert_eq!(next_chapter(chapter, start, now), next, "{what}");
         }
