@@ -112,6 +112,10 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             format!("{why}; mend the body there and send it again"),
         )
     })?;
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        let cure = "the body is not a JSON object; send {\"reason\": …} with what shall change";
+        return Err(Problem::new(BAD_DOCUMENT, cure).at("")); // serde would take a list for a struct
+    }
     let json = &mut serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(json).map_err(|why| {
         let pointer = pointer(why.path().iter());

@@ -84,3 +84,80 @@ fn note(ended: hyper::Result<()>) {
         tracing::debug!(%why, "a connection ended badly");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// What a client that says `words` and then only listens is told until the connection ends.
+    async fn said(words: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let router = Router::new().route("/", get(async || "here"));
+        let stop = CancellationToken::new();
+        let serving = serve(listener, router, stop.clone());
+        let asking = async {
+            client.write_all(words.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            stop.cancel();
+            answer
+        };
+        let (served, answer) = tokio::join!(serving, asking);
+        served.unwrap();
+        answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_answered_and_does_not_idle_for_ever() {
+        let answer = said("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_head_is_not_waited_for() {
+        assert_eq!(said("GET / HTTP/1.1\r\nhost: x\r\nslow").await, "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_huge_head_is_refused() {
+        let huge = format!(
+            "GET / HTTP/1.1\r\nhost: x\r\nx-y: {}\r\n\r\n",
+            "z".repeat(LARGEST_HEAD)
+        );
+        assert!(said(&huge).await.starts_with("HTTP/1.1 431"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_on_its_way_goes_out_before_the_door_closes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let stop = CancellationToken::new();
+        let stop_now = stop.clone();
+        let slow = async move || {
+            stop_now.cancel(); // the door closes while this answer is made
+            tokio::task::yield_now().await;
+            "late"
+        };
+        let router = Router::new().route("/", get(slow));
+        let asking = async {
+            client
+                .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                .await
+                .unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let (served, answer) = tokio::join!(serve(listener, router, stop), asking);
+        served.unwrap();
+        assert!(answer.ends_with("late"), "{answer}");
+    }
+}
