@@ -14,6 +14,7 @@ pub mod message;
 pub mod names;
 pub mod opening;
 pub mod snapshot;
+pub mod top;
 pub mod units;
 pub mod valve;
 pub mod verdict;
