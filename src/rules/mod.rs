@@ -19,3 +19,4 @@ pub mod units;
 pub mod valve;
 pub mod verdict;
 pub mod watermark;
+pub mod window;
