@@ -13,6 +13,7 @@ pub mod lots;
 pub mod message;
 pub mod names;
 pub mod opening;
+pub mod record;
 pub mod snapshot;
 pub mod top;
 pub mod units;
