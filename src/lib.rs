@@ -4,6 +4,8 @@
 //! traffic, live. This page is the map.
 #![forbid(unsafe_code)]
 
+pub mod amqp;
+pub mod api;
 pub mod app;
 pub mod cli;
 pub mod clock;
