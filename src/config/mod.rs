@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::rules::message::Reading;
 use crate::rules::names::{FlagKey, QueueName};
+pub use crate::rules::settlement::{Disposition, OnUnknown};
 use secret::Secret;
 
 pub mod secret;
@@ -53,26 +54,6 @@ pub struct Amqp {
     pub declare: bool,
     /// The heartbeat that is asked for.
     pub heartbeat: Duration,
-}
-
-/// What happens to a shed message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposition {
-    /// It is gone.
-    Drop,
-    /// It goes where dead letters go.
-    DeadLetter,
-    /// It goes to the park, from which it can be replayed.
-    Park,
-}
-
-/// What happens to a message that may have been done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnUnknown {
-    /// It is tried again, with the same idempotency key.
-    Retry,
-    /// It goes to the park.
-    Park,
 }
 
 /// Where a run message goes.

@@ -111,10 +111,12 @@ impl Gate {
         }
     }
 
-    /// Whether nothing at all may be dispatched: paused, or a limit of zero for the whole queue.
+    /// Whether nothing at all may be dispatched: paused, or a limit of zero for the queue or for each of its keys.
     #[must_use]
     pub fn is_shut(&self) -> bool {
-        self.pause || self.rate.is_some_and(Rate::is_stop) || self.concurrency == Some(0)
+        let rates = [self.rate, self.rate_each];
+        let counts = [self.concurrency, self.concurrency_each];
+        self.pause || rates.into_iter().flatten().any(Rate::is_stop) || counts.contains(&Some(0))
     }
 
     /// How long the target may take for this message.
@@ -294,7 +296,14 @@ mod tests {
         assert!(gate(&[(Valve::Rate, json!("0/s"))]).is_shut());
         assert!(gate(&[(Valve::Concurrency, json!(0))]).is_shut());
         assert!(gate(&[(Valve::Pause, json!(true))]).is_shut());
-        assert!(!gate(&[(Valve::RateEach, json!("0/s"))]).is_shut());
+        assert!(gate(&[(Valve::RateEach, json!("0/s"))]).is_shut());
+        assert!(
+            !gate(&[
+                (Valve::RateEach, json!("1/h")),
+                (Valve::Concurrency, json!(1))
+            ])
+            .is_shut()
+        );
     }
 
     proptest! {

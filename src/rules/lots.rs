@@ -9,7 +9,7 @@ use super::units::Ratio;
 pub const STEPS: u32 = 100_000;
 
 /// The hash of a key, made once for each message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyHash(pub u64);
 
 impl KeyHash {

@@ -311,22 +311,23 @@ impl Snapshot {
                 .collect(),
             Edit::Create(_) | Edit::Close(_) => return Ok(()),
         };
-        for key in keys {
-            let (before, after) = (self.value(key.as_str()), next.value(key.as_str()));
-            let size = match (before, after) {
-                (Some((before, _)), Some((after, _))) if key.as_str().starts_with("queue.") => {
-                    size_of_move(key, &before, &after)
-                }
-                _ => 0,
-            };
-            if size > 25 && change.confirm != Some(size) {
-                return Err(Refused::ConfirmSize {
+        let size_of = |key: &FlagKey| match (self.value(key.as_str()), next.value(key.as_str())) {
+            (Some((before, _)), Some((after, _))) if key.as_str().starts_with("queue.") => {
+                size_of_move(key, &before, &after)
+            }
+            _ => 0,
+        };
+        // One number is confirmed for the whole change, so it is the largest: else two big moves at once could never be made.
+        let largest = keys.into_iter().max_by_key(|key| size_of(key));
+        match largest.map(|key| (key, size_of(key))) {
+            Some((key, size)) if size > 25 && change.confirm != Some(size) => {
+                Err(Refused::ConfirmSize {
                     key: key.clone(),
                     size,
-                });
+                })
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -522,6 +523,25 @@ mod tests {
             change(Edit::Set(key("queue.orders.rate"), json!("0/s"))),
             "\"confirm\": 100",
         );
+    }
+
+    #[test]
+    fn several_big_moves_at_once_are_confirmed_by_the_largest() {
+        let both = |confirm| Change {
+            confirm,
+            ..change(Edit::Open {
+                values: vec![
+                    (key("queue.orders.skip"), json!(0.7)),
+                    (key("queue.orders.pause"), json!(true)),
+                ],
+                ends_at_ms: 61_000,
+                restore: Restore::Snap,
+            })
+        };
+        check("neither", both(None), "\"confirm\": 100");
+        check("the smaller", both(Some(70)), "\"confirm\": 100");
+        let opened = start().with(&both(Some(100))).unwrap();
+        assert_eq!(now(&opened, "queue.orders.skip"), json!(0.7));
     }
 
     #[test]
