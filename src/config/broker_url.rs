@@ -145,3 +145,61 @@ fn open_to_others(about: &std::fs::Metadata) -> bool {
 fn open_to_others(_about: &std::fs::Metadata) -> bool {
     false
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::read;
+
+    const URL: &str = "amqps://user:canary@broker.example/%2f";
+
+    /// What comes of a configuration beside a secret file of these bytes and this mode.
+    fn outcome(secret: &[u8], mode: u32) -> Result<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broker.url");
+        std::fs::write(&path, secret).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let file = folder.path().join("sluicegate.toml");
+        let text = "[amqp]\nurl_file = 'broker.url'\n[[queue]]\nname = 'q'\ntarget.handler = 'x'\n";
+        std::fs::write(&file, text).unwrap();
+        let settings = read(&file, &std::collections::BTreeMap::new());
+        settings
+            .map(|read| read.amqp.url.expose().to_owned())
+            .map_err(|problems| format!("{problems}{problems:?}"))
+    }
+
+    #[test]
+    fn a_secret_file_beside_the_configuration_is_read_and_trimmed() {
+        for mode in [0o600, 0o640, 0o400] {
+            assert_eq!(
+                outcome(format!(" {URL}\n").as_bytes(), mode),
+                Ok(URL.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_secret_file_is_refused_without_a_word_of_what_is_in_it() {
+        let long = format!("amqp://user:canary@{}", "h".repeat(70_000));
+        for (secret, mode, part) in [
+            (URL.as_bytes(), 0o644, "chmod o-rwx"),
+            (URL.as_bytes(), 0o602, "chmod o-rwx"),
+            (b" \n", 0o600, "is empty"),
+            (b"amqp://canary\xff", 0o600, "not UTF-8"),
+            (long.as_bytes(), 0o600, "longer than any URL"),
+            (b"canary", 0o600, "no `://`"),
+            (b"http://user:canary@h", 0o600, "neither amqp:// nor"),
+            (b"amqp://user:can\nary@h", 0o600, "character"),
+        ] {
+            let told = outcome(secret, mode).unwrap_err();
+            assert!(told.contains(part), "awaited {part:?}: {told}");
+            assert!(
+                told.contains("sluicegate.toml:2:12: `amqp.url_file`: "),
+                "{told}"
+            );
+            assert!(!told.contains("canary"), "{told}");
+        }
+    }
+}

@@ -73,3 +73,116 @@ fn documents(tree: &Table, notes: &mut Notes) -> Vec<FlagDocument> {
 fn document(table: &Table) -> Option<FlagDocument> {
     serde_json::from_value(table.to_json()?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const RATE: &str =
+        "[[flag]]\nkey = 'orders.rate'\nkind = 'config'\ntype = 'rate'\nvalue = '50/s'\n";
+
+    fn check(text: &str, line: usize, message: &str, help: &str) {
+        let problems = read_text("flags.toml", text).expect_err(text);
+        let problem = &problems.all()[0];
+        assert_eq!(
+            (problems.all().len(), problem.line),
+            (1, Some(line)),
+            "{problems}"
+        );
+        assert!(
+            problem.message.contains(message),
+            "awaited {message:?}: {problems}"
+        );
+        assert!(problem.help.contains(help), "awaited {help:?}: {problems}");
+    }
+
+    #[test]
+    fn flags_are_read_as_the_api_takes_them() {
+        let flags = read_text(
+            "flags.toml",
+            &format!("{RATE}min = 0\nmax = 100.5\nowner = 'team-orders'\n"),
+        )
+        .unwrap();
+        let awaited = json!({"key": "orders.rate", "kind": "config", "type": "rate", "value": "50/s", "min": 0.0, "max": 100.5,
+            "owner": "team-orders", "revision": 0});
+        assert_eq!(serde_json::to_value(&flags[0]).unwrap(), awaited);
+        assert_eq!(flags.len(), 1);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_flag_is_told_with_its_line() {
+        for (line, at, message, help) in [
+            (
+                "colour = 'red'",
+                6,
+                "no setting `flag.orders.rate.colour`",
+                "there are key",
+            ),
+            ("chioces = []", 6, "no setting", "did you mean `choices`?"),
+            ("revision = 7", 6, "is not read here", "set by the daemon"),
+            ("rules = []", 6, "is not read here", "later version"),
+            ("max = 20", 5, "lies between -inf and 20", "another value"),
+            ("max = inf", 6, "takes a number", "a number"),
+            (
+                "[[flag]]\nkey = 'orders.rate'\nkind = 'ops'\ntype = 'ratio'\nvalue = 0.5",
+                7,
+                "two flags of the key",
+                "leave one out",
+            ),
+            (
+                "[[flag]]\nkey = 'a b'\nkind = 'ops'\ntype = 'ratio'\nvalue = 0.5",
+                7,
+                "is not a flag key",
+                "visible ASCII",
+            ),
+            (
+                "[[flag]]\nkey = 'a'\nkind = 'opps'\ntype = 'ratio'\nvalue = 0.5",
+                8,
+                "not known",
+                "did you mean \"ops\"?",
+            ),
+            (
+                "[[flag]]\nkey = 'a'\nkind = 'ops'\ntype = 'ratio'",
+                6,
+                "`flag.a.value` is missing",
+                "value = ",
+            ),
+            (
+                "[[flag]]\nkey = 'a'\nkind = 'ops'\ntype = 'ratio'\nvalue = 5",
+                10,
+                "takes a ratio",
+                "write 5 percent",
+            ),
+            (
+                "[[flag]]\nkey = 'a'\nkind = 'ops'\ntype = 'object'\nvalue = { at = 2026-11-21 }",
+                10,
+                "cannot be kept",
+                "dates as texts",
+            ),
+            ("[daemon]", 6, "no setting `daemon`", "flag"),
+        ] {
+            check(&format!("{RATE}{line}\n"), at, message, help);
+        }
+    }
+
+    #[test]
+    fn the_list_has_every_field_of_a_flag() {
+        let schema = serde_json::to_value(schemars::schema_for!(FlagDocument)).unwrap();
+        let fields: BTreeSet<&str> = schema["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let listed = FLAGS_FILE[0].shape.settings().iter();
+        let listed: BTreeSet<&str> = listed
+            .filter(|field| field.here() || field.name == "revision")
+            .map(|field| field.name)
+            .collect();
+        assert_eq!(listed, fields);
+    }
+}

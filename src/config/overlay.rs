@@ -241,3 +241,201 @@ fn names_in(settings: &[Setting]) -> Vec<&'static str> {
     let here = settings.iter().filter(|setting| setting.here());
     here.map(|setting| setting.name).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tests::{SMALL, with};
+    use super::super::{Settings, TargetSettings};
+
+    const TWO: &str = "[[queue]]\nname = 'orders.eu'\nvhost = 'billing'\ntarget.handler = 'x'\n";
+
+    fn changed(variables: &[(&str, &str)]) -> Settings {
+        with(&format!("{SMALL}{TWO}"), variables).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn refused(variable: &str, value: &str, message: &str, help: &str) {
+        let text = format!("{SMALL}{TWO}");
+        let problems = with(&text, &[(variable, value)])
+            .map(drop)
+            .expect_err(variable);
+        let problem = &problems.all()[0];
+        assert_eq!(
+            (problem.place.as_str(), problem.line),
+            (variable, None),
+            "{problems}"
+        );
+        assert!(
+            problem.message.contains(message),
+            "awaited {message:?}: {problems}"
+        );
+        assert!(problem.help.contains(help), "awaited {help:?}: {problems}");
+    }
+
+    #[test]
+    fn every_kind_of_setting_can_be_overridden() {
+        let settings = changed(&[
+            ("SLUICEGATE__DAEMON__HOSTS", "['gate.example.org']"),
+            ("SLUICEGATE__DAEMON__LOG", "debug"),
+            ("SLUICEGATE__METRICS__LISTEN", "0.0.0.0:9100"),
+            ("SLUICEGATE__AMQP__DECLARE", "false"),
+            ("SLUICEGATE__QUEUE__ORDERS__SLOTS", "9"),
+            ("SLUICEGATE__QUEUE__ORDERS__DEADLINE_AFTER", "3s"),
+            (
+                "SLUICEGATE__QUEUE__ORDERS__ATTRIBUTES__ACCOUNT",
+                "header:x-account",
+            ),
+            ("SLUICEGATE__QUEUE__ORDERS__KEY", "account"),
+            ("SLUICEGATE__QUEUE__ORDERS__TARGET__HANDLER", "mine"),
+            ("SLUICEGATE__QUEUE__BILLING_ORDERS_EU__PARK__MAX_AGE", "3d"),
+            ("SLUICEGATE_URL", "is of the command line"),
+        ]);
+        let (first, second) = (&settings.queues[0], &settings.queues[1]);
+        assert_eq!(settings.daemon.hosts, ["gate.example.org"]);
+        assert_eq!(
+            (settings.daemon.log.as_str(), settings.amqp.declare),
+            ("debug", false)
+        );
+        assert_eq!(settings.metrics_listen.map(|own| own.port()), Some(9100));
+        assert_eq!((first.slots, first.prefetch), (9, 18));
+        assert_eq!(first.deadline_after, Some(Duration::from_secs(3)));
+        assert_eq!(first.target, TargetSettings::Handler("mine".to_owned()));
+        assert!(first.reading.key.is_some() && first.reading.attributes.contains_key("account"));
+        assert_eq!(
+            (first.park.max_age.as_secs(), second.park.max_age.as_secs()),
+            (7 * 86_400, 3 * 86_400)
+        );
+    }
+
+    #[test]
+    fn a_url_of_the_environment_takes_the_place_of_the_one_in_the_file() {
+        let url = "amqps://u:canary@broker.example";
+        let settings = changed(&[("SLUICEGATE__AMQP__URL", url)]);
+        assert_eq!(settings.amqp.url.expose(), url);
+        let settings = changed(&[("SLUICEGATE__AMQP__URL_ENV", "BROKER"), ("BROKER", url)]);
+        assert_eq!(settings.amqp.url.expose(), url);
+        let both = [
+            ("SLUICEGATE__AMQP__URL", url),
+            ("SLUICEGATE__AMQP__URL_ENV", "BROKER"),
+        ];
+        let shown = with(SMALL, &both).expect_err("two ways").to_string();
+        assert!(
+            shown.contains("SLUICEGATE__AMQP__URL_ENV: `amqp.url` and `amqp.url_env` both"),
+            "{shown}"
+        );
+    }
+
+    /// A variable, its value, what is wrong with it, and the cure.
+    const BAD: &[(&str, &str, &str, &str)] = &[
+        (
+            "SLUICEGATE__AMQP__ULR",
+            "x",
+            "no setting goes by this name",
+            "did you mean SLUICEGATE__AMQP__URL?",
+        ),
+        (
+            "SLUICEGATE__AMPQ__URL",
+            "x",
+            "no setting goes by this name",
+            "DAEMON, METRICS, AMQP, QUEUE",
+        ),
+        ("SLUICEGATE__PROVIDER__NAME", "x", "no setting", "DAEMON"),
+        ("SLUICEGATE__", "x", "no setting", "DAEMON"),
+        ("SLUICEGATE__DAEMON", "x", "no setting", "LISTEN"),
+        (
+            "SLUICEGATE__DAEMON__LOG__X",
+            "x",
+            "no setting",
+            "leave out what comes after",
+        ),
+        (
+            "SLUICEGATE__QUEUE__ORDER__SLOTS",
+            "9",
+            "no queue of the file",
+            "BILLING_ORDERS_EU, ORDERS",
+        ),
+        (
+            "SLUICEGATE__QUEUE__ORDERS",
+            "9",
+            "no queue of the file",
+            "ORDERS",
+        ),
+        (
+            "SLUICEGATE__QUEUE__ORDERS__SLOT",
+            "9",
+            "no setting",
+            "did you mean SLUICEGATE__QUEUE__ORDERS__SLOTS?",
+        ),
+        (
+            "SLUICEGATE__QUEUE__ORDERS__SLOTS",
+            "nine",
+            "takes a whole number from 1 to 10000, got a text",
+            "from 1",
+        ),
+        (
+            "SLUICEGATE__QUEUE__ORDERS__SLOTS",
+            "0",
+            "0 is out of bounds",
+            "from 1",
+        ),
+        (
+            "SLUICEGATE__QUEUE__ORDERS__PREFETCH",
+            "1",
+            "8 slots are never full",
+            "8 or more",
+        ),
+        (
+            "SLUICEGATE__QUEUE__ORDERS__HOLD",
+            "1",
+            "is not a duration",
+            "30s",
+        ),
+        (
+            "SLUICEGATE__QUEUE__ORDERS__TARGET__HTTP",
+            "https://x",
+            "plain http",
+            "http://",
+        ),
+        (
+            "SLUICEGATE__DAEMON__LISTEN",
+            "0.0.0.0:1",
+            "not on loopback",
+            "SSH",
+        ),
+        (
+            "SLUICEGATE__DAEMON__LOG",
+            "inf\u{fffd}",
+            "not UTF-8",
+            "UTF-8",
+        ),
+        (
+            "SLUICEGATE__AMQP__URL",
+            "http://u:canary@h",
+            "neither amqp:// nor",
+            "begin it",
+        ),
+        (
+            "SLUICEGATE__AMQP__URL_ENV",
+            "NOT_SET",
+            "NOT_SET is not set",
+            "set it",
+        ),
+    ];
+
+    #[test]
+    fn a_bad_override_names_its_variable_and_not_its_value() {
+        for (variable, value, message, help) in BAD {
+            refused(variable, value, message, help);
+        }
+        let twins = "[[queue]]\nname = 'a.b'\ntarget.handler = 'x'\n[[queue]]\nname = 'a-b'\ntarget.handler = 'x'\n";
+        let text = format!("{SMALL}{twins}");
+        let shown = with(&text, &[("SLUICEGATE__QUEUE__A_B__SLOTS", "9")])
+            .expect_err("twins")
+            .to_string();
+        assert!(
+            shown.contains("two queues of the file are called A_B"),
+            "{shown}"
+        );
+    }
+}

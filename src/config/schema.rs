@@ -95,3 +95,141 @@ fn text(form: &Form) -> Json {
         None => json!({"type": "string"}),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether `value` fits `schema`, as far as we use draft-07; patterns are left to editors.
+    fn fits(value: &Json, schema: &Json) -> Result<(), String> {
+        let no = |why: &str| Err(format!("{why}: {value}"));
+        let count = |of: &Json| of.as_u64().unwrap_or(u64::MAX) as usize;
+        let kind = match value {
+            Json::String(_) => "string",
+            Json::Bool(_) => "boolean",
+            Json::Array(_) => "array",
+            Json::Object(_) => "object",
+            _ => "integer",
+        };
+        if schema.get("type").is_some_and(|wanted| wanted != kind) {
+            return no("another type");
+        }
+        if schema
+            .get("enum")
+            .is_some_and(|words| !words.as_array().unwrap().contains(value))
+        {
+            return no("another word");
+        }
+        let number = value.as_i64();
+        if number.is_some_and(|number| schema["minimum"].as_i64() > Some(number))
+            || number
+                .is_some_and(|number| schema["maximum"].as_i64().is_some_and(|most| most < number))
+        {
+            return no("out of bounds");
+        }
+        if let Some(ways) = schema["oneOf"].as_array()
+            && ways.iter().filter(|way| fits(value, way).is_ok()).count() != 1
+        {
+            return no("not exactly one");
+        }
+        for name in schema["required"].as_array().into_iter().flatten() {
+            if value.get(name.as_str().unwrap()).is_none() {
+                return no(&format!("{name} is missing"));
+            }
+        }
+        for (name, inner) in value.as_object().into_iter().flatten() {
+            match (
+                schema["properties"].get(name),
+                schema.get("additionalProperties"),
+            ) {
+                (Some(property), _) => fits(inner, property)?,
+                (None, Some(Json::Bool(false))) => return no(&format!("{name} is unknown")),
+                (None, Some(form)) => fits(inner, form)?,
+                (None, None) => {}
+            }
+        }
+        if value.as_object().is_some_and(|fields| {
+            schema
+                .get("maxProperties")
+                .is_some_and(|most| fields.len() > count(most))
+                || schema
+                    .get("minProperties")
+                    .is_some_and(|least| fields.len() < count(least))
+        }) {
+            return no("too many or too few");
+        }
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .try_for_each(|item| fits(item, &schema["items"]))
+    }
+
+    fn judge(text: &str) -> Result<(), String> {
+        let value: toml::Value = toml::from_str(text).unwrap();
+        fits(&serde_json::to_value(value).unwrap(), &schema())
+    }
+
+    #[test]
+    fn every_sample_fits_the_schema() {
+        for text in [
+            include_str!("../../config/sluicegate.toml"),
+            include_str!("../../config/demo.toml"),
+        ] {
+            assert_eq!(judge(text), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_the_reader_refuses_by_its_list_the_schema_refuses_too() {
+        let small = super::super::tests::SMALL;
+        assert_eq!(judge(small), Ok(()));
+        for line in [
+            "slot = 9",
+            "slots = 0",
+            "slots = 10001",
+            "slots = '9'",
+            "on_skip = 'vanish'",
+            "order = 'key'",
+            "preset = 'celery'",
+            "attributes = { a = 1 }",
+            "park.as = 'file'",
+            "dead_letter = {}",
+            "[[queue]]\nname = 'mail'",
+            "[[queue]]\nname = 'mail'\ntarget = {}",
+            "[[queue]]\nname = 'mail'\ntarget = { http = 'http://x', handler = 'y' }",
+            "[[provider]]\nname = 'mailgun'",
+            "[demon]",
+        ] {
+            let text = format!("{small}{line}\n");
+            assert!(judge(&text).is_err(), "{line}");
+            assert!(super::super::tests::with(&text, &[]).is_err(), "{line}");
+        }
+        assert!(judge(&small.replace("url =", "url_env = 'X'\nurl =")).is_err());
+        assert!(judge(&small.replace("[amqp]\nurl = \"amqp://127.0.0.1\"\n", "")).is_err());
+    }
+
+    #[test]
+    fn it_is_draft_07_and_every_setting_has_help() {
+        fn walk(schema: &Json, path: &str) {
+            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                let path = format!("{path}.{name}");
+                let help = property["description"].as_str().unwrap_or_default();
+                assert!(help.ends_with('.'), "`{path}` needs a sentence: {help:?}");
+                walk(property, &path);
+                walk(&property["items"], &path);
+            }
+        }
+        let schema = schema();
+        assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+        assert_eq!(
+            schema["properties"]["daemon"]["properties"]["listen"]["default"],
+            "127.0.0.1:7070"
+        );
+        assert_eq!(
+            schema["properties"]["queue"]["items"]["properties"]["slots"]["default"],
+            8
+        );
+        walk(&schema, "");
+    }
+}

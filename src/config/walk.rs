@@ -23,7 +23,7 @@ pub(super) fn check(
                 check_value(&entry.written, &setting.shape, &path, notes);
             }
             Some(later) => {
-                notes.hide(&entry.written.place);
+                hide_value(entry, notes);
                 let what = below(path, later.name);
                 notes.add(&entry.at, format!("`{what}` is not read here"), later.help);
             }
@@ -73,8 +73,19 @@ fn short(name: &str) -> String {
     name.chars().take(60).flat_map(char::escape_debug).collect()
 }
 
+/// Hides the value of a setting that nobody knows; of a `[section]` the place is its heading, which is no secret.
+fn hide_value(entry: &Entry, notes: &mut Notes) {
+    let heading = match (&entry.at, &entry.written.place) {
+        (Place::Bytes(name), Place::Bytes(value)) => value.contains(&name.start),
+        _ => false,
+    };
+    if !heading {
+        notes.hide(&entry.written.place);
+    }
+}
+
 fn unknown(entry: &Entry, settings: &'static [Setting], path: &str, notes: &mut Notes) {
-    notes.hide(&entry.written.place);
+    hide_value(entry, notes);
     let what = below(path, &short(&entry.name));
     let names = || {
         settings
@@ -85,7 +96,7 @@ fn unknown(entry: &Entry, settings: &'static [Setting], path: &str, notes: &mut 
     let help = if let Some(meant) = nearest(&entry.name, names()) {
         format!("did you mean `{meant}`?")
     } else if let Some(home) = home_of(&entry.name) {
-        format!("`{}` belongs into {home}", entry.name)
+        format!("`{}` belongs in {home}", entry.name)
     } else {
         let names: Vec<&str> = names().collect();
         format!("there are {}", names.join(", "))
