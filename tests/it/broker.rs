@@ -147,7 +147,7 @@ impl Broker {
     fn try_eval(&self, expression: &str) -> Result<String, String> {
         let mut call = Command::new("erl_call")
             .args(["-address", &format!("127.0.0.1:{}", self.distribution)])
-            .args(["-c", "sluicegate", "-e"])
+            .args(["-r", "-c", "sluicegate", "-e"])
             .env("HOME", &self.home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
