@@ -49,7 +49,10 @@ fn a01_broker_killed_under_load_and_restarted(kind: Kind) {
     let lines_before = daemon.log_lines();
     let opened = broker.start_and_wait_for_port();
     daemon.ready(AGAIN);
-    eprintln!("{kind:?}: ready {:?} after the port opened", opened.elapsed());
+    eprintln!(
+        "{kind:?}: ready {:?} after the port opened",
+        opened.elapsed()
+    );
     assert!(daemon.log_lines() - lines_before < 50, "{}", daemon.log());
     scene.publish_many("after", 50);
     scene.worker_gets("after-49", secs(20));
@@ -91,7 +94,10 @@ fn a04_broker_frozen(kind: Kind) {
     broker.freeze();
     let frozen = Instant::now();
     daemon.not_ready(secs(10));
-    eprintln!("{kind:?}: noticed after {:?}, of 2 heartbeats of 2 s", frozen.elapsed());
+    eprintln!(
+        "{kind:?}: noticed after {:?}, of 2 heartbeats of 2 s",
+        frozen.elapsed()
+    );
     broker.thaw();
     daemon.ready(AGAIN);
     scene.publish_many("after", 20);
@@ -117,14 +123,21 @@ fn a10_an_alarm_blocks_what_publishes_and_nothing_else(kind: Kind) {
     let now = daemon.counts("the fresh ones are settled", secs(10), |now| {
         now.settled(QUEUE, "done") == 20
     });
-    assert_eq!(now.settled(QUEUE, "expired"), 0, "nothing can be parked now");
+    assert_eq!(
+        now.settled(QUEUE, "expired"),
+        0,
+        "nothing can be parked now"
+    );
     assert_eq!(now.of_queue("messages_in_hand", QUEUE), 20.0);
     broker.clear_alarm();
     let cleared = Instant::now();
     daemon.counts("the old ones are parked", AGAIN, |now| {
         now.settled(QUEUE, "expired") == 20
     });
-    eprintln!("{kind:?}: all parked {:?} after the alarm", cleared.elapsed());
+    eprintln!(
+        "{kind:?}: all parked {:?} after the alarm",
+        cleared.elapsed()
+    );
     let found = scene.nothing_lost(daemon);
     let mut parked: Vec<&str> = found.parked.iter().map(|old| old.id.as_str()).collect();
     parked.sort_unstable();
@@ -136,10 +149,12 @@ fn a12_channel_closed_by_the_broker(kind: Kind) {
     let broker = Broker::own();
     broker.set_consumer_timeout(secs(2));
     let scene = Scene::set(&broker, "a12", kind);
-    scene.worker.decides(|job, before| match (job.id.as_str(), before) {
-        ("slow-0", 0) => Reply::Slow(secs(5)),
-        _ => Reply::Status(200),
-    });
+    scene
+        .worker
+        .decides(|job, before| match (job.id.as_str(), before) {
+            ("slow-0", 0) => Reply::Slow(secs(5)),
+            _ => Reply::Status(200),
+        });
     let daemon = scene.daemon("slots = 2");
     scene.publish_many("slow", 1);
     scene.worker_gets("slow-0", secs(5));
@@ -170,11 +185,18 @@ fn a14_queue_deleted_and_made_again(kind: Kind) {
     assert!(said.contains("does not exist"), "{said}");
     let state = daemon.queue(QUEUE);
     assert!(state.to_string().contains("queue_missing"), "{state}");
-    assert_eq!(scene.ledger.ready(QUEUE), None, "it is not for us to declare it");
+    assert_eq!(
+        scene.ledger.ready(QUEUE),
+        None,
+        "it is not for us to declare it"
+    );
     scene.ledger.declare(QUEUE, kind, &[]);
     let made = Instant::now();
     daemon.ready(secs(30));
-    eprintln!("{kind:?}: ready {:?} after the queue was there again", made.elapsed());
+    eprintln!(
+        "{kind:?}: ready {:?} after the queue was there again",
+        made.elapsed()
+    );
     scene.publish_many("after", 20);
     scene.worker_gets("after-19", secs(10));
     scene.settles(&daemon, secs(10));
@@ -210,13 +232,19 @@ fn a08_the_daemon_starts_without_a_broker_and_takes_it_when_it_comes() {
     broker.kill_9();
     let daemon = Daemon::start(&scene.config(""));
     let said = daemon.not_ready(secs(5));
-    assert!(said.contains("refused"), "the reason is in the page: {said}");
+    assert!(
+        said.contains("refused"),
+        "the reason is in the page: {said}"
+    );
     // Flags are turned and kept while the broker is away.
     daemon.set(&format!("queue.{QUEUE}.concurrency"), 3);
     let threads = daemon.threads();
     std::thread::sleep(secs(10));
     assert!(daemon.log_lines() < 60, "{}", daemon.log());
-    assert!(daemon.threads() <= threads + 2, "tries to connect leave threads behind");
+    assert!(
+        daemon.threads() <= threads + 2,
+        "tries to connect leave threads behind"
+    );
     broker.start_and_wait_for_port();
     daemon.ready(AGAIN);
     scene.worker_gets("before-9", secs(10));
@@ -233,7 +261,10 @@ fn a15_a_queue_that_is_missing_at_the_start_does_not_keep_the_others_from_work()
     scene.publish_many("before", 10);
     scene.worker_gets("before-9", secs(10));
     let said = daemon.not_ready(secs(10));
-    assert!(said.contains("[-] missing") && said.contains("[+] orders"), "{said}");
+    assert!(
+        said.contains("[-] missing") && said.contains("[+] orders"),
+        "{said}"
+    );
     scene.ledger.declare("missing", Kind::Classic, &[]);
     daemon.ready(secs(30));
     scene.settles(&daemon, secs(10));
@@ -253,7 +284,10 @@ fn a09_a_permission_that_is_missing_is_said_and_does_not_need_a_restart() {
         state.contains("denied").then_some(()).ok_or(state)
     };
     eventually("the state is denied", secs(10), denied);
-    assert!(!daemon.log().contains("secret"), "the password is in the log");
+    assert!(
+        !daemon.log().contains("secret"),
+        "the password is in the log"
+    );
     assert!(!daemon.queue(QUEUE).to_string().contains("secret"));
     broker.permit("gate-a09", &scene.vhost, [".*", ".*", ".*"]);
     daemon.ready(secs(45));
@@ -269,7 +303,11 @@ fn a09_a_wrong_password_is_tried_slowly() {
     let scene = Scene::set(broker, "a09-password", Kind::Classic);
     let path = crate::path::Path::to(broker.port());
     let mut config = scene.config("");
-    config.amqp_url = format!("amqp://guest:canary-secret@127.0.0.1:{}/{}", path.port(), scene.vhost);
+    config.amqp_url = format!(
+        "amqp://guest:canary-secret@127.0.0.1:{}/{}",
+        path.port(),
+        scene.vhost
+    );
     let daemon = Daemon::start(&config);
     let said = daemon.not_ready(secs(10));
     eventually("the state is denied", secs(10), || {
@@ -279,7 +317,12 @@ fn a09_a_wrong_password_is_tried_slowly() {
     std::thread::sleep(secs(8));
     let tries = path.accepted();
     assert!(tries <= 6, "{tries} tries in 10 s may lock the account");
-    for text in [said, daemon.log(), daemon.get("/metrics").body, daemon.get("/status").body] {
+    for text in [
+        said,
+        daemon.log(),
+        daemon.get("/metrics").body,
+        daemon.get("/status").body,
+    ] {
         assert!(!text.contains("canary-secret"), "{text}");
     }
     assert_eq!(daemon.terminate(), Some(0));
@@ -293,9 +336,16 @@ fn what_stands_is_kept_while_the_broker_is_away() {
     daemon.set(&format!("queue.{QUEUE}.skip"), 0.25);
     broker.kill_9();
     daemon.not_ready(secs(5));
-    let flag = daemon.get(&format!("/api/v1/flags/queue.{QUEUE}.skip")).json();
+    let flag = daemon
+        .get(&format!("/api/v1/flags/queue.{QUEUE}.skip"))
+        .json();
     assert_eq!(flag["now"], json!(0.25));
     assert_eq!(daemon.get("/livez").status, 200);
-    assert_eq!(daemon.terminate(), Some(0), "a broker that is away does not make a stop unclean:\n{}", daemon.log());
+    assert_eq!(
+        daemon.terminate(),
+        Some(0),
+        "a broker that is away does not make a stop unclean:\n{}",
+        daemon.log()
+    );
     broker.restart();
 }

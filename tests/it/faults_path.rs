@@ -18,7 +18,11 @@ on_both_kinds![
 /// A daemon that reaches its broker over `path`, with a heartbeat of 2 s, and 5 ms of work for each message.
 fn over(path: &Path, scene: &Scene<'_>) -> Daemon {
     let mut config = scene.config("slots = 4\nprefetch = 50\non_skip = \"park\"");
-    config.amqp_url = format!("amqp://guest:guest@127.0.0.1:{}/{}", path.port(), scene.vhost);
+    config.amqp_url = format!(
+        "amqp://guest:guest@127.0.0.1:{}/{}",
+        path.port(),
+        scene.vhost
+    );
     config.amqp = "heartbeat = \"2s\"".to_owned();
     scene.worker.always(Reply::Slow(Duration::from_millis(5)));
     Daemon::start(&config)
@@ -70,7 +74,10 @@ fn a06_the_way_from_the_broker_stalls(kind: Kind) {
     path.stall_down(true);
     let stalled = Instant::now();
     daemon.not_ready(secs(12));
-    eprintln!("{kind:?}: noticed after {:?}, of 2 heartbeats of 2 s", stalled.elapsed());
+    eprintln!(
+        "{kind:?}: noticed after {:?}, of 2 heartbeats of 2 s",
+        stalled.elapsed()
+    );
     path.stall_down(false);
     daemon.ready(secs(10));
     scene.settles(&daemon, secs(30));
@@ -90,7 +97,10 @@ fn a07_a_peer_that_accepts_and_stays_mute() {
     let tries = path.accepted() - tries;
     // Two connections, 5 s for each handshake, at most a second between.
     assert!((2..=8).contains(&tries), "{tries} tries in 13 s");
-    assert!(daemon.threads() <= threads + 2, "tries to connect leave threads behind");
+    assert!(
+        daemon.threads() <= threads + 2,
+        "tries to connect leave threads behind"
+    );
     path.mute(false);
     path.cut();
     daemon.ready(secs(10));
