@@ -416,7 +416,8 @@ impl StorageBackend for Disk {
     }
 }
 
-fn on_a_disk_that_fills(dir: &Path) -> (Store, Arc<AtomicBool>) {
+/// A store of the queue `orders` on a disk that is full as long as the flag says so.
+pub(crate) fn on_a_disk_that_fills(dir: &Path) -> (Store, Arc<AtomicBool>) {
     let full = Arc::new(AtomicBool::new(false));
     let opener = || -> journal::Opener {
         let full = Arc::clone(&full);
@@ -579,4 +580,49 @@ proptest! {
         prop_assert_eq!(all(&after.snapshot()), all(&store.snapshot()));
         prop_assert_eq!(after.changes(None, 99).unwrap(), store.changes(None, 99).unwrap());
     }
+}
+
+#[test]
+fn zz_measure() {
+    let names: Vec<String> = (0..83).map(|n| format!("queue-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Store::open(dir.path(), queues(&names), vec![], NOW_MS, metrics())
+        .unwrap()
+        .store;
+    let memory = Store::in_memory(Snapshot::of(queues(&names), 0, vec![], vec![]), metrics());
+    for (what, store) in [("disk", disk), ("memory", memory)] {
+        let from = std::time::Instant::now();
+        for n in 0..40 {
+            store
+                .turn(&set(&format!("queue.queue-{n}.skip"), json!(0.1)))
+                .unwrap();
+        }
+        println!("{what}: {:?} each", from.elapsed() / 40);
+        for n in 0..40 {
+            store
+                .turn(&lay(&format!("queue.queue-{n}.skip"), json!(0.1)))
+                .unwrap();
+        }
+        let from = std::time::Instant::now();
+        for n in 0..40 {
+            store
+                .turn(&set(&format!("queue.queue-{n}.skip"), json!(0.11)))
+                .unwrap();
+        }
+        println!("{what} with 40 openings: {:?} each", from.elapsed() / 40);
+    }
+    let mut top = crate::rules::top::Top::new(256, std::time::Duration::from_secs(60));
+    let keys: Vec<String> = (0..2000).map(|n| format!("account-{n}")).collect();
+    let from = std::time::Instant::now();
+    for n in 0..1_000_000usize {
+        let key = &keys[(n * 7919) % if n % 2 == 0 { 200 } else { 2000 }];
+        top.offer(
+            std::time::Duration::from_micros(n as u64),
+            crate::rules::lots::KeyHash::of(key.as_bytes()),
+            key,
+            1.0,
+        );
+    }
+    println!("offer {:?}", from.elapsed() / 1_000_000);
 }
