@@ -326,6 +326,14 @@ impl Daemon {
         self.get(&format!("/api/v1/queues/{queue}")).json()
     }
 
+    /// All numbers; an error when the daemon does not answer.
+    pub(crate) fn try_metrics(&self) -> Result<Scrape, String> {
+        let page = self
+            .try_get("/metrics")
+            .map_err(|error| error.to_string())?;
+        Ok(Scrape::parse(&page.body))
+    }
+
     /// All numbers.
     pub(crate) fn metrics(&self) -> Scrape {
         Scrape::parse(&self.get("/metrics").body)
