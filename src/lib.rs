@@ -10,6 +10,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod guard;
 pub mod memory;
 pub mod metrics;
 pub mod rules;

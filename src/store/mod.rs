@@ -214,4 +214,7 @@ fn refused(why: Fault) -> Refused {
 }
 
 #[cfg(test)]
+pub(crate) use tests::on_a_disk_that_fills;
+
+#[cfg(test)]
 mod tests;
