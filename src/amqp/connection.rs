@@ -24,7 +24,11 @@ use crate::rules::backoff::full_jitter;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long a connection may take to close before it is cut.
 const CLOSE: Duration = Duration::from_secs(5);
-/// The longest wait between two tries.
+/// The longest wait between two tries while the trouble is young: a restarted broker is used again within 2 s.
+const LONGEST_WAIT_AT_FIRST: Duration = Duration::from_secs(1);
+/// Tries, some minutes of them, after which the trouble is no longer young.
+const YOUNG: u32 = 600;
+/// The longest wait between two tries from then on.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The wait, half of it drawn, after a refusal that only people can mend: a fast retry might lock the account.
 const SLOW_WAIT: Duration = Duration::from_secs(30);
@@ -85,7 +89,11 @@ impl Tries {
         self.0 = self.0.saturating_add(1);
         match lost {
             Lost::Denied(_) | Lost::Untrusted(_) => SLOW_WAIT / 2 + (SLOW_WAIT / 2).mul_f64(draw()),
-            Lost::Missing(_) | Lost::Broken(_) => full_jitter(attempt, LONGEST_WAIT, draw()),
+            Lost::Missing(_) => full_jitter(attempt, LONGEST_WAIT, draw()),
+            Lost::Broken(_) if attempt < YOUNG => {
+                full_jitter(attempt, LONGEST_WAIT_AT_FIRST, draw())
+            }
+            Lost::Broken(_) => full_jitter(attempt, LONGEST_WAIT, draw()),
         }
     }
 

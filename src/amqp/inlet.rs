@@ -171,8 +171,8 @@ impl AmqpInlet {
             link.cut();
         }
         self.end_epoch();
-        // An outage of hours is one line a minute or so.
-        if self.link_tries.count() % 20 == 0 {
+        // An outage of hours is a line every few minutes.
+        if self.link_tries.count() % 60 == 0 {
             let tries = self.link_tries.count();
             tracing::warn!(queue = self.queue, tries, reason = %lost, "no connection to the broker");
         }

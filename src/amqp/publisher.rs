@@ -102,7 +102,7 @@ impl Publisher {
 
     async fn wait(&mut self, lost: Lost) {
         self.blocked.set(true);
-        if self.tries.count() % 20 == 0 {
+        if self.tries.count() % 60 == 0 {
             let name = self.connector.name();
             tracing::warn!(name, reason = %lost, "no connection to publish on");
         }

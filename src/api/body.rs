@@ -1,20 +1,19 @@
 //! Reads what callers send: path, query and body, each strictly. JSON comes whole, in time, without duplicate or unknown keys.
+//! May import `rules`.
 
-use std::collections::HashSet;
-use std::fmt;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
-use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
 use super::error::{
     BAD_DOCUMENT, MALFORMED_JSON, MALFORMED_REQUEST, NOT_JSON, Problem, SLOW_BODY, TOO_LARGE,
 };
+use crate::rules::json::strict;
 
 /// The largest body, in bytes.
 pub(super) const LARGEST_BODY: usize = 256 * 1024;
@@ -106,18 +105,18 @@ fn too_large() -> Problem {
 
 /// Reads a body as the document it must be.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice::<NoTwins>(bytes).map_err(|why| {
+    let json = strict(bytes).map_err(|why| {
         Problem::new(
             MALFORMED_JSON,
             format!("{why}; mend the body there and send it again"),
         )
     })?;
-    if bytes.trim_ascii_start().first() != Some(&b'{') {
+    if !json.is_object() {
         let cure = "the body is not a JSON object; send {\"reason\": …} with what shall change";
         return Err(Problem::new(BAD_DOCUMENT, cure).at("")); // serde would take a list for a struct
     }
-    let json = &mut serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(json).map_err(|why| {
+    let typed = &mut serde_json::Deserializer::from_slice(bytes); // once more, for line and column of what does not fit
+    serde_path_to_error::deserialize(typed).map_err(|why| {
         let pointer = pointer(why.path().iter());
         Problem::new(BAD_DOCUMENT, why.into_inner().to_string()).at(pointer)
     })
@@ -133,63 +132,4 @@ fn pointer<'p>(path: impl Iterator<Item = &'p Segment>) -> String {
         Segment::Unknown => String::new(),
     })
     .collect()
-}
-
-/// Any JSON in which no object has the same key twice: two readers of such a body could read two different things.
-struct NoTwins;
-
-impl<'de> Deserialize<'de> for NoTwins {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for NoTwins {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        let mut seen = HashSet::new();
-        while let Some(key) = map.next_key::<String>()? {
-            map.next_value::<Self>()?;
-            if !seen.insert(key.clone()) {
-                return Err(A::Error::custom(format!(
-                    "the key {key:?} stands here twice"
-                )));
-            }
-        }
-        Ok(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self, A::Error> {
-        while list.next_element::<Self>()?.is_some() {}
-        Ok(self)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
 }

@@ -97,7 +97,7 @@ impl House {
             );
             let opened = {
                 let queue = Arc::clone(&queue);
-                move || amqp::open(&broker, &queue, clock)
+                move || amqp::open(&broker, &queue)
             };
             house.start(&queue, handlers, opened)?;
         }

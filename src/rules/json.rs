@@ -6,11 +6,11 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value as Json};
 
 /// Reads one JSON text: no key twice in an object, nothing after the end, nested at most 128 deep, numbers within range.
-#[must_use]
-pub fn strict(bytes: &[u8]) -> Option<Json> {
-    serde_json::from_slice::<Strict>(bytes)
-        .ok()
-        .map(|strict| strict.0)
+///
+/// # Errors
+/// When it is none of that; with line and column.
+pub fn strict(bytes: &[u8]) -> Result<Json, serde_json::Error> {
+    serde_json::from_slice::<Strict>(bytes).map(|strict| strict.0)
 }
 
 struct Strict(Json);
@@ -68,10 +68,13 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json, A::Error> {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            let Strict(value) = entries.next_value()?;
-            if let Some(twice) = object.insert(key, value) {
-                return Err(A::Error::custom(format!("a key twice, first with {twice}")));
+            if object.contains_key(&key) {
+                return Err(A::Error::custom(format!(
+                    "the key {key:?} stands here twice"
+                )));
             }
+            let Strict(value) = entries.next_value()?;
+            object.insert(key, value);
         }
         Ok(Json::Object(object))
     }
@@ -96,9 +99,9 @@ mod tests {
             ("something after it", "{} {}"),
             ("nested without end", deep.as_str()),
         ] {
-            assert_eq!(strict(text.as_bytes()), None, "{what}");
+            assert!(strict(text.as_bytes()).is_err(), "{what}");
         }
-        assert_eq!(strict(b"\xff\xfe\"a\""), None, "not UTF-8");
+        assert!(strict(b"\xff\xfe\"a\"").is_err(), "not UTF-8");
     }
 
     proptest! {
@@ -110,7 +113,7 @@ mod tests {
         #[test]
         fn what_it_reads_is_what_everybody_reads(key in "[a-z]{1,8}", number in any::<i64>(), text in ".{0,20}") {
             let json = serde_json::json!({ key: [number, text, null, true, {"inner": 1.5}] });
-            prop_assert_eq!(strict(json.to_string().as_bytes()), Some(json));
+            prop_assert_eq!(strict(json.to_string().as_bytes()).ok(), Some(json));
         }
     }
 }

@@ -332,7 +332,7 @@ impl Reading {
             return Err(Malformed::TooLarge);
         }
         let body = if self.needs_body() {
-            Some(super::json::strict(&raw.body).ok_or(Malformed::NotJson)?)
+            Some(super::json::strict(&raw.body).map_err(|_| Malformed::NotJson)?)
         } else {
             None
         };

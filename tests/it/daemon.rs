@@ -248,6 +248,18 @@ impl Daemon {
         tail(&self.home.join("log"), 60)
     }
 
+    /// How many lines it wrote so far.
+    pub(crate) fn log_lines(&self) -> usize {
+        let text = std::fs::read(self.home.join("log")).unwrap_or_default();
+        text.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    /// How many threads it has now.
+    pub(crate) fn threads(&self) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id()));
+        tasks.map_or(0, Iterator::count)
+    }
+
     /// Where it keeps flags and history.
     pub(crate) fn data(&self) -> PathBuf {
         self.home.join("data")

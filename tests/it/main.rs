@@ -11,6 +11,12 @@
 #[cfg(test)]
 mod laws;
 
+// What must be survived: the rows of the catalogue of faults, by their numbers.
+#[cfg(test)]
+mod faults_broker;
+#[cfg(test)]
+mod faults_path;
+
 // What the tests stand on.
 #[cfg(test)]
 mod broker;

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lapin::types::AMQPValue;
 
 use crate::broker::Broker;
-use crate::daemon::{Config, Daemon};
+use crate::daemon::{Config, Daemon, Scrape};
 use crate::keeper::eventually;
 use crate::ledger::{Kind, Ledger, Message};
 use crate::worker::Worker;
@@ -96,8 +96,8 @@ impl<'b> Scene<'b> {
         self.publish(&messages);
     }
 
-    /// Publishes as long as the broker takes it, for a test that breaks the broker meanwhile. Gives how many were confirmed.
-    pub(crate) fn try_publish_many(&self, name: &str, count: usize) -> usize {
+    /// Publishes while the broker is being broken, and does not connect again. Gives how many were confirmed.
+    pub(crate) fn try_publish_once(&self, name: &str, count: usize) -> usize {
         let messages: Vec<Message> = (0..count)
             .map(|number| Message::new(format!("{name}-{number}")))
             .collect();
@@ -132,6 +132,25 @@ impl<'b> Scene<'b> {
             let got = self.worker.ids().len();
             (got >= count).then_some(()).ok_or(format!("it got {got}"))
         });
+    }
+
+    /// Waits until nothing is left in the queue, in delay queues or in hand, and gives the numbers then.
+    pub(crate) fn settles(&self, daemon: &Daemon, within: Duration) -> Scrape {
+        let deadline = Instant::now() + within;
+        eventually("nothing is left in the queues", within, || {
+            for queue in self.broker.queues(&self.vhost) {
+                let kept = ["sluicegate.park.", "sluicegate.dead."];
+                let passing = !kept.iter().any(|name| queue.starts_with(name));
+                if passing && self.ledger.ready(&queue).unwrap_or(0) > 0 {
+                    return Err(format!("there is something in {queue}"));
+                }
+            }
+            Ok(())
+        });
+        let left = deadline.saturating_duration_since(Instant::now()) + secs(1);
+        daemon.counts("nothing is in hand", left, |now| {
+            now.of_queue("messages_in_hand", QUEUE) == 0.0
+        })
     }
 
     /// Looks everywhere, and says that nothing was lost. The daemon must have ended, so that what it held is back.

@@ -189,20 +189,11 @@ fn an_object_is_replaced_not_merged() {
         "--url",
         url,
     ];
-    let Command::Client(command) = Command::from(Cli::try_parse_from(words).unwrap()) else {
-        panic!("flag set asks a daemon");
-    };
-    let mut console = Console::new(Box::new(io::sink()), Box::new(io::sink()), None);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime
-        .block_on(carry_out(&command, None, &mut console))
-        .unwrap();
+    let ended = run(Cli::try_parse_from(words).unwrap().into(), None);
+    assert_eq!(ended.code, 0, "{}", ended.talk);
     let asked = daemon.asked.join().unwrap();
     assert!(
-        asked[1].starts_with(": PUT /api/v1/flags/load.plan \"41\"{\"value\":{\"b\":2}"),
+        asked[1].starts_with("ana: PUT /api/v1/flags/load.plan \"41\"{\"value\":{\"b\":2}"),
         "{asked:?}"
     );
     assert!(

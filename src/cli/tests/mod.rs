@@ -12,6 +12,7 @@ use super::*;
 mod flags;
 mod grammar;
 mod queues;
+mod router;
 
 /// Words of a line as a shell would split them, as far as the examples need it.
 fn split(line: &str) -> Vec<String> {
@@ -60,8 +61,13 @@ struct Ended {
 
 /// Types `line` at the daemon at `url`; `person` answers questions, if there is one.
 fn type_at(url: &str, line: &str, person: Option<&str>) -> Ended {
-    let Command::Client(command) = parse_line(&format!("{line} --url {url}")).unwrap() else {
-        panic!("{line} asks no daemon");
+    run(parse_line(&format!("{line} --url {url}")).unwrap(), person)
+}
+
+/// Carries out what was typed.
+fn run(command: Command, person: Option<&str>) -> Ended {
+    let Command::Client(command) = command else {
+        panic!("{command:?} asks no daemon");
     };
     let (data, talk) = (Sheet::default(), Sheet::default());
     let person = person.map(|text| Box::new(Cursor::new(text.to_owned())) as Box<dyn BufRead>);
