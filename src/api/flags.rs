@@ -16,7 +16,7 @@ use super::error::{BAD_DOCUMENT, Problem};
 use super::page::{Page, Paging};
 use super::views::{FlagView, kinds, types};
 use super::write::{Answer, Turned, Wants, Words, Write, WriteQuery, turn};
-use crate::rules::change::{Edit, Refused};
+use crate::rules::change::Edit;
 use crate::rules::flag::{Flag, FlagDocument, Kind, ValueType};
 
 const LIST: &str = "/api/v1/flags";
@@ -51,7 +51,7 @@ pub(super) async fn read(
     State(doors): State<Arc<Doors>>,
     Named(key): Named,
 ) -> Result<Response, Problem> {
-    let flag = FlagView::of(&doors.store.snapshot(), &key).ok_or_else(|| no_flag(&key))?;
+    let flag = FlagView::of(&doors.store.snapshot(), &key).ok_or_else(|| Problem::no_flag(&key))?;
     Ok(([(header::ETAG, flag.tag())], Json(flag)).into_response())
 }
 
@@ -228,7 +228,7 @@ pub(super) async fn patch(
     Write { body, sender }: Write<FlagPatch>,
 ) -> Result<Answer, Problem> {
     let snapshot = doors.store.snapshot();
-    let flag = snapshot.flag(&key).ok_or_else(|| no_flag(&key))?;
+    let flag = snapshot.flag(&key).ok_or_else(|| Problem::no_flag(&key))?;
     let seen = sender.seen()?;
     let words = Words {
         reason: body.reason.clone(),
@@ -302,10 +302,6 @@ fn shown(turned: &Turned, key: &str, status: StatusCode) -> Answer {
         status
     };
     Answer::new(status, tag, &flag)
-}
-
-fn no_flag(key: &str) -> Problem {
-    Problem::refused(&Refused::NoFlag(key.chars().take(200).collect()), |_| None)
 }
 
 #[cfg(test)]
