@@ -21,11 +21,11 @@ use crate::rules::change::{Actor, Cause, Change, Edit};
 use crate::rules::snapshot::Snapshot;
 
 /// The header by which callers tell their name, until there are tokens.
-pub(super) const USER: &str = "sluicegate-user";
+const USER: &str = "sluicegate-user";
 /// The header that makes a repeated request harmless.
-pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
-const LONGEST_NAME: usize = 64;
-const LONGEST_KEY: usize = 128;
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(super) const LONGEST_NAME: usize = 64;
+pub(super) const LONGEST_KEY: usize = 128;
 
 /// A write: its body, and who sent it under which conditions.
 pub(super) struct Write<T> {
