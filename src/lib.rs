@@ -4,11 +4,13 @@
 //! traffic, live. This page is the map.
 #![forbid(unsafe_code)]
 
+pub mod amqp;
 pub mod api;
 pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod guard;
 pub mod memory;
 pub mod metrics;
 pub mod rules;

@@ -83,9 +83,10 @@ impl House {
             &settings.daemon.data_dir,
             gated(&settings),
             seed,
-            clock,
+            clock.now().ms,
             Arc::clone(&metrics),
-        )?;
+        )?
+        .store;
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
         guard::end_what_is_over(&house.store, &clock);
         for queue in house.settings.queues.clone() {
@@ -96,7 +97,7 @@ impl House {
             );
             let opened = {
                 let queue = Arc::clone(&queue);
-                move || amqp::open(&broker, &queue, clock)
+                move || amqp::open(&broker, &queue)
             };
             house.start(&queue, handlers, opened)?;
         }

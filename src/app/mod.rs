@@ -29,7 +29,7 @@ use house::House;
 /// # Errors
 /// When it cannot start: the file, the data directory or the address says why.
 pub fn run(config: &Path) -> anyhow::Result<ExitCode> {
-    let settings = config::read(config, &environment())?;
+    let settings = config::read(config, &config::environment())?;
     let log = logging::start(&settings.daemon.log)?;
     let runtime = control_runtime()?;
     let ended = runtime.block_on(async {
@@ -69,7 +69,7 @@ pub fn run_with(
 /// # Errors
 /// When the outcome cannot be written.
 pub fn check(config: &Path, connect: bool, json: bool) -> anyhow::Result<ExitCode> {
-    let settings = match config::read(config, &environment()) {
+    let settings = match config::read(config, &config::environment()) {
         Ok(settings) => settings,
         Err(problems) => {
             eprintln!("{problems}");
@@ -122,12 +122,6 @@ async fn twice_asked_to_stop(stop: CancellationToken) {
         }
         stop.cancel();
     }
-}
-
-fn environment() -> std::collections::BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
 }
 
 fn report(ended: &Ended) -> ExitCode {

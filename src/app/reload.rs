@@ -32,7 +32,7 @@ impl Reload {
     }
 
     fn read_again(&mut self) {
-        let read = config::read(&self.file, &super::environment());
+        let read = config::read(&self.file, &config::environment());
         self.metrics.config_reloaded(read.is_ok());
         let new = match read {
             Ok(new) => new,

@@ -9,7 +9,7 @@ use super::grammar::{NewFlag, Terms};
 use super::session::{Session, fields, flag_path, would};
 use super::table::{Cell, Side, Table, Tint};
 use super::views::{FlagView, read};
-use super::words::{moment, shown, typed, until};
+use super::words::{lasting, moment, shown, typed, until};
 use crate::rules::names::FlagKey;
 
 /// `flag list`
@@ -99,7 +99,11 @@ fn facts_of(flag: &FlagView) -> Table {
         Tint::Notable
     };
     facts.row(["  now".into(), Cell::tinted(&show(&flag.now), tint)]);
-    let bound = |bound: Option<f64>| bound.map_or(String::new(), |bound| bound.to_string());
+    let bound = |bound: Option<f64>| match bound {
+        Some(seconds) if flag.value_type == "duration" => lasting(seconds),
+        Some(bound) => bound.to_string(),
+        None => String::new(),
+    };
     for (name, text) in [
         ("  its own value", show(&flag.value)),
         ("  type", flag.value_type.clone()),

@@ -169,8 +169,7 @@ async fn perform(
 ) -> Result<(), Failure> {
     // What can be seen to be missing is said before anybody is asked.
     if !console.attended() && task.terms().is_some_and(|terms| terms.reason.is_none()) {
-        let sentence = "a change needs its reason: say why with --reason \"INC-481\"";
-        return Err(Failure::new(Exit::Usage, sentence));
+        return Err(session::no_reason());
     }
     let session = &mut Session {
         client,

@@ -75,10 +75,7 @@ impl Session<'_> {
         given
             .map(|reason| reason.trim().to_owned())
             .filter(|reason| !reason.is_empty())
-            .ok_or_else(|| {
-                let sentence = "a change needs its reason: say why with --reason \"INC-481\"";
-                Failure::new(Exit::Usage, sentence)
-            })
+            .ok_or_else(no_reason)
     }
 
     /// The end of an opening as the API takes it: given, asked for, or the default, aloud.
@@ -196,6 +193,12 @@ impl Session<'_> {
         let ask = Ask::write(Method::POST, "/api/v1/openings", body, terms.dry_run);
         self.write(ask, terms).await?.done()
     }
+}
+
+/// No change without its reason.
+pub(super) fn no_reason() -> Failure {
+    let sentence = "a change needs its reason: say why with --reason \"INC-481\"";
+    Failure::new(Exit::Usage, sentence)
 }
 
 /// Somebody was faster: what was seen, and what stands.

@@ -36,10 +36,9 @@ pub(super) fn about(ratio: f64) -> String {
     format!("{:.1}%", ratio * 100.0)
 }
 
-/// A figure for each second.
+/// A measured figure for each second, to a tenth.
 pub(super) fn per_second(figure: f64) -> String {
-    let digits = usize::from(figure < 100.0);
-    format!("{figure:.digits$}")
+    format!("{figure:.1}")
 }
 
 /// A measured time: milliseconds below a second, a tenth below ten, then the two largest units.

@@ -23,8 +23,7 @@ impl KeyHash {
     #[must_use]
     pub fn bucket(self, seed: Seed) -> u32 {
         let x = splitmix64_finalise(self.0 ^ seed.0);
-        let bucket = ((u128::from(x) * u128::from(STEPS)) >> 64) as u32;
-        bucket
+        ((u128::from(x) * u128::from(STEPS)) >> 64) as u32
     }
 
     /// Whether the key falls in `share` for a flag with this seed.

@@ -1,0 +1,235 @@
+//! The settlements of one channel: gathered under a watermark, sent as few frames, and never awaited one by one.
+//!
+//! To await an acknowledgement costs a round trip to lapin's thread and a ceiling of 13,000 a second; queued and sent as
+//! `multiple` it is four times that. So a frame goes out when a batch is full or a few milliseconds old, what stays behind a
+//! delivery that takes long is acknowledged singly, and what came of each frame is collected later. May import `rules` and
+//! `seams`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, Stream, StreamExt};
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use tokio::time::Sleep;
+
+use crate::rules::verdict::Why;
+use crate::rules::watermark::{Ack, Tally, Watermark};
+use crate::seams::Settle;
+
+/// How long a finished delivery waits for company.
+const FLUSH_AFTER: Duration = Duration::from_millis(3);
+/// A batch that is sent at once, when the prefetch is large enough for it.
+const BATCH: usize = 64;
+
+/// The settlements of one channel.
+pub(super) struct Acks {
+    channel: Rc<Channel>,
+    epoch: u32,
+    batch: usize,
+    marks: Watermark,
+    open: usize,
+    flush: Option<Pin<Box<Sleep>>>,
+    writes: FuturesUnordered<LocalBoxFuture<'static, Tally>>,
+    writing: u32,
+}
+
+impl Acks {
+    /// Nothing delivered yet on `channel`, which is the one numbered `epoch`.
+    pub(super) fn new(channel: Rc<Channel>, epoch: u32, prefetch: u16) -> Self {
+        let mut acks = Self {
+            channel,
+            epoch,
+            batch: BATCH,
+            marks: Watermark::default(),
+            open: 0,
+            flush: None,
+            writes: FuturesUnordered::new(),
+            writing: 0,
+        };
+        acks.prefetch(prefetch);
+        acks
+    }
+
+    /// A batch is at most half the prefetch, or the broker would have nothing left to send.
+    pub(super) fn prefetch(&mut self, prefetch: u16) {
+        self.batch = usize::from(prefetch / 2).clamp(1, BATCH);
+    }
+
+    /// The channel.
+    pub(super) fn channel(&self) -> &Rc<Channel> {
+        &self.channel
+    }
+
+    /// The number of the channel.
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Whether settling on it can still succeed.
+    pub(super) fn usable(&self) -> bool {
+        self.channel.status().connected()
+    }
+
+    /// How many deliveries are out and were not settled.
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// A delivery came.
+    pub(super) fn delivered(&mut self, tag: u64) {
+        self.marks.delivered(tag);
+        self.open += 1;
+    }
+
+    /// Settles a delivery as `why`; what came of it is told by the stream. `false`: there is no such delivery.
+    pub(super) fn settle(&mut self, tag: u64, how: Settle, why: Why) -> bool {
+        let known = match how {
+            Settle::Ack => self.marks.finish(tag, why),
+            Settle::GiveBack => self.marks.remove(tag),
+        };
+        if !known {
+            return false;
+        }
+        self.open -= 1;
+        match how {
+            Settle::GiveBack => self.give_back(tag, why),
+            Settle::Ack if self.marks.finished() >= self.batch => self.send_covered(),
+            Settle::Ack => {}
+        }
+        if self.marks.finished() > 0 && self.flush.is_none() {
+            self.flush = Some(Box::pin(tokio::time::sleep(FLUSH_AFTER)));
+        }
+        true
+    }
+
+    /// Sends all that is finished, whatever stands before it.
+    pub(super) fn send_all(&mut self) {
+        self.send_covered();
+        for ack in self.marks.stragglers() {
+            self.send(ack);
+        }
+        self.flush = None;
+    }
+
+    /// Whether nothing is left to be sent or told.
+    pub(super) fn quiet(&self) -> bool {
+        self.writes.is_empty() && self.marks.finished() == 0
+    }
+
+    /// The channel is gone: what was written is told as it is, the rest as unsettled.
+    pub(super) fn end(mut self) -> Tally {
+        let mut told = Tally::default();
+        while let Some(Some(tally)) = self.writes.next().now_or_never() {
+            self.writing -= tally.total();
+            merge(&mut told, tally);
+        }
+        let finished = u32::try_from(self.marks.finished()).unwrap_or(u32::MAX);
+        told.0[Why::Unsettled as usize] += self.writing + finished;
+        told
+    }
+
+    fn send_covered(&mut self) {
+        if let Some(ack) = self.marks.advance() {
+            self.send(ack);
+        }
+    }
+
+    fn send(&mut self, ack: Ack) {
+        let channel = Rc::clone(&self.channel);
+        let multiple = ack.multiple;
+        self.start(ack.tally, async move {
+            channel
+                .basic_ack(ack.tag, BasicAckOptions { multiple })
+                .await
+        });
+    }
+
+    fn give_back(&mut self, tag: u64, why: Why) {
+        let channel = Rc::clone(&self.channel);
+        let options = BasicNackOptions {
+            multiple: false,
+            requeue: true,
+        };
+        let mut tally = Tally::default();
+        tally.add(why);
+        self.start(tally, async move { channel.basic_nack(tag, options).await });
+    }
+
+    /// The first poll hands the frame to lapin; that it was written is heard later.
+    fn start(&mut self, tally: Tally, write: impl Future<Output = lapin::Result<()>> + 'static) {
+        let mut write = async move {
+            match write.await {
+                Ok(()) => tally,
+                Err(_) => unsettled(tally.total()),
+            }
+        }
+        .boxed_local();
+        let done = (&mut write).now_or_never();
+        self.writing += tally.total();
+        self.writes.push(match done {
+            Some(tally) => std::future::ready(tally).boxed_local(),
+            None => write,
+        });
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) {
+        let Some(flush) = &mut self.flush else { return };
+        if flush.as_mut().poll(context).is_pending() {
+            return;
+        }
+        self.flush = None;
+        let before = self.marks.finished();
+        self.send_covered();
+        let left = self.marks.finished();
+        if left > 0 && left == before {
+            // The head did not move since the clock was set: what is behind it goes singly.
+            self.send_all();
+        } else if left > 0 {
+            let mut again = Box::pin(tokio::time::sleep(FLUSH_AFTER));
+            if again.as_mut().poll(context).is_pending() {
+                self.flush = Some(again);
+            }
+        }
+    }
+}
+
+impl Stream for Acks {
+    type Item = Tally;
+
+    /// What came of settlements, and the sending of what is due. Pending while there is nothing to tell; never ends.
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Tally>> {
+        self.poll_flush(context);
+        let mut told = Tally::default();
+        while !self.writes.is_empty() {
+            match self.writes.poll_next_unpin(context) {
+                Poll::Ready(Some(tally)) => merge(&mut told, tally),
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        if told.total() == 0 {
+            return Poll::Pending;
+        }
+        self.writing -= told.total();
+        Poll::Ready(Some(told))
+    }
+}
+
+/// So many that the broker will redeliver.
+pub(super) fn unsettled(count: u32) -> Tally {
+    let mut tally = Tally::default();
+    tally.0[Why::Unsettled as usize] = count;
+    tally
+}
+
+/// Adds one tally to another.
+pub(super) fn merge(into: &mut Tally, other: Tally) {
+    for (sum, count) in into.0.iter_mut().zip(other.0) {
+        *sum += count;
+    }
+}

@@ -1,0 +1,32 @@
+//! RabbitMQ behind the worker's seams. The only room that names lapin.
+//! May import `seams`, `config` and `rules`.
+
+mod acks;
+mod connection;
+mod declare;
+mod headers;
+mod inlet;
+mod outlet;
+mod probe;
+mod publisher;
+mod tap;
+
+pub use inlet::AmqpInlet;
+pub use outlet::AmqpOutlet;
+
+use crate::config::{Amqp, Queue};
+
+/// Both ends of one queue: to take messages from, and to put them elsewhere.
+///
+/// To be called inside a `LocalSet` on the queue's own thread: both ends stay there, and the outlet keeps its connection up by a
+/// local task. The inlet connects when it is first polled. Neither fails: what is wrong is told as
+/// [`LinkState`](crate::seams::LinkState), and tried again.
+#[must_use]
+pub fn open(settings: &Amqp, queue: &Queue) -> (AmqpInlet, AmqpOutlet) {
+    let consume = connection::Connector::new(settings, Some(queue), "consume");
+    let publish = connection::Connector::new(settings, Some(queue), "publish");
+    (
+        AmqpInlet::new(consume, queue.broker_name.clone()),
+        AmqpOutlet::start(publish, queue.clone(), settings.declare),
+    )
+}

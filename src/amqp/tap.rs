@@ -1,0 +1,156 @@
+//! The consumer of one queue: opened, flowing, ending. What it gives is polled by the inlet. May import `rules` and `seams`.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt, StreamExt};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer};
+
+use super::connection::{Link, Lost};
+use super::headers::{fields, properties, short};
+use crate::rules::message::Raw;
+use crate::seams::Wanted;
+
+type Opened = Result<(Rc<Channel>, Consumer), Lost>;
+
+/// The consumer on a connection.
+pub(super) enum Tap {
+    /// There is none.
+    Shut,
+    /// There was trouble; the next try comes when the wait ends.
+    Waiting(LocalBoxFuture<'static, ()>),
+    /// There is none until the probe has seen the queue again.
+    Doubtful,
+    /// There will be one.
+    Opening {
+        prefetch: u16,
+        opened: LocalBoxFuture<'static, Opened>,
+    },
+    /// There is one.
+    Open {
+        prefetch: u16,
+        consumer: Consumer,
+        /// Asked to end; what was on its way still comes.
+        ending: Option<LocalBoxFuture<'static, lapin::Result<()>>>,
+    },
+}
+
+/// What came of it.
+pub(super) enum Flow {
+    WaitOver,
+    Opened(u16, Rc<Channel>, Consumer),
+    Came(Box<lapin::message::Delivery>),
+    /// The last delivery has come: we cancelled the consumer, or the broker did.
+    Ended,
+    Broke(Lost),
+}
+
+impl Tap {
+    /// Opens a consumer, on `channel` if there is one.
+    pub(super) fn open(
+        link: Rc<Link>,
+        channel: Option<Rc<Channel>>,
+        queue: String,
+        prefetch: u16,
+    ) -> Self {
+        let opened = open(link, channel, queue, prefetch).boxed_local();
+        Self::Opening { prefetch, opened }
+    }
+
+    /// What an open consumer that was not asked to end does.
+    pub(super) fn flowing(&self) -> Option<Wanted> {
+        match *self {
+            Self::Open {
+                prefetch,
+                ending: None,
+                ..
+            } => Some(Wanted::Consume { prefetch }),
+            _ => None,
+        }
+    }
+
+    /// Asks the consumer to end.
+    pub(super) fn end(&mut self, channel: Rc<Channel>) {
+        if let Self::Open {
+            consumer, ending, ..
+        } = self
+        {
+            // Fused, because it is polled for as long as deliveries still come.
+            *ending = Some(cancel(channel, consumer.tag()).fuse().boxed_local());
+        }
+    }
+
+    /// What comes next.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Flow> {
+        match self {
+            Self::Shut | Self::Doubtful => Poll::Pending,
+            Self::Waiting(wait) => wait.as_mut().poll(context).map(|()| Flow::WaitOver),
+            Self::Opening { prefetch, opened } => {
+                let prefetch = *prefetch;
+                opened.as_mut().poll(context).map(|opened| match opened {
+                    Ok((channel, consumer)) => Flow::Opened(prefetch, channel, consumer),
+                    Err(lost) => Flow::Broke(lost),
+                })
+            }
+            Self::Open {
+                consumer, ending, ..
+            } => {
+                // The answer to a cancel says nothing that the end of the stream does not say after the last delivery.
+                if let Some(ending) = ending {
+                    let _ = ending.as_mut().poll(context);
+                }
+                consumer.poll_next_unpin(context).map(|came| match came {
+                    Some(Ok(delivery)) => Flow::Came(Box::new(delivery)),
+                    Some(Err(error)) => Flow::Broke(error.into()),
+                    None => Flow::Ended,
+                })
+            }
+        }
+    }
+}
+
+/// A consumer, on a channel of its own unless one is there; the prefetch is set before, and is never 0.
+async fn open(
+    link: Rc<Link>,
+    channel: Option<Rc<Channel>>,
+    queue: String,
+    prefetch: u16,
+) -> Opened {
+    let channel = match channel {
+        Some(channel) if channel.status().connected() => channel,
+        _ => Rc::new(link.channel().await?),
+    };
+    let name =
+        short("the name of the queue", &queue).map_err(|why| Lost::Broken(why.to_string()))?;
+    channel
+        .basic_qos(prefetch, BasicQosOptions::default())
+        .await?;
+    let options = BasicConsumeOptions::default();
+    let consumer = channel
+        .basic_consume(name, "".into(), options, FieldTable::default())
+        .await?;
+    Ok((channel, consumer))
+}
+
+/// A delivery in our words.
+pub(super) fn raw(delivery: lapin::message::Delivery) -> Raw {
+    let headers = delivery.properties.headers().as_ref();
+    Raw {
+        exchange: delivery.exchange.into(),
+        routing_key: delivery.routing_key.into(),
+        redelivered: delivery.redelivered,
+        properties: properties(&delivery.properties),
+        headers: headers.map(fields).unwrap_or_default(),
+        body: delivery.data.into(),
+    }
+}
+
+/// Cancels a consumer.
+pub(super) async fn cancel(channel: Rc<Channel>, tag: ShortString) -> lapin::Result<()> {
+    channel
+        .basic_cancel(tag, BasicCancelOptions::default())
+        .await
+}
