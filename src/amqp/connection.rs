@@ -17,6 +17,7 @@ use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::greeting::version;
 use crate::config::{Amqp, Queue};
 use crate::rules::backoff::full_jitter;
 
@@ -203,6 +204,15 @@ impl Connector {
     /// The name that the broker shows.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The version that the broker tells before anybody has signed in; none over TLS.
+    pub(super) async fn version(&self) -> Option<String> {
+        let uri = self.uri().ok()?;
+        match uri.scheme {
+            AMQPScheme::AMQP => version(&uri.authority.host, uri.authority.port).await,
+            AMQPScheme::AMQPS => None,
+        }
     }
 
     /// A connection, or why there is none, within the deadline. May be dropped: then nothing is left behind.
