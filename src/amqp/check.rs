@@ -292,13 +292,13 @@ fn findings(sample: &[Raw], reading: &Reading, now_ms: i64) -> Vec<(Weight, Stri
             count(&|facts| facts.age_ms(now_ms).is_some()),
             of,
             "carry an age",
-            "max_age cannot work on the others; have the publisher set the property `timestamp` or the header `timestamp_in_ms`, or say where the time is with `age = …`",
+            "max_age cannot work without it; have the publisher set the property `timestamp` or the header `timestamp_in_ms`, or say where the time is with `age = …`",
         ),
         finding(
             count(&|facts| !facts.id_from_body),
             of,
             "carry an id",
-            "a hash of the body serves for the others, so equal bodies draw the same lot; have the publisher set `message_id`, or say where it is with `id = …`",
+            "without it a hash of the body serves, and equal bodies draw the same lot; have the publisher set `message_id`, or say where it is with `id = …`",
         ),
     ];
     for name in reading.attributes.keys() {
@@ -308,9 +308,9 @@ fn findings(sample: &[Raw], reading: &Reading, now_ms: i64) -> Vec<(Weight, Stri
             of,
             &format!("carry the attribute `{name}`"),
             if is_key {
-                "the others count as one key named `unknown` for rate_each and concurrency_each; mend its place in [queue.attributes]"
+                "without it they count as one key named `unknown` for rate_each and concurrency_each; mend its place in [queue.attributes]"
             } else {
-                "rules that ask for it do not hold for the others; mend its place in [queue.attributes]"
+                "rules that ask for it do not hold without it; mend its place in [queue.attributes]"
             },
         ));
     }
@@ -387,8 +387,8 @@ mod tests {
             &[
                 "2 of 2 can be read",
                 "0 of 2 carry an age: max_age cannot work",
-                "0 of 2 carry an id: a hash of the body serves",
-                "0 of 2 carry the attribute `account`: the others count as one key named `unknown`",
+                "0 of 2 carry an id: without it a hash of the body serves",
+                "0 of 2 carry the attribute `account`: without it they count as one key named `unknown`",
             ],
         );
         let mut counted = message(Some("a"), Some(1_795_219_100), Some("acme"));

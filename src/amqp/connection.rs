@@ -45,8 +45,13 @@ pub(super) enum Lost {
         "TLS failed: {0}; check the host name in `url`, `ca_file` and the broker's certificate"
     )]
     Untrusted(String),
+    /// The client cannot read what the broker sent: retried slowly, because each try costs every message that is out a delivery.
+    #[error(
+        "the client cannot read what the broker sent ({0}); look for a message with a property or header name that is not UTF-8, and remove it"
+    )]
+    Unreadable(String),
     /// The queue does not exist.
-    #[error("not found: {0}")]
+    #[error("{0}")]
     Missing(String),
     /// Anything else: retried soon.
     #[error("{0}")]
@@ -65,9 +70,7 @@ impl From<lapin::Error> for Lost {
                     _ => Self::Broken(text),
                 }
             }
-            ErrorKind::ParsingError(_) => Self::Broken(format!(
-                "the broker sent what cannot be read ({error}); is there a message with a property that is not UTF-8?"
-            )),
+            ErrorKind::ParsingError(_) => Self::Unreadable(error.to_string()),
             _ => Self::Broken(error.to_string()),
         }
     }
