@@ -92,7 +92,9 @@ impl Tries {
         let attempt = self.0;
         self.0 = self.0.saturating_add(1);
         match lost {
-            Lost::Denied(_) | Lost::Untrusted(_) => SLOW_WAIT / 2 + (SLOW_WAIT / 2).mul_f64(draw()),
+            Lost::Denied(_) | Lost::Untrusted(_) | Lost::Unreadable(_) => {
+                SLOW_WAIT / 2 + (SLOW_WAIT / 2).mul_f64(draw())
+            }
             Lost::Missing(_) => full_jitter(attempt, LONGEST_WAIT, draw()),
             Lost::Broken(_) if attempt < YOUNG => {
                 full_jitter(attempt, LONGEST_WAIT_AT_FIRST, draw())
