@@ -5,11 +5,19 @@
 #![forbid(unsafe_code)]
 
 pub mod amqp;
+pub mod api;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod guard;
+pub mod memory;
 pub mod metrics;
 pub mod rules;
 pub mod seams;
 pub mod store;
 pub mod supervise;
+pub mod targets;
+pub mod throttle;
 pub mod vitals;
+pub mod worker;

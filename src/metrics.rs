@@ -300,6 +300,10 @@ struct Families {
 impl Families {
     fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let queue = &["queue"];
+        let counted = |name, help| counter(registry, name, help, queue);
+        let measured = |name, help| gauge(registry, name, help, queue);
+        let whole = |name, help| int_gauge(registry, name, help, queue);
+        let timed = |name, help| histogram(registry, name, help, queue, &PROCESSING_BUCKETS);
         Ok(Self {
             message_age: histogram(
                 registry,
@@ -315,12 +319,9 @@ impl Families {
                 &["queue", "outcome"],
                 &PROCESSING_BUCKETS,
             )?,
-            service: histogram(
-                registry,
+            service: timed(
                 "service_seconds",
                 "How long the target took for jobs that it did.",
-                queue,
-                &PROCESSING_BUCKETS,
             )?,
             completed: counter(
                 registry,
@@ -328,54 +329,34 @@ impl Families {
                 "Jobs done, by whether that was before their deadline; unknown: they had none.",
                 &["queue", "on_time"],
             )?,
-            throttle_wait: histogram(
-                registry,
+            throttle_wait: timed(
                 "throttle_wait_seconds",
                 "How long messages were held by a rate or concurrency limit.",
-                queue,
-                &PROCESSING_BUCKETS,
             )?,
-            ready: int_gauge(
-                registry,
-                "queue_ready_messages",
-                "Messages ready at the broker.",
-                queue,
-            )?,
-            oldest_age: gauge(
-                registry,
+            ready: whole("queue_ready_messages", "Messages ready at the broker.")?,
+            oldest_age: measured(
                 "queue_oldest_age_seconds",
                 "Age of the oldest message in hand; 0: none, or its age is unknown.",
-                queue,
             )?,
-            connected: int_gauge(
-                registry,
+            connected: whole(
                 "broker_connected",
                 "Whether the link of a queue to the broker is up.",
-                queue,
             )?,
-            reconnects: counter(
-                registry,
+            reconnects: counted(
                 "broker_reconnects_total",
                 "How often the link of a queue came up.",
-                queue,
             )?,
-            age_unknown: counter(
-                registry,
+            age_unknown: counted(
                 "message_age_unknown_total",
                 "Messages whose age is unknown, so that age valves let them pass.",
-                queue,
             )?,
-            id_from_body: counter(
-                registry,
+            id_from_body: counted(
                 "message_id_from_body_total",
                 "Messages without an id, so that a hash of the body serves.",
-                queue,
             )?,
-            publish_failures: counter(
-                registry,
+            publish_failures: counted(
                 "publish_failures_total",
                 "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
-                queue,
             )?,
         })
     }

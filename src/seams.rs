@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::rules::message::{Field, Properties, Raw};
 use crate::rules::names::QueueName;
-use crate::rules::units::Span;
+pub use crate::rules::settlement::{Outcome, Place};
 use crate::rules::verdict::Why;
 use crate::rules::watermark::Tally;
 
@@ -112,6 +112,15 @@ impl LinkState {
         matches!(self, Self::Consuming | Self::Idle | Self::QueueMissing)
     }
 
+    /// More than the word, such as why the link is down; may be empty.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Connecting(why) | Self::Denied(why) => why,
+            Self::Consuming | Self::Idle | Self::QueueMissing => "",
+        }
+    }
+
     /// One word for pages and logs.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -161,17 +170,6 @@ pub trait Inlet {
     /// Stops taking, sends every settlement that was asked for and waits until each was written, then closes. Gives what
     /// [`Arrival::Settled`] would have said.
     fn close(&mut self) -> impl Future<Output = Tally>;
-}
-
-/// A place for a message that leaves our hands otherwise than through the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The park: durable, replayable.
-    Park,
-    /// Where dead letters go.
-    Dead,
-    /// Back to the queue after this delay, one of [`crate::rules::backoff::DELAYS`].
-    Delay(Span),
 }
 
 /// A message as it is published.
@@ -237,35 +235,6 @@ pub struct Job {
     pub flags: Arc<[(String, String)]>,
     /// How long the target may take.
     pub timeout: Duration,
-}
-
-/// What came back for a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was done.
-    Done,
-    /// It was surely not done; try again later.
-    Retry(String),
-    /// The target asks for less; after this long, if it said so.
-    Throttled(Option<Duration>),
-    /// It was refused for good.
-    Failed(String),
-    /// It was sent, and no full answer came: it may have been done.
-    Unknown(String),
-}
-
-impl Outcome {
-    /// The word of the label `outcome`.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Retry(_) => "retry",
-            Self::Throttled(_) => "throttled",
-            Self::Failed(_) => "failed",
-            Self::Unknown(_) => "unknown",
-        }
-    }
 }
 
 /// An outcome with what the worker said of itself.

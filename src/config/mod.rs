@@ -1,18 +1,85 @@
 //! The file: what needs a restart. What an operator turns is a flag.
 //!
-//! Two kinds of types, and the line between them: what people write ([`file`]) and what was built from it ([`Settings`], here).
-//! Nothing but [`read`] makes a [`Settings`]; whoever holds one need not check it again. May import `rules`.
+//! Two kinds of things, and the line between them: what people write (declared once, as data, in `list`) and what was built
+//! from it ([`Settings`], here). Nothing but [`read`] makes a [`Settings`]; whoever holds one need not check it again.
+//!
+//! The way of a file: `file` reads it, `tree` keeps what stands where, `overlay` lays the environment over it, `walk` checks it
+//! against the list, `build` makes the settings. Whatever is wrong on the way is noted in `problems`, and told all at once.
+//! May import `rules`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::rules::message::Reading;
 use crate::rules::names::{FlagKey, QueueName};
+pub use crate::rules::settlement::{Disposition, OnUnknown};
 use secret::Secret;
 
+pub use difference::{Difference, difference};
+pub use overlay::{Environment, environment};
+pub use problems::{Problem, Problems};
+pub use schema::schema;
+pub use url::without_userinfo;
+
+mod broker_url;
+mod build;
+mod difference;
+mod file;
+pub mod flags;
+mod list;
+mod near;
+mod overlay;
+mod problems;
+mod queue;
+mod schema;
 pub mod secret;
+mod shape;
+mod tree;
+mod url;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+/// Reads the file at `path`, with the overrides of `environment` (see [`environment`]) laid over it.
+///
+/// # Errors
+/// When anything in it is unknown, missing, out of range or contradicts something else: all of it, each with its place and cure.
+pub fn read(path: &Path, environment: &Environment) -> Result<Settings, Problems> {
+    read_text(&path.display().to_string(), &file::text(path)?, environment)
+}
+
+/// Reads the text of a file. `name` is its path, from whose folder relative paths are read, and which errors begin with.
+///
+/// # Errors
+/// See [`read`].
+pub fn read_text(name: &str, text: &str, environment: &Environment) -> Result<Settings, Problems> {
+    let mut tree = file::parse(name, text, list::FILE)?;
+    let mut notes = problems::Notes::default();
+    overlay::apply(&mut tree, environment, &mut notes);
+    walk::check(&tree, &tree::Place::Whole, list::FILE, "", &mut notes);
+    let around = build::Around {
+        folder: Path::new(name).parent().unwrap_or(Path::new("")),
+        environment,
+    };
+    match build::settings(&tree, &around, &mut notes) {
+        Some(settings) if notes.is_empty() => Ok(settings),
+        Some(_) => Err(notes.conclude(name, text)),
+        None => {
+            if notes.is_empty() {
+                let help = "please report it with the file that led to it";
+                notes.add(
+                    &tree::Place::Whole,
+                    "cannot be read, and nobody said why",
+                    help,
+                );
+            }
+            Err(notes.conclude(name, text))
+        }
+    }
+}
 
 /// All that the daemon was told at its start.
 #[derive(Debug, Clone)]
@@ -36,6 +103,8 @@ pub struct Daemon {
     pub hosts: Vec<String>,
     /// Where flags and history are kept.
     pub data_dir: PathBuf,
+    /// The flags with which a new store begins; see [`flags::read`].
+    pub flags_file: Option<PathBuf>,
     /// How long a stop may take before stragglers are named and cut off.
     pub stop_within: Duration,
     /// The log filter, such as `info` or `sluicegate=debug`.
@@ -53,26 +122,6 @@ pub struct Amqp {
     pub declare: bool,
     /// The heartbeat that is asked for.
     pub heartbeat: Duration,
-}
-
-/// What happens to a shed message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposition {
-    /// It is gone.
-    Drop,
-    /// It goes where dead letters go.
-    DeadLetter,
-    /// It goes to the park, from which it can be replayed.
-    Park,
-}
-
-/// What happens to a message that may have been done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnUnknown {
-    /// It is tried again, with the same idempotency key.
-    Retry,
-    /// It goes to the park.
-    Park,
 }
 
 /// Where a run message goes.

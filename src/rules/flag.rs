@@ -159,6 +159,17 @@ pub struct FlagDocument {
     pub revision: u64,
 }
 
+impl FlagDocument {
+    /// Whether `other` has the same bounds, choices and description.
+    #[must_use]
+    pub fn same_frame(&self, other: &Self) -> bool {
+        let frame = |of: &Self| (of.min, of.max);
+        frame(self) == frame(other)
+            && self.choices == other.choices
+            && self.description == other.description
+    }
+}
+
 /// A flag that was checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flag {
@@ -296,6 +307,18 @@ impl Flag {
             value: read,
             document,
         })
+    }
+
+    /// This valve as it comes with the daemon, with the value and all else that people gave to `old`, the same valve as it was
+    /// stored.
+    ///
+    /// # Errors
+    /// When the value no longer fits, such as a mode that left the file.
+    pub fn taking_over(&self, old: &Self) -> Result<Self, BadFlag> {
+        let mut flag = self.with_value(&old.value.to_json(), old.revision())?;
+        flag.document.owner.clone_from(&old.document.owner);
+        flag.document.runbook.clone_from(&old.document.runbook);
+        Ok(flag)
     }
 
     /// Reads a value that this flag could take.

@@ -111,10 +111,12 @@ impl Gate {
         }
     }
 
-    /// Whether nothing at all may be dispatched: paused, or a limit of zero for the whole queue.
+    /// Whether nothing at all may be dispatched: paused, or a limit of zero for the queue or for each of its keys.
     #[must_use]
     pub fn is_shut(&self) -> bool {
-        self.pause || self.rate.is_some_and(Rate::is_stop) || self.concurrency == Some(0)
+        let rates = [self.rate, self.rate_each];
+        let counts = [self.concurrency, self.concurrency_each];
+        self.pause || rates.into_iter().flatten().any(Rate::is_stop) || counts.contains(&Some(0))
     }
 
     /// How long the target may take for this message.
@@ -212,80 +214,75 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_the_valves() {
-        use Valve::{Degrade, MaxAge, Protect, Skip};
-        let young = facts(Some(500));
+    fn late_messages_are_shed_and_those_of_unknown_age_pass() {
+        let limit = |text: &str| [(Valve::MaxAge, json!(text))];
         let old = facts(Some(31_000));
+        let doomed = Facts {
+            deadline_ms: Some(999_999),
+            ..facts(None)
+        };
         check("nothing is turned", &[], &old, "run");
-        check(
-            "a late job is shed",
-            &[(MaxAge, json!("30s"))],
-            &old,
-            "shed (expired)",
+        check("a late job", &limit("30s"), &old, "shed (expired)");
+        check("a young one", &limit("30s"), &facts(Some(500)), "run");
+        check("exactly the limit still runs", &limit("31s"), &old, "run");
+        check("an unknown age passes", &limit("30s"), &facts(None), "run");
+        check("its own deadline counts", &[], &doomed, "shed (expired)");
+    }
+
+    #[test]
+    fn each_valve_sheds_by_itself() {
+        let (degrade, all) = (
+            |to: &str| (Valve::Degrade, json!(to)),
+            (Valve::Skip, json!(1.0)),
         );
-        check("a young one runs", &[(MaxAge, json!("30s"))], &young, "run");
+        let young = facts(Some(500));
+        check("reject", &[degrade("reject")], &young, "shed (rejected)");
         check(
-            "exactly the limit still runs",
-            &[(MaxAge, json!("31s"))],
-            &old,
-            "run",
-        );
-        check(
-            "an unknown age passes",
-            &[(MaxAge, json!("30s"))],
-            &facts(None),
-            "run",
-        );
-        check(
-            "a deadline of its own counts",
-            &[],
-            &Facts {
-                deadline_ms: Some(999_999),
-                ..facts(None)
-            },
-            "shed (expired)",
-        );
-        check(
-            "reject",
-            &[(Degrade, json!("reject"))],
-            &young,
-            "shed (rejected)",
-        );
-        check(
-            "a mode goes on to the worker",
-            &[(Degrade, json!("light"))],
+            "a mode goes to the worker",
+            &[degrade("light")],
             &young,
             "run",
         );
-        check(
-            "skip everything",
-            &[(Skip, json!(1.0))],
-            &young,
-            "shed (skipped)",
-        );
-        check(
-            "protected from skip",
-            &[(Skip, json!(1.0)), (Protect, json!(true))],
-            &young,
-            "run",
-        );
+        check("skip everything", &[all], &young, "shed (skipped)");
+    }
+
+    #[test]
+    fn the_order_of_the_valves() {
+        let protect = || (Valve::Protect, json!(true));
+        let reject = || (Valve::Degrade, json!("reject"));
+        let skip = || (Valve::Skip, json!(1.0));
+        let limit = || (Valve::MaxAge, json!("30s"));
+        let (young, old) = (facts(Some(500)), facts(Some(31_000)));
+        check("protected from skip", &[skip(), protect()], &young, "run");
         check(
             "not from reject",
-            &[(Degrade, json!("reject")), (Protect, json!(true))],
+            &[reject(), protect()],
             &young,
             "shed (rejected)",
         );
         check(
             "not from max_age",
-            &[(MaxAge, json!("30s")), (Protect, json!(true))],
+            &[limit(), protect()],
             &old,
             "shed (expired)",
         );
         check(
             "late beats skipped",
-            &[(MaxAge, json!("30s")), (Skip, json!(1.0))],
+            &[limit(), skip()],
             &old,
             "shed (expired)",
+        );
+        check(
+            "late beats rejected",
+            &[limit(), reject()],
+            &old,
+            "shed (expired)",
+        );
+        check(
+            "rejected beats skipped",
+            &[reject(), skip()],
+            &young,
+            "shed (rejected)",
         );
     }
 
@@ -294,7 +291,14 @@ mod tests {
         assert!(gate(&[(Valve::Rate, json!("0/s"))]).is_shut());
         assert!(gate(&[(Valve::Concurrency, json!(0))]).is_shut());
         assert!(gate(&[(Valve::Pause, json!(true))]).is_shut());
-        assert!(!gate(&[(Valve::RateEach, json!("0/s"))]).is_shut());
+        assert!(gate(&[(Valve::RateEach, json!("0/s"))]).is_shut());
+        assert!(
+            !gate(&[
+                (Valve::RateEach, json!("1/h")),
+                (Valve::Concurrency, json!(1))
+            ])
+            .is_shut()
+        );
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use super::units::Ratio;
 pub const STEPS: u32 = 100_000;
 
 /// The hash of a key, made once for each message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyHash(pub u64);
 
 impl KeyHash {
@@ -23,8 +23,7 @@ impl KeyHash {
     #[must_use]
     pub fn bucket(self, seed: Seed) -> u32 {
         let x = splitmix64_finalise(self.0 ^ seed.0);
-        let bucket = ((u128::from(x) * u128::from(STEPS)) >> 64) as u32;
-        bucket
+        ((u128::from(x) * u128::from(STEPS)) >> 64) as u32
     }
 
     /// Whether the key falls in `share` for a flag with this seed.

@@ -263,8 +263,6 @@ pub struct Facts {
     pub attributes: BTreeMap<String, String>,
     /// Higher goes first.
     pub priority: u8,
-    /// How often it was tried before, counting from 0.
-    pub attempt: u32,
 }
 
 /// Why a message cannot be read: a word for its dead letter.
@@ -279,8 +277,6 @@ pub enum Malformed {
     NotJson,
 }
 
-/// The header in which we count attempts.
-pub const ATTEMPT_HEADER: &str = "x-sluicegate-attempt";
 /// The longest attribute that is kept as it is; a longer one is replaced by its hash.
 pub const LONGEST_ATTRIBUTE: usize = 256;
 /// An age below this is clamped to zero, further below it is unknown: clocks differ a little.
@@ -300,8 +296,19 @@ impl Facts {
             key: None,
             attributes: BTreeMap::new(),
             priority: 0,
-            attempt: 0,
         }
+    }
+
+    /// The facts of a message that cannot be read: its id, as far as its properties tell.
+    #[must_use]
+    pub fn of_unreadable(raw: &Raw) -> Self {
+        let reading = Reading {
+            max_body: usize::MAX,
+            ..Reading::default()
+        };
+        reading
+            .read(raw)
+            .unwrap_or_else(|_| Self::bare(KeyHash::of(&raw.body)))
     }
 
     /// How long ago it was published. Unknown when it carries no time, or one that cannot be: more than a second in the
@@ -325,7 +332,7 @@ impl Reading {
             return Err(Malformed::TooLarge);
         }
         let body = if self.needs_body() {
-            Some(super::envelope::strict_json(&raw.body).ok_or(Malformed::NotJson)?)
+            Some(super::json::strict(&raw.body).map_err(|_| Malformed::NotJson)?)
         } else {
             None
         };
@@ -366,10 +373,6 @@ impl Reading {
             key,
             attributes,
             priority: raw.properties.priority.unwrap_or(0),
-            attempt: raw
-                .header(ATTEMPT_HEADER)
-                .and_then(Field::as_integer)
-                .map_or(0, |count| u32::try_from(count.max(0)).unwrap_or(0)),
         })
     }
 

@@ -37,7 +37,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The snapshot of what a store holds. Valves that the store does not know stand at their neutral value; a stored valve
-    /// keeps its value, and takes its bounds, choices and help from this version.
+    /// keeps its value, owner and runbook, and takes its bounds, choices and help from this version.
     #[must_use]
     pub fn of(
         queues: Vec<GatedQueue>,
@@ -52,11 +52,9 @@ impl Snapshot {
         for queue in &queues {
             for valve in Valve::ALL {
                 let neutral = Flag::neutral_valve(&queue.name, valve, &queue.modes);
-                let kept = flags.get(&neutral.key).and_then(|old| {
-                    neutral
-                        .with_value(&old.value.to_json(), old.revision())
-                        .ok()
-                });
+                let kept = flags
+                    .get(&neutral.key)
+                    .and_then(|old| neutral.taking_over(old).ok());
                 flags.insert(neutral.key.clone(), Arc::new(kept.unwrap_or(neutral)));
             }
         }
@@ -236,16 +234,9 @@ impl Snapshot {
                 old.key
             )));
         }
-        if old.key.as_str().starts_with("queue.")
-            && (document.min, document.max, &document.choices)
-                != (
-                    old.document().min,
-                    old.document().max,
-                    &old.document().choices,
-                )
-        {
+        if old.key.as_str().starts_with("queue.") && !old.document().same_frame(document) {
             return Err(Refused::Limit(format!(
-                "the bounds and choices of the valve `{}` come with the daemon and stay",
+                "the bounds, choices and description of the valve `{}` come with the daemon and stay; its owner and runbook are yours",
                 old.key
             )));
         }
@@ -311,22 +302,23 @@ impl Snapshot {
                 .collect(),
             Edit::Create(_) | Edit::Close(_) => return Ok(()),
         };
-        for key in keys {
-            let (before, after) = (self.value(key.as_str()), next.value(key.as_str()));
-            let size = match (before, after) {
-                (Some((before, _)), Some((after, _))) if key.as_str().starts_with("queue.") => {
-                    size_of_move(key, &before, &after)
-                }
-                _ => 0,
-            };
-            if size > 25 && change.confirm != Some(size) {
-                return Err(Refused::ConfirmSize {
+        let size_of = |key: &FlagKey| match (self.value(key.as_str()), next.value(key.as_str())) {
+            (Some((before, _)), Some((after, _))) if key.as_str().starts_with("queue.") => {
+                size_of_move(key, &before, &after)
+            }
+            _ => 0,
+        };
+        // One number is confirmed for the whole change, so it is the largest: else two big moves at once could never be made.
+        let largest = keys.into_iter().max_by_key(|key| size_of(key));
+        match largest.map(|key| (key, size_of(key))) {
+            Some((key, size)) if size > 25 && change.confirm != Some(size) => {
+                Err(Refused::ConfirmSize {
                     key: key.clone(),
                     size,
-                });
+                })
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -341,8 +333,7 @@ fn size_of_move(key: &FlagKey, before: &Value, after: &Value) -> u64 {
     };
     match (before, after) {
         (Value::Ratio(before), Value::Ratio(after)) => {
-            let points = ((after.get() - before.get()).abs() * 100.0).round() as u64;
-            points
+            ((after.get() - before.get()).abs() * 100.0).round() as u64
         }
         _ if stops(after) && !stops(before) => 100,
         _ => 0,
@@ -447,81 +438,71 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_says_why_and_what_to_do() {
-        let skip = || key("queue.orders.skip");
-        check(
-            "no reason",
-            Change {
-                reason: " ".into(),
-                ..open("queue.orders.skip", json!(0.1))
-            },
-            "a reason is missing",
-        );
+    fn a_refused_set_says_why_and_what_to_do() {
+        let set = |flag: &str, value: Json| change(Edit::Set(key(flag), value));
+        let stale = Change {
+            seen: Some(7),
+            ..set("queue.orders.skip", json!(0.1))
+        };
+        let unknown = set("queue.order.skip", json!(0.1));
+        let stop = set("queue.orders.rate", json!("0/s"));
         check(
             "no such flag",
-            change(Edit::Set(key("queue.order.skip"), json!(0.1))),
+            unknown,
             "there is no flag `queue.order.skip`",
         );
-        check(
-            "stale",
-            Change {
-                seen: Some(7),
-                ..change(Edit::Set(skip(), json!(0.1)))
-            },
-            "you saw revision 7, it stands at 0",
-        );
-        check(
-            "an opening without an end",
+        check("stale", stale, "you saw revision 7, it stands at 0");
+        check("a stop by rate", stop, "\"confirm\": 100");
+    }
+
+    #[test]
+    fn a_refused_opening_says_why_and_what_to_do() {
+        let skip = |value: Json| open("queue.orders.skip", value);
+        let ends = |ends_at_ms: i64| {
             change(Edit::Open {
-                values: vec![(skip(), json!(0.1))],
-                ends_at_ms: 1_000,
+                values: vec![(key("queue.orders.skip"), json!(0.1))],
+                ends_at_ms,
                 restore: Restore::Snap,
-            }),
-            "ends in the future",
-        );
-        check(
-            "too long",
-            change(Edit::Open {
-                values: vec![(skip(), json!(0.1))],
-                ends_at_ms: i64::MAX,
+            })
+        };
+        let unexplained = Change {
+            reason: " ".into(),
+            ..skip(json!(0.1))
+        };
+        let empty = change(Edit::Open {
+            values: vec![],
+            ends_at_ms: 2_000,
+            restore: Restore::Snap,
+        });
+        let unknown = change(Edit::Close(OpeningId(9)));
+        let pause = open("queue.orders.pause", json!(true));
+        check("no reason", unexplained, "a reason is missing");
+        check("without an end", ends(1_000), "ends in the future");
+        check("too long", ends(i64::MAX), "at most 1d");
+        check("a bad value", skip(json!(70)), "write 5 percent as 0.05");
+        check("nothing to open", empty, "at least one flag");
+        check("no such opening", unknown, "there is no opening o9");
+        check("a big move", skip(json!(0.7)), "\"confirm\": 70");
+        check("a pause", pause, "\"confirm\": 100");
+    }
+
+    #[test]
+    fn several_big_moves_at_once_are_confirmed_by_the_largest() {
+        let both = |confirm| Change {
+            confirm,
+            ..change(Edit::Open {
+                values: vec![
+                    (key("queue.orders.skip"), json!(0.7)),
+                    (key("queue.orders.pause"), json!(true)),
+                ],
+                ends_at_ms: 61_000,
                 restore: Restore::Snap,
-            }),
-            "at most 1d",
-        );
-        check(
-            "a bad value",
-            open("queue.orders.skip", json!(70)),
-            "write 5 percent as 0.05",
-        );
-        check(
-            "nothing to open",
-            change(Edit::Open {
-                values: vec![],
-                ends_at_ms: 2_000,
-                restore: Restore::Snap,
-            }),
-            "at least one flag",
-        );
-        check(
-            "no such opening",
-            change(Edit::Close(OpeningId(9))),
-            "there is no opening o9",
-        );
-        check(
-            "a big move",
-            open("queue.orders.skip", json!(0.7)),
-            "\"confirm\": 70",
-        );
-        check(
-            "a pause",
-            open("queue.orders.pause", json!(true)),
-            "\"confirm\": 100",
-        );
-        check(
-            "a stop by rate",
-            change(Edit::Set(key("queue.orders.rate"), json!("0/s"))),
-            "\"confirm\": 100",
-        );
+            })
+        };
+        check("neither", both(None), "\"confirm\": 100");
+        check("the smaller", both(Some(70)), "\"confirm\": 100");
+        let opened = start().with(&both(Some(100))).unwrap();
+        assert_eq!(now(&opened, "queue.orders.skip"), json!(0.7));
     }
 
     #[test]

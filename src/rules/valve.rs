@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::flag::ValueType;
 
-/// One valve of a queue.
+/// One valve of a queue, in the order in which a message meets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Valve {
     /// `pause`
@@ -19,8 +19,6 @@ pub enum Valve {
     Skip,
     /// `skip_mode`
     SkipMode,
-    /// `concurrency_mode`
-    ConcurrencyMode,
     /// `rate`
     Rate,
     /// `rate_each`
@@ -29,13 +27,17 @@ pub enum Valve {
     Concurrency,
     /// `concurrency_each`
     ConcurrencyEach,
+    /// `concurrency_mode`
+    ConcurrencyMode,
     /// `timeout`
     Timeout,
 }
 
-/// What a valve is: its type, its neutral value and its help.
+/// What a valve is: its name, its type and its help.
 #[derive(Debug)]
 pub struct ValveFacts {
+    /// The valve.
+    pub valve: Valve,
     /// The last part of the flag's key.
     pub name: &'static str,
     /// The type of its value.
@@ -45,6 +47,94 @@ pub struct ValveFacts {
     /// One sentence for people, with unit and range.
     pub help: &'static str,
 }
+
+/// What each valve is, in the order of the enum.
+const FACTS: &[ValveFacts; Valve::ALL.len()] = &[
+    ValveFacts {
+        valve: Valve::Pause,
+        name: "pause",
+        value_type: ValueType::Boolean,
+        by_rules: false,
+        help: "Stops the queue: nothing more is dispatched, what is in hand and not dispatched is given back.",
+    },
+    ValveFacts {
+        valve: Valve::MaxAge,
+        name: "max_age",
+        value_type: ValueType::Duration,
+        by_rules: true,
+        help: "Sheds messages older than this, also those already queued; none: any age.",
+    },
+    ValveFacts {
+        valve: Valve::Degrade,
+        name: "degrade",
+        value_type: ValueType::String,
+        by_rules: true,
+        help: "none, reject (sheds the message), or one of the queue's modes, which the worker is told to do the light version by.",
+    },
+    ValveFacts {
+        valve: Valve::Protect,
+        name: "protect",
+        value_type: ValueType::Boolean,
+        by_rules: true,
+        help: "Exempts messages from skip and from automatic shedding, not from max_age and degrade.",
+    },
+    ValveFacts {
+        valve: Valve::Skip,
+        name: "skip",
+        value_type: ValueType::Ratio,
+        by_rules: true,
+        help: "Share of messages shed, from 0 to 1; the same messages for the same share.",
+    },
+    ValveFacts {
+        valve: Valve::SkipMode,
+        name: "skip_mode",
+        value_type: ValueType::String,
+        by_rules: false,
+        help: "Who turns skip: manual.",
+    },
+    ValveFacts {
+        valve: Valve::Rate,
+        name: "rate",
+        value_type: ValueType::Rate,
+        by_rules: false,
+        help: "Messages of the whole queue for each unit of time, with burst; 0/s: stop; none: no limit.",
+    },
+    ValveFacts {
+        valve: Valve::RateEach,
+        name: "rate_each",
+        value_type: ValueType::Rate,
+        by_rules: false,
+        help: "Messages of each key (the queue's `key` names the attribute) for each unit of time; none: no limit.",
+    },
+    ValveFacts {
+        valve: Valve::Concurrency,
+        name: "concurrency",
+        value_type: ValueType::Integer,
+        by_rules: false,
+        help: "Messages of the queue at the target at once, at most its `slots`; 0: stop; none: as many as slots.",
+    },
+    ValveFacts {
+        valve: Valve::ConcurrencyEach,
+        name: "concurrency_each",
+        value_type: ValueType::Integer,
+        by_rules: false,
+        help: "Messages of each key at the target at once; 0: stop; none: no limit.",
+    },
+    ValveFacts {
+        valve: Valve::ConcurrencyMode,
+        name: "concurrency_mode",
+        value_type: ValueType::String,
+        by_rules: false,
+        help: "Who turns concurrency: manual.",
+    },
+    ValveFacts {
+        valve: Valve::Timeout,
+        name: "timeout",
+        value_type: ValueType::Duration,
+        by_rules: true,
+        help: "How long the target may take for one message, from 1ms to 25m.",
+    },
+];
 
 impl Valve {
     /// All valves, in the order in which a message meets them.
@@ -66,80 +156,7 @@ impl Valve {
     /// What the valve is.
     #[must_use]
     pub const fn facts(self) -> &'static ValveFacts {
-        match self {
-            Self::Pause => &ValveFacts {
-                name: "pause",
-                value_type: ValueType::Boolean,
-                by_rules: false,
-                help: "Stops the queue: nothing more is dispatched, what is in hand and not dispatched is given back.",
-            },
-            Self::MaxAge => &ValveFacts {
-                name: "max_age",
-                value_type: ValueType::Duration,
-                by_rules: true,
-                help: "Sheds messages older than this, also those already queued; none: any age.",
-            },
-            Self::Degrade => &ValveFacts {
-                name: "degrade",
-                value_type: ValueType::String,
-                by_rules: true,
-                help: "none, reject (sheds the message), or one of the queue's modes, which the worker is told to do the light version by.",
-            },
-            Self::Protect => &ValveFacts {
-                name: "protect",
-                value_type: ValueType::Boolean,
-                by_rules: true,
-                help: "Exempts messages from skip and from automatic shedding, not from max_age and degrade.",
-            },
-            Self::Skip => &ValveFacts {
-                name: "skip",
-                value_type: ValueType::Ratio,
-                by_rules: true,
-                help: "Share of messages shed, from 0 to 1; the same messages for the same share.",
-            },
-            Self::SkipMode => &ValveFacts {
-                name: "skip_mode",
-                value_type: ValueType::String,
-                by_rules: false,
-                help: "Who turns skip: manual.",
-            },
-            Self::Rate => &ValveFacts {
-                name: "rate",
-                value_type: ValueType::Rate,
-                by_rules: false,
-                help: "Messages of the whole queue for each unit of time, with burst; 0/s: stop; none: no limit.",
-            },
-            Self::RateEach => &ValveFacts {
-                name: "rate_each",
-                value_type: ValueType::Rate,
-                by_rules: false,
-                help: "Messages of each key (the queue's `key` names the attribute) for each unit of time; none: no limit.",
-            },
-            Self::Concurrency => &ValveFacts {
-                name: "concurrency",
-                value_type: ValueType::Integer,
-                by_rules: false,
-                help: "Messages of the queue at the target at once, at most its `slots`; 0: stop; none: as many as slots.",
-            },
-            Self::ConcurrencyEach => &ValveFacts {
-                name: "concurrency_each",
-                value_type: ValueType::Integer,
-                by_rules: false,
-                help: "Messages of each key at the target at once; 0: stop; none: no limit.",
-            },
-            Self::ConcurrencyMode => &ValveFacts {
-                name: "concurrency_mode",
-                value_type: ValueType::String,
-                by_rules: false,
-                help: "Who turns concurrency: manual.",
-            },
-            Self::Timeout => &ValveFacts {
-                name: "timeout",
-                value_type: ValueType::Duration,
-                by_rules: true,
-                help: "How long the target may take for one message, from 1ms to 25m.",
-            },
-        }
+        &FACTS[self as usize]
     }
 
     /// The last part of the flag's key.
@@ -176,6 +193,19 @@ impl Valve {
                 .collect(),
             Self::SkipMode | Self::ConcurrencyMode => vec!["manual".to_owned()],
             _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_facts_stand_in_the_order_of_the_valves() {
+        for (number, valve) in Valve::ALL.into_iter().enumerate() {
+            assert_eq!(valve as usize, number, "{}", valve.name());
+            assert_eq!(valve.facts().valve, valve, "{}", valve.name());
         }
     }
 }

@@ -3,29 +3,67 @@
 //! Operator and guard use the same door. [`Store::turn`] is a plain function on purpose: a caller that goes away cannot leave a
 //! change half done (the API wraps it in `spawn_blocking`). May import `rules` and `metrics`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 use crate::rules::change::{Change, Refused};
+use crate::rules::record::{self, ChangeRecord};
 use crate::rules::snapshot::Snapshot;
+use history::History;
+use state::Fault;
+
+pub use open::{OpenError, Opened};
+
+mod history;
+mod journal;
+mod kept;
+mod open;
+mod state;
+mod tables;
+
+/// The most change records that are given at once.
+const LARGEST_PAGE: usize = 1_000;
 
 /// Holds the flags: on disk, and as the snapshot that everybody reads.
-#[derive(Debug)]
 pub struct Store {
-    turning: Mutex<()>,
+    history: Mutex<History>,
     live: watch::Sender<Arc<Snapshot>>,
     metrics: Arc<Metrics>,
 }
+
+/// How a change that could not wait for the disk took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turned {
+    /// It is on disk and in force.
+    Written,
+    /// It is in force and not on disk, because of this; [`Store::write_owed`] tries again.
+    Owed(String),
+}
+
+/// The changes could not be read.
+#[derive(Debug, Error)]
+#[error("the changes could not be read ({0}); those in force are not touched by that")]
+pub struct Unreadable(String);
 
 impl Store {
     /// A store that forgets everything at the end, for the demo and tests.
     #[must_use]
     pub fn in_memory(start: Snapshot, metrics: Arc<Metrics>) -> Self {
+        Self::with(Arc::new(start), History::in_memory(), metrics)
+    }
+
+    fn with(start: Arc<Snapshot>, history: History, metrics: Arc<Metrics>) -> Self {
+        for flag in start.flags() {
+            say(&metrics, &start, flag.key.as_str());
+        }
+        metrics.snapshot(start.revision());
         Self {
-            turning: Mutex::new(()),
-            live: watch::Sender::new(Arc::new(start)),
+            history: Mutex::new(history),
+            live: watch::Sender::new(start),
             metrics,
         }
     }
@@ -47,11 +85,66 @@ impl Store {
     /// # Errors
     /// See [`Refused`]; then nothing was changed.
     pub fn turn(&self, change: &Change) -> Result<Arc<Snapshot>, Refused> {
-        let _one_at_a_time = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = Arc::new(self.snapshot().with(change)?);
-        self.live.send_replace(Arc::clone(&next));
-        self.metrics.snapshot(next.revision());
+        let mut history = self.one_at_a_time();
+        let live = self.snapshot();
+        let next = Arc::new(live.with(change)?);
+        let record = ChangeRecord::of(change, &live, &next, history.hash());
+        history.append(&next, &record).map_err(refused)?;
+        self.publish(change, &live, &next);
+        history.keep(&next);
         Ok(next)
+    }
+
+    /// Makes a change that must take effect even when the disk refuses, such as the end of an opening. What could not be written
+    /// is owed, and written with the next change or by [`Store::write_owed`].
+    ///
+    /// # Errors
+    /// When the change itself is refused, see [`Refused`]; then nothing was changed.
+    pub fn turn_even_unwritten(&self, change: &Change) -> Result<Turned, Refused> {
+        let mut history = self.one_at_a_time();
+        let live = self.snapshot();
+        let next = Arc::new(live.with(change)?);
+        let record = ChangeRecord::of(change, &live, &next, history.hash());
+        let turned = match history.append(&next, &record) {
+            Ok(()) => Turned::Written,
+            Err(why) => {
+                tracing::error!(
+                    %why, revision = next.revision(), reason = change.reason,
+                    "the store could not be written; the change is in force in memory alone, and will be written when that works again"
+                );
+                history.owe(&record).map_err(refused)?;
+                Turned::Owed(why.to_string())
+            }
+        };
+        self.publish(change, &live, &next);
+        if turned == Turned::Written {
+            history.keep(&next);
+        }
+        Ok(turned)
+    }
+
+    /// Writes the changes that are in force and not on disk, if there are any.
+    ///
+    /// # Errors
+    /// When that still does not work; they stay in force and owed.
+    pub fn write_owed(&self) -> Result<(), Refused> {
+        let mut history = self.one_at_a_time();
+        if history.owes() {
+            let live = self.snapshot();
+            history.write_owed(&live).map_err(refused)?;
+            history.keep(&live);
+            tracing::info!(
+                revision = live.revision(),
+                "the store can be written again, and holds all changes"
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether changes are in force that are not on disk.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        self.one_at_a_time().owes()
     }
 
     /// What `change` would lead to; nothing is changed.
@@ -61,4 +154,67 @@ impl Store {
     pub fn try_out(&self, change: &Change) -> Result<Snapshot, Refused> {
         self.snapshot().with(change)
     }
+
+    /// The changes that were made, newest first: at most `limit` (and 1,000), of those before the revision `before` if one is
+    /// given. The last one's revision is the `before` of the next page.
+    ///
+    /// # Errors
+    /// When they cannot be read from the disk.
+    pub fn changes(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>, Unreadable> {
+        self.one_at_a_time()
+            .page(before, limit.min(LARGEST_PAGE))
+            .map_err(|why| Unreadable(why.to_string()))
+    }
+
+    fn publish(&self, change: &Change, before: &Snapshot, next: &Arc<Snapshot>) {
+        self.live.send_replace(Arc::clone(next));
+        for flag in record::touched(&change.edit, before) {
+            let key = flag.as_str();
+            say(&self.metrics, next, key);
+            let value = |of: &Snapshot| of.value(key).map(|(value, _)| value);
+            if value(before) != value(next) {
+                let at = seconds(change.at_ms);
+                self.metrics.flag_changed(key, change.cause, at);
+            }
+        }
+        self.metrics.snapshot(next.revision());
+    }
+
+    fn one_at_a_time(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let revision = self.live.borrow().revision();
+        write!(f, "Store at revision {revision}")
+    }
+}
+
+/// Tells the metrics what a flag says.
+fn say(metrics: &Metrics, snapshot: &Snapshot, key: &str) {
+    if let Some((value, _)) = snapshot.value(key) {
+        let ends = snapshot.openings_on(key).next_back();
+        let ends = ends.map(|opening| seconds(opening.ends_at_ms));
+        metrics.flag_says(key, value.as_number(), ends);
+    }
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1_000.0
+}
+
+fn refused(why: Fault) -> Refused {
+    Refused::Store(why.to_string())
+}
+
+#[cfg(test)]
+pub(crate) use tests::on_a_disk_that_fills;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! Every answer that is not the one asked for, as RFC 9457 has it: a problem with a type, a status and a sentence that says the
+//! cure. The only place that knows which status belongs to which refusal. May import `rules`.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::views::FlagView;
+use crate::rules::change::Refused;
+use crate::rules::flag::BadFlag;
+
+/// The media type of problems.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A kind of problem. Its word never changes: programs compare it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sort {
+    /// The last part of `type`.
+    pub(super) word: &'static str,
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// A few words for people, the same for all of its kind.
+    pub(super) title: &'static str,
+}
+
+const fn sort(word: &'static str, status: u16, title: &'static str) -> Sort {
+    Sort {
+        word,
+        status,
+        title,
+    }
+}
+
+pub(super) const MALFORMED_REQUEST: Sort =
+    sort("malformed-request", 400, "The request cannot be read");
+pub(super) const MALFORMED_JSON: Sort = sort("malformed-json", 400, "The body is not good JSON");
+pub(super) const CROSS_SITE: Sort = sort("cross-site", 403, "Other sites may not turn knobs");
+pub(super) const NO_SUCH_PATH: Sort = sort("no-such-path", 404, "There is nothing here");
+pub(super) const NO_SUCH_FLAG: Sort = sort("no-such-flag", 404, "No such flag");
+pub(super) const NO_SUCH_OPENING: Sort = sort("no-such-opening", 404, "No such opening");
+pub(super) const NO_SUCH_QUEUE: Sort = sort("no-such-queue", 404, "No such queue");
+pub(super) const METHOD: Sort = sort("method-not-allowed", 405, "Not with this method");
+pub(super) const SLOW_BODY: Sort = sort("slow-body", 408, "The body did not come in time");
+pub(super) const CONFIRM_SIZE: Sort = sort("confirm-size", 409, "A big move, to be confirmed");
+pub(super) const STALE: Sort = sort("stale", 412, "Somebody was faster");
+pub(super) const EXISTS: Sort = sort("exists", 412, "It exists already");
+pub(super) const TOO_LARGE: Sort = sort("too-large", 413, "The body is too large");
+pub(super) const NOT_JSON: Sort = sort("not-json", 415, "JSON only");
+pub(super) const WRONG_HOST: Sort = sort("wrong-host", 421, "Not by this name");
+pub(super) const BAD_DOCUMENT: Sort = sort("bad-document", 422, "The body does not fit");
+pub(super) const BAD_VALUE: Sort = sort("bad-value", 422, "The value does not fit the flag");
+pub(super) const INCOMPLETE: Sort = sort("incomplete", 422, "Something was not said");
+pub(super) const LIMIT: Sort = sort("limit", 422, "A limit of the house");
+pub(super) const KEY_REUSED: Sort = sort("idempotency-key-reused", 422, "A key for one request");
+pub(super) const SAY_WHAT_YOU_SAW: Sort =
+    sort("precondition-required", 428, "Say what you saw before");
+pub(super) const BROKEN: Sort = sort("broken", 500, "A fault of ours");
+pub(super) const STORE: Sort = sort("store", 503, "The store cannot be written");
+
+/// One place in the body, and what is wrong there.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Fault {
+    /// A JSON pointer (RFC 6901) into the body.
+    pointer: String,
+    /// What is wrong there.
+    detail: String,
+}
+
+/// A problem (RFC 9457): why the answer is not the one asked for, and what to do.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Document {
+    /// The kind of problem, a stable reference: `/problems/stale`, `/problems/confirm-size`, …
+    #[serde(rename = "type")]
+    #[schema(example = "/problems/stale")]
+    kind: String,
+    /// A few words, the same for all of its kind.
+    title: String,
+    /// The HTTP status.
+    #[schema(example = 412)]
+    status: u16,
+    /// A sentence that says what happened and what to do.
+    detail: String,
+    /// The path of the request.
+    instance: String,
+    /// The places in the body that are wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Fault>,
+    /// With `confirm-size`: the number to repeat as `confirm`, in percent of the queue's messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    /// With `stale` and `exists`: the flag as it stands now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    now: Option<FlagView>,
+}
+
+/// A problem on its way out. As a response it is only a note for [`Problem::write_into`], which knows the path of the request.
+#[derive(Debug, Clone)]
+pub(super) struct Problem(Box<Document>);
+
+impl Problem {
+    /// A problem of this sort; `detail` says the cure.
+    pub(super) fn new(sort: Sort, detail: impl Into<String>) -> Self {
+        Self(Box::new(Document {
+            kind: format!("/problems/{}", sort.word),
+            title: sort.title.to_owned(),
+            status: sort.status,
+            detail: detail.into(),
+            instance: String::new(),
+            errors: Vec::new(),
+            size: None,
+            now: None,
+        }))
+    }
+
+    /// The same, with the place in the body that is wrong.
+    pub(super) fn at(mut self, pointer: impl Into<String>) -> Self {
+        let detail = self.0.detail.clone();
+        self.0.errors.push(Fault {
+            pointer: pointer.into(),
+            detail,
+        });
+        self
+    }
+
+    /// Why a change was refused; `look_up` tells how a flag stands now.
+    pub(super) fn refused(
+        refused: &Refused,
+        look_up: impl FnOnce(&str) -> Option<FlagView>,
+    ) -> Self {
+        let sort = match refused {
+            Refused::Stale { .. } => STALE,
+            Refused::Exists(_) => EXISTS,
+            Refused::NoFlag(_) => NO_SUCH_FLAG,
+            Refused::NoOpening(_) => NO_SUCH_OPENING,
+            Refused::Bad(_) => BAD_VALUE,
+            Refused::Incomplete(_) => INCOMPLETE,
+            Refused::ConfirmSize { .. } => CONFIRM_SIZE,
+            Refused::Limit(_) => LIMIT,
+            Refused::Store(_) => STORE,
+        };
+        let mut problem = Self::new(sort, refused.to_string());
+        match refused {
+            Refused::Stale { key, .. } | Refused::Exists(key) => {
+                problem.0.now = look_up(key.as_str());
+            }
+            Refused::ConfirmSize { size, .. } => problem.0.size = Some(*size),
+            Refused::Bad(bad) => problem = problem.at(format!("/{}", wrong_part(bad))),
+            _ => {}
+        }
+        problem
+    }
+
+    /// The word of its kind, for the log.
+    pub(super) fn word(&self) -> &str {
+        self.0.kind.trim_start_matches("/problems/")
+    }
+
+    /// The HTTP status.
+    pub(super) fn status(&self) -> u16 {
+        self.0.status
+    }
+
+    /// Writes the problem that a response carries, if it carries one, into its body.
+    pub(super) fn write_into(mut response: Response, instance: String) -> Response {
+        let Some(Self(mut document)) = response.extensions_mut().remove::<Self>() else {
+            return response;
+        };
+        document.instance = instance;
+        let status =
+            StatusCode::from_u16(document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let tag = document.now.as_ref().map(FlagView::tag);
+        *response.status_mut() = status;
+        *response.body_mut() = serde_json::to_vec(&document).unwrap_or_default().into();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(tag) = tag {
+            headers.insert(header::ETAG, tag);
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The part of a flag's document that is bad.
+fn wrong_part(bad: &BadFlag) -> &'static str {
+    match bad {
+        BadFlag::Key(_) => "key",
+        BadFlag::TooLong { field, .. } => field,
+        BadFlag::WrongType { .. } | BadFlag::OutOfBounds { .. } | BadFlag::NotAChoice { .. } => {
+            "value"
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The doors: HTTP API, health, metrics and the plain page. The only room that names axum.
+//!
+//! [`table`] is the map of all routes; router and OpenAPI document are both drawn from it. A request goes through
+//! [`checks`] (who may call), then its handler; what goes wrong on the way is one of the problems of [`error`]. A knob is turned
+//! in [`write`]. May import `store`, `metrics`, `vitals`, `clock`, `seams`, `config` and `rules`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware;
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::clock::Clock;
+use crate::config;
+use crate::metrics::{Metrics, QueueMetrics};
+use crate::store::Store;
+use crate::vitals::QueueVitals;
+use error::{METHOD, NO_SUCH_PATH, Problem};
+
+mod body;
+mod checks;
+mod error;
+mod flags;
+mod health;
+mod idempotency;
+mod openapi;
+mod openings;
+mod page;
+mod queues;
+mod serve;
+mod status;
+#[cfg(test)]
+mod tests;
+mod views;
+mod write;
+
+pub use idempotency::Remembered;
+pub use openapi::openapi;
+pub use serve::serve;
+
+/// What the doors look at, and the one knob behind them.
+#[derive(Debug)]
+pub struct Doors {
+    /// The flags.
+    pub store: Arc<Store>,
+    /// All numbers.
+    pub metrics: Arc<Metrics>,
+    /// The time.
+    pub clock: Clock,
+    /// The queues, in the order of the file.
+    pub queues: Vec<QueueDoor>,
+    /// Host names, beside loopback's own, by which the doors may be called.
+    pub hosts: Vec<String>,
+    /// Cancelled when the daemon begins to stop: `/readyz` says so while the doors are still open.
+    pub stopping: CancellationToken,
+    /// The answers to repeated requests; `Remembered::default()` to begin with.
+    pub remembered: Remembered,
+}
+
+/// One queue, as far as the doors see it.
+#[derive(Debug)]
+pub struct QueueDoor {
+    /// What the file says of it.
+    pub settings: Arc<config::Queue>,
+    /// How it does.
+    pub vitals: Arc<QueueVitals>,
+    /// Its numbers.
+    pub metrics: Arc<QueueMetrics>,
+}
+
+/// All routes.
+fn table() -> OpenApiRouter<Arc<Doors>> {
+    watched()
+        .routes(routes!(status::root))
+        .routes(routes!(status::status))
+        .routes(routes!(flags::list))
+        .routes(routes!(flags::read, flags::put, flags::patch))
+        .routes(routes!(openings::list, openings::open))
+        .routes(routes!(openings::close))
+        .routes(routes!(queues::list))
+        .routes(routes!(queues::read))
+        .routes(routes!(openapi::read))
+}
+
+/// The routes for scrapers and orchestrators.
+fn watched() -> OpenApiRouter<Arc<Doors>> {
+    OpenApiRouter::with_openapi(openapi::start())
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+}
+
+/// Everything on one door.
+pub fn router(doors: Arc<Doors>) -> Router {
+    dressed(table(), doors)
+}
+
+/// Health and metrics alone, for a door of their own (`[metrics] listen`).
+pub fn metrics_router(doors: Arc<Doors>) -> Router {
+    dressed(watched(), doors)
+}
+
+fn dressed(routes: OpenApiRouter<Arc<Doors>>, doors: Arc<Doors>) -> Router {
+    let guard = middleware::from_fn_with_state(Arc::clone(&doors), checks::guard);
+    Router::from(routes)
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_so)
+        .layer(guard)
+        .with_state(doors)
+}
+
+async fn nothing_here(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Problem::new(
+        NO_SUCH_PATH,
+        format!("there is nothing at {path}; GET /api/v1/openapi.json lists all there is"),
+    )
+}
+
+async fn not_so(request: Request) -> Problem {
+    Problem::new(
+        METHOD,
+        format!(
+            "this path does not take {}; the header Allow lists what it takes",
+            request.method()
+        ),
+    )
+}

@@ -1,0 +1,153 @@
+//! The document of all doors, drawn from the same table as the router; what all of them share is added here.
+
+use std::sync::LazyLock;
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Ref, Type};
+use utoipa::openapi::{Content, ContentBuilder, OpenApi, RefOr, Response as Described};
+use utoipa::openapi::{InfoBuilder, ResponseBuilder};
+
+use super::error::PROBLEM_JSON;
+use super::write::{IDEMPOTENCY_KEY, USER};
+
+/// The document before any route: what no route names by itself.
+#[derive(utoipa::OpenApi)]
+#[openapi(components(schemas(super::error::Document)))]
+struct Start;
+
+/// What the table of routes begins with.
+pub(super) fn start() -> OpenApi {
+    <Start as utoipa::OpenApi>::openapi()
+}
+
+static DOCUMENT: LazyLock<String> =
+    LazyLock::new(|| openapi().to_pretty_json().unwrap_or_default());
+
+/// The document of all of this.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "document", responses(
+    (status = 200, description = "This document (OpenAPI).", body = Object),
+))]
+pub(super) async fn read() -> Response {
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (json, DOCUMENT.as_str()).into_response()
+}
+
+/// The OpenAPI document of every route: parameters, bodies, answers and problems.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    let mut document = super::table().into_openapi();
+    document.info = InfoBuilder::new()
+        .title("Sluicegate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "An operational control panel for queues: flags, openings, and how each queue does. Errors are \
+             application/problem+json; `type` is stable, `detail` says the cure.",
+        ))
+        .build();
+    for (path, item) in &mut document.paths.paths {
+        let reads = [&mut item.get];
+        let writes = [&mut item.put, &mut item.post, &mut item.patch];
+        let guarded = path.starts_with("/api/") || path == "/" || path == "/status";
+        for operation in reads.into_iter().flatten() {
+            let may_ask = operation.parameters.is_some();
+            add(
+                operation,
+                400,
+                "The request cannot be read.",
+                guarded && may_ask,
+            );
+            add(
+                operation,
+                421,
+                "Called by a name that is not this daemon's.",
+                guarded,
+            );
+            problems(operation);
+        }
+        for operation in writes.into_iter().flatten() {
+            for (status, description) in OF_WRITES {
+                add(operation, status, description, true);
+            }
+            let parameters = operation.parameters.get_or_insert_default();
+            parameters.extend(headers_of_writes().map(RefOr::T));
+            problems(operation);
+        }
+    }
+    document
+}
+
+/// What any write may be answered.
+const OF_WRITES: [(u16, &str); 9] = [
+    (
+        400,
+        "The request or its JSON cannot be read; `detail` says where.",
+    ),
+    (403, "A page of another site sent it."),
+    (408, "The body did not come within 10 s."),
+    (413, "The body is larger than 256 KiB."),
+    (415, "It was not sent as application/json."),
+    (421, "Called by a name that is not this daemon's."),
+    (
+        422,
+        "The body or the change does not fit; `errors` says where.",
+    ),
+    (500, "A fault of ours."),
+    (503, "The store cannot be written; nothing was changed."),
+];
+
+fn headers_of_writes() -> [Parameter; 2] {
+    let text = || ObjectBuilder::new().schema_type(Type::String).build();
+    let header = |name: &str, description: &str| {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Header)
+            .description(Some(description))
+            .schema(Some(text()))
+            .build()
+    };
+    [
+        header(
+            IDEMPOTENCY_KEY,
+            "1 to 128 characters. The same request with the same key within 24 h gets the same answer and changes nothing more.",
+        ),
+        header(
+            USER,
+            "Who turns the knob, 1 to 64 characters; `local` if not said.",
+        ),
+    ]
+}
+
+fn add(operation: &mut Operation, status: u16, description: &str, applies: bool) {
+    if applies {
+        operation
+            .responses
+            .responses
+            .entry(status.to_string())
+            .or_insert_with(|| {
+                ResponseBuilder::new()
+                    .description(description)
+                    .build()
+                    .into()
+            });
+    }
+}
+
+/// Every answer from 400 on that has no content of its own is a problem.
+fn problems(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(Described { content, .. }) = response
+            && status.as_str() >= "400"
+            && content.is_empty()
+        {
+            content.insert(PROBLEM_JSON.to_owned(), problem().into());
+        }
+    }
+}
+
+fn problem() -> Content {
+    ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build()
+}

@@ -1,0 +1,89 @@
+//! Lists come page by page, by cursor; the next page is named in the body and in a Link header.
+
+use axum::Json;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::error::{MALFORMED_REQUEST, Problem};
+
+const USUAL_LIMIT: usize = 100;
+const MOST: usize = 500;
+
+/// Which page of a list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Paging {
+    /// How many at most, from 1 to 500; usually 100.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+    /// Where to go on: `next` of the page before.
+    pub(super) cursor: Option<String>,
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Page<T> {
+    /// The entries.
+    items: Vec<T>,
+    /// The `cursor` of the next page; `null`: this is the last one.
+    next: Option<String>,
+    #[serde(skip)]
+    #[schema(ignore)]
+    link: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The first entries of `rest`, which begins after the cursor. `place` names an entry for the cursor.
+    pub(super) fn of(
+        path: &str,
+        paging: &Paging,
+        mut rest: impl Iterator<Item = T>,
+        place: impl Fn(&T) -> String,
+    ) -> Result<Self, Problem> {
+        let limit = paging.limit.unwrap_or(USUAL_LIMIT);
+        if !(1..=MOST).contains(&limit) {
+            return Err(Problem::new(
+                MALFORMED_REQUEST,
+                format!("`limit` lies between 1 and {MOST}, got {limit}"),
+            ));
+        }
+        let items: Vec<T> = rest.by_ref().take(limit).collect();
+        let next = rest.next().and(items.last()).map(place);
+        let link = next.as_ref().map(|next| {
+            format!(
+                "<{path}?limit={limit}&cursor={}>; rel=\"next\"",
+                encoded(next)
+            )
+        });
+        Ok(Self { items, next, link })
+    }
+}
+
+impl<T: Serialize> IntoResponse for Page<T> {
+    fn into_response(self) -> Response {
+        let link = self
+            .link
+            .as_ref()
+            .and_then(|link| HeaderValue::try_from(link).ok());
+        let mut response = Json(self).into_response();
+        if let Some(link) = link {
+            response.headers_mut().insert(header::LINK, link);
+        }
+        response
+    }
+}
+
+/// A text as one part of a path or query.
+pub(super) fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}

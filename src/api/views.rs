@@ -1,0 +1,228 @@
+//! Flags and openings as the API shows them: what stands, and what holds now. May import `rules`.
+
+use axum::http::HeaderValue;
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema};
+
+use crate::rules::flag::{Flag, Kind, ValueType};
+use crate::rules::opening::{Opening, Restore};
+use crate::rules::snapshot::Snapshot;
+
+/// A flag: its document, what it says now, and what is laid over it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Flag)]
+pub(super) struct FlagView {
+    /// The key.
+    #[schema(example = "queue.orders.skip")]
+    pub(super) key: String,
+    /// What the flag is for.
+    #[schema(schema_with = kinds)]
+    kind: Kind,
+    /// The type of its value.
+    #[serde(rename = "type")]
+    #[schema(schema_with = types)]
+    value_type: ValueType,
+    /// The value that stands: for everybody, below all openings. `null`: none.
+    value: Json,
+    /// The smallest value allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min: Option<f64>,
+    /// The largest value allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<f64>,
+    /// The values a string may take.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    choices: Vec<String>,
+    /// What the flag does.
+    description: String,
+    /// The team that answers for it.
+    owner: String,
+    /// Where to read what to do.
+    runbook: String,
+    /// The revision of its last change; also its ETag. Openings do not change it.
+    revision: u64,
+    /// What it says now.
+    now: Json,
+    /// The opening that `now` comes from; `null`: it is the value that stands.
+    opening: Option<String>,
+    /// The openings on it, oldest first: the last one wins.
+    openings: Vec<OpeningView>,
+    /// Present and true when this only shows what would be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
+}
+
+impl FlagView {
+    /// How a flag stands in `snapshot`; `None`: it is not there.
+    pub(super) fn of(snapshot: &Snapshot, key: &str) -> Option<Self> {
+        snapshot.flag(key).map(|flag| Self::show(snapshot, flag))
+    }
+
+    /// How this flag of `snapshot` stands.
+    pub(super) fn show(snapshot: &Snapshot, flag: &Flag) -> Self {
+        let document = flag.document().clone();
+        let (now, opening) = snapshot
+            .value(flag.key.as_str())
+            .unwrap_or_else(|| (flag.value.clone(), None));
+        Self {
+            key: document.key,
+            kind: document.kind,
+            value_type: document.value_type,
+            value: document.value,
+            min: document.min,
+            max: document.max,
+            choices: document.choices,
+            description: document.description,
+            owner: document.owner,
+            runbook: document.runbook,
+            revision: document.revision,
+            now: now.to_json(),
+            opening: opening.map(|id| id.to_string()),
+            openings: snapshot
+                .openings_on(flag.key.as_str())
+                .map(|opening| OpeningView::show(snapshot, opening))
+                .collect(),
+            dry_run: false,
+        }
+    }
+
+    /// The same, as it would be if this were not only tried.
+    pub(super) fn tried(self, dry_run: bool) -> Self {
+        Self { dry_run, ..self }
+    }
+
+    /// Its ETag.
+    pub(super) fn tag(&self) -> HeaderValue {
+        HeaderValue::try_from(format!("\"{}\"", self.revision))
+            .unwrap_or(HeaderValue::from_static("\"0\""))
+    }
+}
+
+/// An opening: a temporary value laid over one or several flags.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Opening)]
+pub(super) struct OpeningView {
+    /// Its id.
+    #[schema(example = "o41")]
+    pub(super) id: String,
+    /// What it lays over which flag.
+    #[schema(value_type = Object, example = json!({"queue.orders.skip": 0.2}))]
+    values: Map<String, Json>,
+    /// What those flags say now: something else when a newer opening lies over them, or when this one was closed.
+    #[schema(value_type = Object, example = json!({"queue.orders.skip": 0.2}))]
+    now: Map<String, Json>,
+    /// Who opened it.
+    owner: String,
+    /// Why.
+    reason: String,
+    /// When it was opened (RFC 3339).
+    #[schema(format = DateTime)]
+    opened_at: String,
+    /// When it ends (RFC 3339).
+    #[schema(format = DateTime)]
+    ends_at: String,
+    /// How it ends.
+    #[schema(schema_with = restores)]
+    restore: Restore,
+    /// Present and true when this only shows what would be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
+}
+
+impl OpeningView {
+    /// An opening, and what its flags say in `snapshot`.
+    pub(super) fn show(snapshot: &Snapshot, opening: &Opening) -> Self {
+        let says = |key: &str| {
+            snapshot
+                .value(key)
+                .map_or(Json::Null, |(now, _)| now.to_json())
+        };
+        Self {
+            id: opening.id.to_string(),
+            values: opening
+                .values
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.clone()))
+                .collect(),
+            now: opening
+                .values
+                .iter()
+                .map(|(key, _)| (key.to_string(), says(key.as_str())))
+                .collect(),
+            owner: opening.owner.clone(),
+            reason: opening.reason.clone(),
+            opened_at: rfc3339(opening.opened_at_ms),
+            ends_at: rfc3339(opening.ends_at_ms),
+            restore: opening.restore,
+            dry_run: false,
+        }
+    }
+
+    /// The same, as it would be if this were not only tried.
+    pub(super) fn tried(self, dry_run: bool) -> Self {
+        Self { dry_run, ..self }
+    }
+}
+
+/// A time as people and programs read it, in UTC.
+pub(super) fn rfc3339(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms)
+        .map_or_else(|_| format!("{at_ms} ms since 1970"), |at| at.to_string())
+}
+
+const KINDS: [&str; 5] = ["ops", "release", "permission", "config", "migration"];
+const TYPES: [&str; 8] = [
+    "boolean", "ratio", "integer", "number", "duration", "rate", "string", "object",
+];
+const RESTORES: [&str; 1] = ["snap"];
+
+/// The schema of [`Kind`], whose own room knows nothing of OpenAPI.
+pub(super) fn kinds() -> Schema {
+    one_of("What a flag is for.", &KINDS)
+}
+
+/// The schema of [`ValueType`].
+pub(super) fn types() -> Schema {
+    one_of("The type of a flag's value.", &TYPES)
+}
+
+/// The schema of [`Restore`].
+pub(super) fn restores() -> Schema {
+    one_of("How a flag goes back: `snap`, at once.", &RESTORES)
+}
+
+fn one_of(description: &str, words: &[&'static str]) -> Schema {
+    Schema::Object(
+        ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .description(Some(description))
+            .enum_values(Some(words.iter().copied()))
+            .build(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `theirs` is the JSON schema of the enum itself: what it lists must be what we list.
+    fn check(words: &[&str], theirs: &schemars::Schema) {
+        let text = serde_json::to_string(theirs).unwrap();
+        for word in words {
+            assert!(
+                text.contains(&format!("\"const\":\"{word}\"")),
+                "{word} in {text}"
+            );
+        }
+        assert_eq!(text.matches("\"const\"").count(), words.len(), "{text}");
+    }
+
+    #[test]
+    fn the_words_in_the_document_are_those_of_the_types() {
+        check(&KINDS, &schemars::schema_for!(Kind));
+        check(&TYPES, &schemars::schema_for!(ValueType));
+        check(&RESTORES, &schemars::schema_for!(Restore));
+    }
+}

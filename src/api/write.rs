@@ -1,0 +1,339 @@
+//! What all writes have in common: who sends them, what they saw before, and how the knob is turned, once and whole.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::IntoParams;
+
+use super::Doors;
+use super::body::{self, Asked};
+use super::error::{BROKEN, MALFORMED_REQUEST, Problem, SAY_WHAT_YOU_SAW};
+use super::idempotency::Ticket;
+use super::views::FlagView;
+use crate::rules::change::{Actor, Cause, Change, Edit};
+use crate::rules::snapshot::Snapshot;
+
+/// The header by which callers tell their name, until there are tokens.
+pub(super) const USER: &str = "sluicegate-user";
+/// The header that makes a repeated request harmless.
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const LONGEST_NAME: usize = 64;
+const LONGEST_KEY: usize = 128;
+
+/// A write: its body, and who sent it under which conditions.
+pub(super) struct Write<T> {
+    pub(super) body: T,
+    pub(super) sender: Sender,
+}
+
+/// Who sent a write, and under which conditions.
+pub(super) struct Sender {
+    by: Actor,
+    /// The revision in `If-Match`.
+    if_match: Option<u64>,
+    /// Whether `If-None-Match: *` was said.
+    if_none: bool,
+    dry_run: bool,
+    ticket: Option<Ticket>,
+    /// Method and path, for the log.
+    what: String,
+}
+
+/// What a body says beside the edit itself.
+pub(super) struct Words {
+    pub(super) reason: String,
+    pub(super) confirm: Option<u64>,
+    pub(super) dry_run: bool,
+}
+
+/// What a PUT wants.
+pub(super) enum Wants {
+    Create,
+    Replace { seen: u64 },
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WriteQuery {
+    /// `true`: checks the change and shows what it would lead to; nothing is changed.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<Doors>> for Write<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, doors: &Arc<Doors>) -> Result<Self, Problem> {
+        let (mut parts, body): (Parts, Body) = request.into_parts();
+        body::says_json(&parts.method, &parts.headers)?;
+        let Asked(WriteQuery { dry_run }) = Asked::from_request_parts(&mut parts, doors).await?;
+        let bytes = body::bytes(body).await?;
+        Ok(Self {
+            body: body::read(&bytes)?,
+            sender: Sender {
+                by: actor(&parts.headers)?,
+                if_match: if_match(&parts.headers)?,
+                if_none: if_none(&parts.headers)?,
+                dry_run,
+                ticket: ticket(&parts, &bytes)?,
+                what: format!("{} {}", parts.method, parts.uri.path()),
+            },
+        })
+    }
+}
+
+impl Sender {
+    /// The revision that a PATCH must have seen.
+    pub(super) fn seen(&self) -> Result<u64, Problem> {
+        self.if_match.ok_or_else(|| {
+            Problem::new(
+                SAY_WHAT_YOU_SAW,
+                "read the flag first, then repeat with its ETag, such as If-Match: \"41\"",
+            )
+        })
+    }
+
+    /// What a PUT wants: to create, or to replace what it saw.
+    pub(super) fn wants(&self) -> Result<Wants, Problem> {
+        match (self.if_match, self.if_none) {
+            (None, true) => Ok(Wants::Create),
+            (Some(seen), false) => Ok(Wants::Replace { seen }),
+            (None, false) => Err(Problem::new(
+                SAY_WHAT_YOU_SAW,
+                "say If-None-Match: * to create a flag, or If-Match with its ETag to replace it",
+            )),
+            (Some(_), true) => Err(Problem::new(
+                MALFORMED_REQUEST,
+                "say either If-None-Match: * (create) or If-Match (replace), not both",
+            )),
+        }
+    }
+}
+
+/// The text of a header that may be said once.
+fn said<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Problem> {
+    let mut all = headers.get_all(name).iter();
+    let (first, second) = (all.next(), all.next());
+    let text = first.map(HeaderValue::to_str).transpose();
+    match (text, second) {
+        (Ok(text), None) => Ok(text.map(str::trim)),
+        _ => Err(Problem::new(
+            MALFORMED_REQUEST,
+            format!("send the header {name} once, in visible ASCII"),
+        )),
+    }
+}
+
+fn actor(headers: &HeaderMap) -> Result<Actor, Problem> {
+    let name = said(headers, USER)?.unwrap_or("local");
+    if name.is_empty() || name.len() > LONGEST_NAME {
+        return Err(Problem::new(
+            MALFORMED_REQUEST,
+            format!("the header {USER} takes a name of 1 to {LONGEST_NAME} characters"),
+        ));
+    }
+    let by_cli = headers
+        .get(header::USER_AGENT)
+        .is_some_and(|agent| agent.as_bytes().starts_with(b"sluicegate/"));
+    Ok(Actor {
+        name: name.to_owned(),
+        via: if by_cli { "cli" } else { "api" }.to_owned(),
+    })
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(text) = said(headers, header::IF_MATCH.as_str())? else {
+        return Ok(None);
+    };
+    if text == "*" {
+        return Err(Problem::new(
+            SAY_WHAT_YOU_SAW,
+            "If-Match: * does not say what you saw; read the flag and send its ETag, such as If-Match: \"41\"",
+        ));
+    }
+    text.strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .and_then(|text| text.parse().ok())
+        .map(Some)
+        .ok_or_else(|| {
+            Problem::new(
+                MALFORMED_REQUEST,
+                "If-Match takes one ETag of a flag, quoted, such as \"41\"",
+            )
+        })
+}
+
+fn if_none(headers: &HeaderMap) -> Result<bool, Problem> {
+    match said(headers, header::IF_NONE_MATCH.as_str())? {
+        None => Ok(false),
+        Some("*") => Ok(true),
+        Some(_) => Err(Problem::new(
+            MALFORMED_REQUEST,
+            "a write takes If-None-Match: * (create what is not there) and no other",
+        )),
+    }
+}
+
+fn ticket(parts: &Parts, body: &Bytes) -> Result<Option<Ticket>, Problem> {
+    let Some(key) = said(&parts.headers, IDEMPOTENCY_KEY)? else {
+        return Ok(None);
+    };
+    if key.is_empty() || key.len() > LONGEST_KEY {
+        return Err(Problem::new(
+            MALFORMED_REQUEST,
+            format!("an Idempotency-Key has 1 to {LONGEST_KEY} characters; a UUID does well"),
+        ));
+    }
+    let mut hash = Sha256::new();
+    let header = |name: &HeaderName| parts.headers.get(name).map_or(&b""[..], |v| v.as_bytes());
+    let uri = parts.uri.to_string();
+    for part in [
+        parts.method.as_str().as_bytes(),
+        uri.as_bytes(),
+        header(&header::IF_MATCH),
+        header(&header::IF_NONE_MATCH),
+        header(&HeaderName::from_static(USER)),
+        body.as_ref(),
+    ] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    Ok(Some(Ticket {
+        key: key.to_owned(),
+        request: hash.finalize().into(),
+    }))
+}
+
+/// The answer to a write, as it is also remembered.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    status: StatusCode,
+    tag: Option<HeaderValue>,
+    body: Bytes,
+}
+
+impl Answer {
+    pub(super) fn new(status: StatusCode, tag: Option<HeaderValue>, body: &impl Serialize) -> Self {
+        Self {
+            status,
+            tag,
+            body: serde_json::to_vec(body).unwrap_or_default().into(),
+        }
+    }
+
+    /// Roughly the bytes that it takes to remember it.
+    pub(super) fn size(&self) -> usize {
+        self.body.len() + 256
+    }
+
+    #[cfg(test)]
+    pub(super) fn sample() -> Self {
+        Self::new(StatusCode::OK, None, &"done")
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        if let Some(tag) = self.tag {
+            headers.insert(header::ETAG, tag);
+        }
+        response
+    }
+}
+
+/// What a turned knob led to.
+pub(super) struct Turned {
+    /// The flags before.
+    pub(super) before: Arc<Snapshot>,
+    /// The flags after; when dry, as they would be.
+    pub(super) after: Arc<Snapshot>,
+    /// Whether nothing was changed.
+    pub(super) dry_run: bool,
+}
+
+/// Turns a knob, unless it is only tried, on a thread where it runs to its end also when the caller goes away meanwhile.
+pub(super) async fn turn(
+    doors: Arc<Doors>,
+    sender: Sender,
+    edit: Edit,
+    seen: Option<u64>,
+    words: Words,
+    answer: impl Fn(&Turned) -> Answer + Send + 'static,
+) -> Result<Answer, Problem> {
+    let turning = tokio::task::spawn_blocking(move || {
+        let now = doors.clock.now();
+        let dry_run = sender.dry_run || words.dry_run;
+        let change = Change {
+            edit,
+            by: sender.by,
+            reason: words.reason,
+            cause: Cause::Operator,
+            seen,
+            confirm: words.confirm,
+            at_ms: now.ms,
+        };
+        let act = || turn_now(&doors, &change, dry_run).map(|turned| answer(&turned));
+        let outcome = match sender.ticket {
+            Some(ticket) if !dry_run => doors.remembered.once(&ticket, now.mono, act),
+            _ => act(),
+        };
+        log(&sender.what, &change, dry_run, &outcome);
+        outcome
+    });
+    turning.await.unwrap_or_else(|_| {
+        Err(Problem::new(
+            BROKEN,
+            "the change broke off by a fault of ours; look at what stands now before you repeat it, and report the log",
+        ))
+    })
+}
+
+fn turn_now(doors: &Doors, change: &Change, dry_run: bool) -> Result<Turned, Problem> {
+    let before = doors.store.snapshot();
+    let after = if dry_run {
+        doors.store.try_out(change).map(Arc::new)
+    } else {
+        doors.store.turn(change)
+    };
+    match after {
+        Ok(after) => Ok(Turned {
+            before,
+            after,
+            dry_run,
+        }),
+        Err(refused) => Err(Problem::refused(&refused, |key| {
+            FlagView::of(&doors.store.snapshot(), key)
+        })),
+    }
+}
+
+/// One line for each write; `?` escapes what would forge a line or move the cursor.
+fn log(what: &str, change: &Change, dry_run: bool, outcome: &Result<Answer, Problem>) {
+    let (outcome, status) = match outcome {
+        Ok(answer) if dry_run => ("dry run", answer.status.as_u16()),
+        Ok(answer) => ("accepted", answer.status.as_u16()),
+        Err(problem) => (problem.word(), problem.status()),
+    };
+    tracing::info!(
+        who = ?change.by.name,
+        via = %change.by.via,
+        what = ?what,
+        why = ?change.reason,
+        status,
+        outcome,
+        "write"
+    );
+}

@@ -1,0 +1,357 @@
+//! The running daemon: its store, its queues, its doors; and the order in which they start and stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::queue_thread::{QueueThread, RunWorker};
+use crate::api::{self, Doors, QueueDoor, Remembered};
+use crate::clock::Clock;
+use crate::config::{Queue, Settings};
+use crate::memory::MemoryQueue;
+use crate::metrics::Metrics;
+use crate::rules::names::QueueName;
+use crate::rules::snapshot::{GatedQueue, Snapshot};
+use crate::seams::{Inlet, Outlet};
+use crate::store::Store;
+use crate::supervise::Tasks;
+use crate::targets::{self, Handlers};
+use crate::vitals::QueueVitals;
+use crate::worker::{Finished, Given, Worker};
+use crate::{amqp, guard};
+
+/// How long the doors may take to close once all is settled.
+const DOORS_CLOSE_WITHIN: Duration = Duration::from_secs(6);
+
+/// How the daemon ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ended {
+    /// Messages that were still at work at the deadline, by queue; the broker will redeliver them.
+    pub stragglers: Vec<(QueueName, String)>,
+    /// Tasks that ended unasked or had to be cut off.
+    pub tasks: Vec<String>,
+}
+
+impl Ended {
+    /// Whether everything in hand was finished and everything ended because it was asked to.
+    #[must_use]
+    pub fn cleanly(&self) -> bool {
+        self.stragglers.is_empty() && self.tasks.is_empty()
+    }
+}
+
+/// A queue whose thread has started.
+struct Running {
+    name: QueueName,
+    ended: oneshot::Receiver<anyhow::Result<Finished>>,
+}
+
+pub(super) struct House {
+    settings: Settings,
+    clock: Clock,
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+    doors: Arc<Doors>,
+    running: Vec<Running>,
+    /// Told to the workers first, so that the doors answer until all is settled.
+    stop_workers: CancellationToken,
+    tasks: Tasks,
+    stop_tasks: CancellationToken,
+    listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
+}
+
+impl House {
+    /// The daemon on a real broker, with flags on disk.
+    pub(super) async fn on_the_broker(
+        settings: Settings,
+        handlers: Handlers,
+    ) -> anyhow::Result<Self> {
+        let clock = Clock::system();
+        let metrics = metrics_of(&settings)?;
+        let seed = match &settings.daemon.flags_file {
+            Some(file) => crate::config::flags::read(file)?,
+            None => Vec::new(),
+        };
+        let store = Store::open(
+            &settings.daemon.data_dir,
+            gated(&settings),
+            seed,
+            clock.now().ms,
+            Arc::clone(&metrics),
+        )?
+        .store;
+        let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
+        guard::end_what_is_over(&house.store, &clock);
+        for queue in house.settings.queues.clone() {
+            let (queue, broker, handlers) = (
+                Arc::new(queue),
+                house.settings.amqp.clone(),
+                handlers.clone(),
+            );
+            let opened = {
+                let queue = Arc::clone(&queue);
+                move || amqp::open(&broker, &queue)
+            };
+            house.start(&queue, handlers, opened)?;
+        }
+        Ok(house)
+    }
+
+    /// The daemon on queues in memory, with flags that are forgotten.
+    pub(super) async fn in_memory(
+        settings: Settings,
+        handlers: Handlers,
+        clock: Clock,
+    ) -> anyhow::Result<(Self, Vec<MemoryQueue>)> {
+        let metrics = metrics_of(&settings)?;
+        let start = Snapshot::of(gated(&settings), 0, Vec::new(), Vec::new());
+        let store = Store::in_memory(start, Arc::clone(&metrics));
+        let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
+        let mut queues = Vec::new();
+        for queue in house.settings.queues.clone() {
+            let memory = MemoryQueue::new(clock);
+            queues.push(memory.clone());
+            house.start(&Arc::new(queue), handlers.clone(), move || memory.open())?;
+        }
+        Ok((house, queues))
+    }
+
+    async fn furnish(
+        settings: Settings,
+        clock: Clock,
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
+        let listen = settings.daemon.listen;
+        let listener = TcpListener::bind(listen).await.with_context(|| {
+            format!("{listen} cannot be listened on; another daemon may run there, or choose another `daemon.listen`")
+        })?;
+        let metrics_listener = match settings.metrics_listen {
+            Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
+                format!("{address} cannot be listened on; choose another `metrics.listen`")
+            })?),
+            None => None,
+        };
+        let stop_workers = CancellationToken::new();
+        let stop_tasks = CancellationToken::new();
+        let queues = settings
+            .queues
+            .iter()
+            .filter_map(|queue| {
+                let metrics = Arc::clone(metrics.queue(queue.name.as_str())?);
+                Some(QueueDoor {
+                    settings: Arc::new(queue.clone()),
+                    vitals: Arc::default(),
+                    metrics,
+                })
+            })
+            .collect();
+        let doors = Doors {
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&metrics),
+            clock,
+            queues,
+            hosts: settings.daemon.hosts.clone(),
+            stopping: stop_workers.clone(),
+            remembered: Remembered::default(),
+        };
+        let tasks = Tasks::stopping_with(stop_tasks.clone());
+        Ok(Self {
+            settings,
+            clock,
+            store,
+            metrics,
+            doors: Arc::new(doors),
+            running: Vec::new(),
+            stop_workers,
+            tasks,
+            stop_tasks,
+            listener,
+            metrics_listener,
+        })
+    }
+
+    /// Starts the thread of one queue; `open` makes both its ends there, again after a panic.
+    fn start<I, O>(
+        &mut self,
+        queue: &Arc<Queue>,
+        handlers: Handlers,
+        open: impl Fn() -> (I, O) + Send + 'static,
+    ) -> anyhow::Result<()>
+    where
+        I: Inlet + 'static,
+        O: Outlet,
+    {
+        let door = self
+            .doors
+            .queues
+            .iter()
+            .find(|door| door.settings.name == queue.name);
+        let vitals: Arc<QueueVitals> = door
+            .map(|door| Arc::clone(&door.vitals))
+            .unwrap_or_default();
+        let thread = QueueThread {
+            name: queue.name.clone(),
+            clock: self.clock,
+            vitals: Arc::clone(&vitals),
+            stop: self.stop_workers.clone(),
+        };
+        let (store, metrics, clock) = (
+            Arc::clone(&self.store),
+            Arc::clone(&self.metrics),
+            self.clock,
+        );
+        let (settings, stop, within) = (
+            Arc::clone(queue),
+            self.stop_workers.clone(),
+            self.settings.daemon.stop_within,
+        );
+        let run: RunWorker = Box::new(move || {
+            let (inlet, outlet) = open();
+            let target = targets::build(&settings.target, &handlers);
+            let (settings, vitals, metrics) = (
+                Arc::clone(&settings),
+                Arc::clone(&vitals),
+                Arc::clone(&metrics),
+            );
+            let (flags, stop) = (store.subscribe(), stop.clone());
+            Box::pin(async move {
+                let given = Given {
+                    settings,
+                    inlet,
+                    outlet,
+                    target: target?,
+                    flags,
+                    clock,
+                    vitals,
+                    metrics,
+                };
+                let worker = Worker::new(given)
+                    .context("this queue has no gate; its flags were not made")?;
+                Ok(worker.run(stop, within).await)
+            })
+        });
+        self.running.push(Running {
+            name: queue.name.clone(),
+            ended: thread.start(run)?,
+        });
+        Ok(())
+    }
+
+    pub(super) fn also<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(name, task);
+    }
+
+    pub(super) fn doors(&self) -> &Arc<Doors> {
+        &self.doors
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn address(&self) -> anyhow::Result<std::net::SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Serves until `stop`, or until something ends unasked; then the workers finish, and last of all the doors close.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
+        let (store, clock) = (Arc::clone(&self.store), self.clock);
+        self.tasks
+            .spawn("guard", |stop| guard::run(store, clock, stop));
+        let (listener, router) = (self.listener, api::router(Arc::clone(&self.doors)));
+        self.tasks.spawn("api", async move |stop| {
+            note(api::serve(listener, router, stop).await)
+        });
+        if let Some(listener) = self.metrics_listener {
+            let router = api::metrics_router(Arc::clone(&self.doors));
+            self.tasks.spawn("metrics", async move |stop| {
+                note(api::serve(listener, router, stop).await)
+            });
+        }
+        tracing::info!(listen = %self.settings.daemon.listen, queues = self.running.len(), "serving");
+        let workers = workers_ended(self.running, stop.clone(), self.stop_workers);
+        let tasks = async {
+            let ended = self.tasks.run(DOORS_CLOSE_WITHIN).await;
+            stop.cancel();
+            ended
+        };
+        let stop_tasks = self.stop_tasks;
+        let workers = async {
+            let ended = workers.await;
+            stop_tasks.cancel();
+            ended
+        };
+        let (mut ended, tasks) = tokio::join!(workers, tasks);
+        ended.tasks.extend(tasks.unasked);
+        ended.tasks.extend(tasks.stragglers);
+        ended
+    }
+}
+
+fn note(served: std::io::Result<()>) {
+    if let Err(why) = served {
+        tracing::error!(%why, "a door had to close");
+    }
+}
+
+/// Waits until all workers have ended: because of `stop`, or because one of them ended unasked, which stops all.
+async fn workers_ended(
+    running: Vec<Running>,
+    stop: CancellationToken,
+    stop_workers: CancellationToken,
+) -> Ended {
+    let mut all: FuturesUnordered<_> = running
+        .into_iter()
+        .map(async |Running { name, ended }| (name, ended.await))
+        .collect();
+    let mut ended = Ended::default();
+    loop {
+        tokio::select! {
+            () = stop.cancelled(), if !stop_workers.is_cancelled() => {
+                tracing::info!("stopping: no new messages, those at work are finished");
+                stop_workers.cancel();
+            }
+            next = all.next(), if !all.is_empty() => {
+                let Some((name, told)) = next else { continue };
+                match told {
+                    Ok(Ok(finished)) => ended.stragglers.extend(finished.stragglers.into_iter().map(|id| (name.clone(), id))),
+                    Ok(Err(why)) => ended.tasks.push(format!("the worker of {name}: {why:#}")),
+                    Err(_) => ended.tasks.push(format!("the thread of {name}")),
+                }
+                stop.cancel();
+            }
+            else => return ended,
+        }
+    }
+}
+
+fn gated(settings: &Settings) -> Vec<GatedQueue> {
+    settings
+        .queues
+        .iter()
+        .map(|queue| GatedQueue {
+            name: queue.name.clone(),
+            modes: queue.modes.clone(),
+        })
+        .collect()
+}
+
+fn metrics_of(settings: &Settings) -> anyhow::Result<Arc<Metrics>> {
+    let names: Vec<QueueName> = settings
+        .queues
+        .iter()
+        .map(|queue| queue.name.clone())
+        .collect();
+    Ok(Arc::new(Metrics::new(&names)?))
+}

@@ -1,0 +1,91 @@
+//! One queue's thread: its own runtime, its own worker. A worker that panics is started again; what it had in hand, the broker
+//! redelivers. Three panics within five minutes, and it stays down until somebody looks.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::future::LocalBoxFuture;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::rules::names::QueueName;
+use crate::seams::LinkState;
+use crate::vitals::QueueVitals;
+use crate::worker::Finished;
+
+/// How long after a panic a worker is started again.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+/// So many panics within [`MANY_WITHIN`] are too many.
+const TOO_MANY: usize = 3;
+const MANY_WITHIN: Duration = Duration::from_secs(300);
+
+/// What a queue's thread is given.
+pub(super) struct QueueThread {
+    pub(super) name: QueueName,
+    pub(super) clock: Clock,
+    pub(super) vitals: Arc<QueueVitals>,
+    pub(super) stop: CancellationToken,
+}
+
+/// Makes a worker and runs it until it is told to stop; called on the queue's thread, again after each panic.
+pub(super) type RunWorker =
+    Box<dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<Finished>> + Send>;
+
+impl QueueThread {
+    /// Starts the thread; what comes back says how the worker ended.
+    pub(super) fn start(
+        self,
+        run: RunWorker,
+    ) -> anyhow::Result<oneshot::Receiver<anyhow::Result<Finished>>> {
+        let (tell, ended) = oneshot::channel();
+        thread::Builder::new()
+            .name(format!("queue-{}", self.name).chars().take(15).collect())
+            .spawn(move || {
+                let _ = tell.send(self.run(&run));
+            })
+            .context("no thread could be started for a queue")?;
+        Ok(ended)
+    }
+
+    fn run(self, run: &RunWorker) -> anyhow::Result<Finished> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let mut panics: Vec<Duration> = Vec::new();
+        loop {
+            let worked = catch_unwind(AssertUnwindSafe(|| {
+                LocalSet::new().block_on(&runtime, run())
+            }));
+            if let Ok(finished) = worked {
+                return finished;
+            }
+            let now = self.clock.now().mono;
+            panics.retain(|at| now.saturating_sub(*at) < MANY_WITHIN);
+            panics.push(now);
+            if panics.len() >= TOO_MANY {
+                tracing::error!(queue = %self.name, "the worker panicked three times in five minutes and stays down; restart the daemon when the cause is mended");
+                self.vitals.link(
+                    LinkState::Denied("the worker of this queue panicked three times".to_owned()),
+                    false,
+                );
+                runtime.block_on(self.stop.cancelled());
+                return Ok(Finished::default());
+            }
+            tracing::error!(queue = %self.name, "the worker panicked and is started again");
+            self.vitals.link(
+                LinkState::Connecting("the worker of this queue panicked".to_owned()),
+                false,
+            );
+            runtime.block_on(async {
+                tokio::time::timeout(RESTART_AFTER, self.stop.cancelled())
+                    .await
+                    .ok()
+            });
+        }
+    }
+}

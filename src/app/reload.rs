@@ -1,0 +1,58 @@
+//! SIGHUP: the file is read again. What can change while running does; the rest is said to need a restart. A bad file changes
+//! nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::logging::LogFilter;
+use crate::config::{self, Settings};
+use crate::metrics::Metrics;
+
+pub(super) struct Reload {
+    pub(super) file: PathBuf,
+    pub(super) settings: Settings,
+    pub(super) log: LogFilter,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Reload {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            return stop.cancelled().await;
+        };
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = hangup.recv() => self.read_again(),
+            }
+        }
+    }
+
+    fn read_again(&mut self) {
+        let read = config::read(&self.file, &config::environment());
+        self.metrics.config_reloaded(read.is_ok());
+        let new = match read {
+            Ok(new) => new,
+            Err(problems) => {
+                tracing::error!(%problems, "the file was read again and is not fine; nothing was changed");
+                return;
+            }
+        };
+        for difference in config::difference(&self.settings, &new) {
+            let effect = if difference.live {
+                "in force"
+            } else {
+                "needs a restart"
+            };
+            tracing::info!(setting = difference.setting, effect, "the file has changed");
+        }
+        if let Err(why) = self.log.change(&new.daemon.log) {
+            tracing::error!(%why, "the log filter stays");
+        }
+        self.settings.daemon.log = new.daemon.log;
+        tracing::info!("the file was read again");
+    }
+}

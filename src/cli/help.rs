@@ -1,0 +1,202 @@
+//! What `--help` teaches: examples for every command, and the valves as the rules declare them. Every example is parsed by a
+//! test. May import `rules`.
+
+use crate::rules::valve::Valve;
+
+/// Lines that we break ourselves fit a terminal of 80.
+const WIDTH: usize = 78;
+
+pub(super) const TYPES: [&str; 8] = [
+    "boolean", "ratio", "integer", "number", "duration", "rate", "string", "object",
+];
+pub(super) const KINDS: [&str; 5] = ["ops", "release", "permission", "config", "migration"];
+
+const START: &str = "\
+Examples:
+  sluicegate demo
+  sluicegate check --config sluicegate.toml --connect
+  sluicegate run --config sluicegate.toml
+  sluicegate queue list
+  sluicegate flag open queue.orders.skip 70% --for 30m --reason \"INC-481\" --yes";
+
+const START_HINT: &str = "`sluicegate --help` lists the valves and the exit codes.";
+
+pub(super) const RUN: &str = "\
+Examples:
+  sluicegate run --config /etc/sluicegate/sluicegate.toml
+
+SIGTERM or Ctrl-C stops it gracefully: messages in hand are finished first. SIGHUP reads the file again.";
+
+pub(super) const DEMO: &str = "\
+Examples:
+  sluicegate demo
+  sluicegate demo --listen 127.0.0.1:7171 --seconds 60
+  sluicegate demo --quiet --seconds 5
+
+It needs no broker and keeps nothing. Type the commands that it tells you in another terminal.";
+
+pub(super) const CHECK: &str = "\
+Examples:
+  sluicegate check --config sluicegate.toml
+  sluicegate check --config sluicegate.toml --connect
+
+All errors are shown at once, each with its line and its cure. Exit code 0: fine, 1: not.";
+
+pub(super) const SCHEMA: &str = "\
+Examples:
+  sluicegate schema > sluicegate.schema.json
+
+With `#:schema ./sluicegate.schema.json` as the first line of the file, editors complete and check it.";
+
+const FLAG: &str = "\
+Examples:
+  sluicegate flag list orders
+  sluicegate flag open queue.orders.skip 70% --for 30m --reason \"INC-481\"
+  sluicegate flag close queue.orders.skip --reason \"INC-481 is over\"";
+
+const FLAG_HINT: &str = "`sluicegate flag --help` lists the valves.";
+
+pub(super) const FLAG_LIST: &str = "\
+Examples:
+  sluicegate flag list
+  sluicegate flag list queue.orders.
+  sluicegate flag list --open
+  sluicegate flag list --json";
+
+pub(super) const FLAG_GET: &str = "\
+Examples:
+  sluicegate flag get queue.orders.skip
+  sluicegate flag get queue.orders.max_age --json";
+
+pub(super) const FLAG_CREATE: &str = "\
+Examples:
+  sluicegate flag create load.rate --type rate --value 50/s --reason \"load test\"
+  sluicegate flag create shop.form --type string --value old --choice old --choice new -r OPS-7
+  sluicegate flag create shop.open --type boolean --value true --reason OPS-8 --dry-run";
+
+pub(super) const FLAG_SET: &str = "\
+Examples:
+  sluicegate flag set queue.orders.max_age 30s --reason \"useless after 30 s\"
+  sluicegate flag set queue.orders.rate \"100/m burst 20\" --reason contract --dry-run
+  sluicegate flag set queue.orders.rate none --reason \"contract ended\" --yes
+
+It is refused (exit code 5) when somebody changed the flag at the same moment: look, and repeat.";
+
+pub(super) const FLAG_OPEN: &str = "\
+Examples:
+  sluicegate flag open queue.orders.skip 70% --for 30m --reason \"INC-481\" --yes
+  sluicegate flag open queue.orders.max_age 30s queue.orders.skip 20% --reason INC-481
+  sluicegate flag open queue.mail.rate 0/s --until 2026-11-21T18:00:00Z -r INC-7 --dry-run
+
+KEY and VALUE come in pairs. `--help` lists the valves and how values are written.";
+
+pub(super) const FLAG_CLOSE: &str = "\
+Examples:
+  sluicegate flag close o41 --reason \"INC-481 is over\"
+  sluicegate flag close queue.orders.skip --reason \"INC-481 is over\"
+
+An opening over several flags ends on all of them.";
+
+pub(super) const QUEUE: &str = "\
+Examples:
+  sluicegate queue list
+  sluicegate queue pause orders --reason \"INC-481\" --for 10m
+  sluicegate queue resume orders --reason \"INC-481 is over\"";
+
+pub(super) const QUEUE_LIST: &str = "\
+Examples:
+  sluicegate queue list
+  sluicegate queue list orders
+  sluicegate queue list orders --json";
+
+pub(super) const QUEUE_PAUSE: &str = "\
+Examples:
+  sluicegate queue pause orders --reason \"INC-481\"
+  sluicegate queue pause orders --for 10m --reason \"INC-481\" --yes
+  sluicegate queue pause billing/orders --until 2026-11-21T18:00:00Z -r INC-481 --dry-run
+
+This opens queue.NAME.pause, for 30m when nothing is said: a forgotten pause ends by itself.";
+
+pub(super) const QUEUE_RESUME: &str = "\
+Examples:
+  sluicegate queue resume orders --reason \"INC-481 is over\"
+  sluicegate queue resume orders --reason \"INC-481 is over\" --dry-run
+
+It closes every opening that pauses the queue; where the flag's own value is true, it sets that false, too.";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  sluicegate completions bash > /etc/bash_completion.d/sluicegate
+  sluicegate completions zsh > ~/.zfunc/_sluicegate
+  sluicegate completions fish > ~/.config/fish/completions/sluicegate.fish";
+
+const VALUES: &str = "\
+Values:
+  boolean   true, false
+  ratio     0.7 or 70%
+  duration  500ms, 30s, \"1m 30s\", 2h
+  rate      50/s, 100/m, \"100/m burst 20\"; 0/s means stop
+  integer, number, string, object (as JSON)
+  none      no limit (duration, rate, integer)";
+
+const EXITS: &str = "\
+Exit codes:
+  0 done   1 failed   2 typed wrongly   3 not found   4 denied   5 somebody was faster, or it exists
+  6 refused by a guard or limit (such as a big move without --yes)   7 no daemon answers";
+
+/// The valves with their help, as a block of lines.
+fn valves() -> String {
+    let widest = Valve::ALL
+        .iter()
+        .map(|valve| valve.name().len())
+        .max()
+        .unwrap_or(0);
+    let mut text = "Valves of a queue, as flags queue.NAME.VALVE:".to_owned();
+    for valve in Valve::ALL {
+        let mut head = valve.name();
+        for line in wrapped(valve.facts().help, WIDTH - widest - 4) {
+            text += &format!("\n  {head:widest$}  {line}");
+            head = "";
+        }
+    }
+    text
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+pub(super) fn start_short() -> String {
+    [START, START_HINT].join("\n\n")
+}
+
+pub(super) fn flag_short() -> String {
+    [FLAG, FLAG_HINT].join("\n\n")
+}
+
+pub(super) fn start_long() -> String {
+    [START, &valves(), VALUES, EXITS].join("\n\n")
+}
+
+pub(super) fn flag_long() -> String {
+    [FLAG, &valves(), VALUES].join("\n\n")
+}
+
+pub(super) fn flag_set_long() -> String {
+    [FLAG_SET, VALUES].join("\n\n")
+}
+
+pub(super) fn flag_open_long() -> String {
+    [FLAG_OPEN, VALUES, &valves()].join("\n\n")
+}

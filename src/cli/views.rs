@@ -1,0 +1,156 @@
+//! What the daemon says of flags, openings and queues, as far as the command line shows it. Imports no room.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json, json};
+
+use super::failure::{Exit, Failure};
+
+/// A flag with what lies over it.
+#[derive(Debug, Deserialize)]
+pub(super) struct FlagView {
+    pub(super) key: String,
+    pub(super) kind: String,
+    #[serde(rename = "type")]
+    pub(super) value_type: String,
+    /// Its own value.
+    #[serde(default)]
+    pub(super) value: Json,
+    /// What is in force.
+    #[serde(default)]
+    pub(super) now: Json,
+    pub(super) min: Option<f64>,
+    pub(super) max: Option<f64>,
+    #[serde(default)]
+    pub(super) choices: Vec<String>,
+    #[serde(default)]
+    pub(super) description: String,
+    #[serde(default)]
+    pub(super) owner: String,
+    #[serde(default)]
+    pub(super) runbook: String,
+    pub(super) revision: u64,
+    #[serde(default)]
+    pub(super) openings: Vec<OpeningView>,
+}
+
+impl FlagView {
+    /// Its document without the value.
+    pub(super) fn document(&self) -> Map<String, Json> {
+        let document = json!({
+            "kind": self.kind, "type": self.value_type, "min": self.min, "max": self.max, "choices": self.choices,
+            "description": self.description, "owner": self.owner, "runbook": self.runbook,
+        });
+        match document {
+            Json::Object(fields) => fields,
+            _ => Map::new(),
+        }
+    }
+
+    /// The newest opening: its value is in force.
+    pub(super) fn newest(&self) -> Option<&OpeningView> {
+        self.openings.iter().max_by_key(|opening| opening.number())
+    }
+}
+
+/// A temporary value over one or several flags.
+#[derive(Debug, Deserialize)]
+pub(super) struct OpeningView {
+    pub(super) id: String,
+    /// What it lays over which flag.
+    pub(super) values: BTreeMap<String, Json>,
+    #[serde(default)]
+    pub(super) owner: String,
+    #[serde(default)]
+    pub(super) reason: String,
+    pub(super) opened_at: String,
+    pub(super) ends_at: String,
+}
+
+impl OpeningView {
+    /// The number in its id: a later opening has a higher one.
+    pub(super) fn number(&self) -> u64 {
+        self.id.trim_start_matches('o').parse().unwrap_or_default()
+    }
+
+    /// What it lays over this flag.
+    pub(super) fn on(&self, key: &str) -> &Json {
+        self.values.get(key).unwrap_or(&Json::Null)
+    }
+}
+
+/// A queue as `GET /api/v1/queues` tells of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct QueueView {
+    pub(super) name: String,
+    pub(super) gate: Vec<ValveNow>,
+    pub(super) vitals: Vitals,
+    pub(super) ledger: Ledger,
+}
+
+/// A valve as it stands.
+#[derive(Debug, Deserialize)]
+pub(super) struct ValveNow {
+    pub(super) valve: String,
+    /// What is in force.
+    #[serde(default)]
+    pub(super) now: Json,
+    /// Whether it does nothing now.
+    pub(super) neutral: bool,
+    /// The opening that its value comes from.
+    pub(super) opening: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Vitals {
+    pub(super) state: String,
+    #[serde(default)]
+    pub(super) state_detail: String,
+    pub(super) ready: Option<u64>,
+    pub(super) oldest_age_seconds: Option<f64>,
+    pub(super) received_per_second: f64,
+    pub(super) done_per_second: f64,
+    pub(super) shed_per_second: f64,
+    pub(super) on_time_ratio: Option<f64>,
+    pub(super) service_p50_seconds: Option<f64>,
+    pub(super) service_p99_seconds: Option<f64>,
+    #[serde(default)]
+    pub(super) top_by_count: Vec<KeyLoad>,
+    #[serde(default)]
+    pub(super) top_by_work: Vec<KeyLoad>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct KeyLoad {
+    pub(super) key: String,
+    pub(super) ratio: f64,
+    pub(super) per_second: f64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Ledger {
+    pub(super) received: u64,
+    pub(super) in_hand: u64,
+    #[serde(default)]
+    pub(super) settled: Vec<Settled>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Settled {
+    pub(super) verdict: String,
+    pub(super) reason: String,
+    pub(super) count: u64,
+}
+
+/// Reads an answer of the daemon.
+pub(super) fn read<T: DeserializeOwned>(json: &Json) -> Result<T, Failure> {
+    T::deserialize(json).map_err(|why| {
+        let sentence = format!(
+            "the daemon's answer is not what sluicegate {} expects ({why}); are both of one version?",
+            env!("CARGO_PKG_VERSION")
+        );
+        Failure::new(Exit::Failed, sentence)
+    })
+}

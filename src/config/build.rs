@@ -1,0 +1,262 @@
+//! Makes [`Settings`] of what was written, and checks what several settings say of each other.
+//!
+//! The walk has noted what does not fit by itself; what it refused reads here as if it were not written, and nobody gets the
+//! settings then.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::list::FILE;
+use super::overlay::Environment;
+use super::problems::Notes;
+use super::shape::Setting;
+use super::tree::{Place, Table, Value};
+use super::walk::fits;
+use super::{Amqp, Daemon, Settings, broker_url, queue};
+use crate::rules::message::Source;
+use crate::rules::names::FlagKey;
+use crate::rules::units::Span;
+
+/// A table, with the settings that it may hold.
+#[derive(Clone, Copy)]
+pub(super) struct Section<'a> {
+    pub(super) table: &'a Table,
+    pub(super) place: &'a Place,
+    settings: &'static [Setting],
+}
+
+static NO_TABLE: Table = Table::new();
+
+impl<'a> Section<'a> {
+    pub(super) fn new(table: &'a Table, place: &'a Place, settings: &'static [Setting]) -> Self {
+        Self {
+            table,
+            place,
+            settings,
+        }
+    }
+
+    fn setting(&self, name: &str) -> Option<&'static Setting> {
+        self.settings.iter().find(|setting| setting.name == name)
+    }
+
+    /// The value of a setting: what is written, else its default; none when what is written was refused.
+    pub(super) fn get<T: FromValue>(&self, name: &str) -> Option<T> {
+        let setting = self.setting(name)?;
+        match self.table.get(name) {
+            Some(written) if fits(written, setting) => T::from_value(&written.value),
+            Some(_) => None,
+            None => {
+                let nobody: Arc<str> = "".into();
+                T::from_value(&setting.shape.read(setting.default?, &nobody))
+            }
+        }
+    }
+
+    /// A table below this one; an empty one when it is not written.
+    pub(super) fn section(&self, name: &str) -> Section<'a> {
+        let settings = self
+            .setting(name)
+            .map_or(&[][..], |setting| setting.shape.settings());
+        let place = self
+            .table
+            .get(name)
+            .map_or(self.place, |written| &written.place);
+        Section::new(self.table.table(name).unwrap_or(&NO_TABLE), place, settings)
+    }
+
+    /// The tables of a list below this one.
+    fn sections(&self, name: &str) -> Vec<Section<'a>> {
+        let settings = self
+            .setting(name)
+            .map_or(&[][..], |setting| setting.shape.settings());
+        let tables = self.table.tables(name).into_iter();
+        tables
+            .map(|(table, place)| Section::new(table, place, settings))
+            .collect()
+    }
+
+    /// Where a setting is written; where the section begins when it is not.
+    pub(super) fn place(&self, name: &str) -> &'a Place {
+        self.table
+            .get(name)
+            .map_or(self.place, |written| &written.place)
+    }
+}
+
+/// What can be read from a value that the walk found good.
+pub(super) trait FromValue: Sized {
+    /// None when the value is of another kind.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+impl FromValue for String {
+    fn from_value(value: &Value) -> Option<Self> {
+        value.text().map(str::to_owned)
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Boolean(value) => Some(*value),
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for Duration {
+    fn from_value(value: &Value) -> Option<Self> {
+        value.text()?.parse::<Span>().ok().map(Span::get)
+    }
+}
+
+/// Whole numbers, and types of `rules` that are written as texts.
+macro_rules! from_value {
+    (numbers: $($number:ty)*; texts: $($text:ty)*) => {
+        $(impl FromValue for $number {
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    Value::Integer(number) => Self::try_from((*number)?).ok(),
+                    _ => None,
+                }
+            }
+        })*
+        $(impl FromValue for $text {
+            fn from_value(value: &Value) -> Option<Self> {
+                value.text()?.parse().ok()
+            }
+        })*
+    };
+}
+from_value!(numbers: u16 u32 u64 usize; texts: SocketAddr Source FlagKey PathBuf);
+
+impl<T: FromValue> FromValue for Vec<T> {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::List(list) => list.iter().map(|item| T::from_value(&item.value)).collect(),
+            _ => None,
+        }
+    }
+}
+
+impl<T: FromValue> FromValue for BTreeMap<String, T> {
+    fn from_value(value: &Value) -> Option<Self> {
+        let Value::Table(table) = value else {
+            return None;
+        };
+        let entries = table.entries().iter();
+        entries
+            .map(|entry| Some((entry.name.clone(), T::from_value(&entry.written.value)?)))
+            .collect()
+    }
+}
+
+/// What is around the file: the folder it lies in, and the variables.
+pub(super) struct Around<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) environment: &'a Environment,
+}
+
+/// The settings, if nothing that they need is missing or bad.
+pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> Option<Settings> {
+    let file = Section::new(tree, &Place::Whole, FILE);
+    let daemon = daemon(file.section("daemon"), around, notes);
+    let metrics = file.section("metrics");
+    let metrics_listen: Option<SocketAddr> = metrics.get("listen");
+    if metrics_listen
+        .is_some_and(|own| own.port() != 0 && file.section("daemon").get("listen") == Some(own))
+    {
+        notes.add(
+            metrics.place("listen"),
+            "`metrics.listen` is the address of `daemon.listen`, which serves /metrics already",
+            "leave it out, or choose another port",
+        );
+    }
+    let broker = broker_url::read(file.section("amqp"), around, notes);
+    let amqp = amqp(file.section("amqp"), broker.as_ref(), around, notes);
+    let vhost = broker.as_ref().map(|broker| broker.vhost.as_str());
+    let queues = queue::all(&file.sections("queue"), vhost, notes);
+    Some(Settings {
+        daemon: daemon?,
+        metrics_listen,
+        amqp: amqp?,
+        queues: queues?,
+    })
+}
+
+fn daemon(daemon: Section<'_>, around: &Around<'_>, notes: &mut Notes) -> Option<Daemon> {
+    let listen: Option<SocketAddr> = daemon.get("listen");
+    if listen.is_some_and(|address| !address.ip().is_loopback()) {
+        notes.add(
+            daemon.place("listen"),
+            "`daemon.listen` is not on loopback: everybody who reaches it could turn every valve, since this version has no tokens",
+            "listen on 127.0.0.1 or [::1], and reach it by an SSH tunnel or a proxy that asks who is there",
+        );
+    }
+    let flags_file = file_that_exists(daemon, "flags_file", around, notes);
+    let data_dir: Option<PathBuf> = daemon.get("data_dir");
+    Some(Daemon {
+        listen: listen?,
+        hosts: daemon.get("hosts")?,
+        data_dir: around.folder.join(data_dir?),
+        flags_file,
+        stop_within: daemon.get("stop_within")?,
+        log: daemon.get("log")?,
+    })
+}
+
+fn amqp(
+    amqp: Section<'_>,
+    broker: Option<&broker_url::Broker>,
+    around: &Around<'_>,
+    notes: &mut Notes,
+) -> Option<Amqp> {
+    let ca_file = file_that_exists(amqp, "ca_file", around, notes);
+    if ca_file.is_some() && broker.is_some_and(|broker| !broker.tls) {
+        notes.add(
+            amqp.place("ca_file"),
+            "`amqp.ca_file` is of use only with TLS, and the broker's URL begins with amqp://",
+            "begin the URL with amqps://, or leave `ca_file` out",
+        );
+    }
+    let heartbeat: Option<Duration> = amqp.get("heartbeat");
+    if heartbeat.is_some_and(|heartbeat| heartbeat.subsec_nanos() != 0) {
+        notes.add(
+            amqp.place("heartbeat"),
+            "`amqp.heartbeat` is no number of whole seconds, which is all that AMQP can say",
+            "write whole seconds, such as \"10s\"",
+        );
+    }
+    Some(Amqp {
+        url: broker?.url.clone(),
+        ca_file,
+        declare: amqp.get("declare")?,
+        heartbeat: heartbeat?,
+    })
+}
+
+/// A file that a setting names, which must be there.
+fn file_that_exists(
+    section: Section<'_>,
+    name: &str,
+    around: &Around<'_>,
+    notes: &mut Notes,
+) -> Option<PathBuf> {
+    let path = around.folder.join(section.get::<PathBuf>(name)?);
+    if !path.is_file() {
+        let what = format!(
+            "`{name}` names no file that can be found: {}",
+            path.display()
+        );
+        notes.add(
+            section.place(name),
+            what,
+            "mend the path; it is read from the folder of the configuration",
+        );
+    }
+    Some(path)
+}

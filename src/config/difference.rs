@@ -1,0 +1,136 @@
+//! What changed between two readings of the file, and whether a running daemon can take it up.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::list::FILE;
+use super::shape::Shape;
+use super::{Queue, Settings};
+
+/// A setting that changed. What it was and is, is not told: it may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The setting, such as `daemon.log`, `queue.orders.slots`, or `queue.mail` for a queue that came or went.
+    pub setting: String,
+    /// Whether it is applied by a reload; else it needs a restart.
+    pub live: bool,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.live {
+            "is applied"
+        } else {
+            "needs a restart"
+        };
+        write!(f, "{} {how}", self.setting)
+    }
+}
+
+/// Every setting in which two readings differ, by name.
+#[must_use]
+pub fn difference(old: &Settings, new: &Settings) -> Vec<Difference> {
+    let mut found = Found(Vec::new());
+    daemon(old, new, &mut found);
+    let both = (by_name(old), by_name(new));
+    for (name, before) in &both.0 {
+        match both.1.get(name) {
+            Some(after) => queue(before, after, &mut found),
+            None => found.note(format!("queue.{name}"), false),
+        }
+    }
+    for name in both.1.keys().filter(|name| !both.0.contains_key(*name)) {
+        found.note(format!("queue.{name}"), false);
+    }
+    found.0
+}
+
+fn by_name(settings: &Settings) -> BTreeMap<&str, &Queue> {
+    let queues = settings.queues.iter();
+    queues.map(|queue| (queue.name.as_str(), queue)).collect()
+}
+
+struct Found(Vec<Difference>);
+
+impl Found {
+    fn note(&mut self, setting: String, live: bool) {
+        self.0.push(Difference { setting, live });
+    }
+
+    fn compare<T: PartialEq>(&mut self, section: &str, setting: &str, old: &T, new: &T) {
+        if old != new {
+            self.note(format!("{section}.{setting}"), is_live(section, setting));
+        }
+    }
+}
+
+fn is_live(section: &str, setting: &str) -> bool {
+    let section = FILE.iter().find(|known| known.name == section);
+    section
+        .filter(|section| matches!(section.shape, Shape::Section(_)))
+        .and_then(|section| {
+            section
+                .shape
+                .settings()
+                .iter()
+                .find(|known| known.name == setting)
+        })
+        .is_some_and(|setting| setting.live)
+}
+
+fn daemon(old: &Settings, new: &Settings, found: &mut Found) {
+    let (a, b) = (&old.daemon, &new.daemon);
+    found.compare("daemon", "listen", &a.listen, &b.listen);
+    found.compare("daemon", "hosts", &a.hosts, &b.hosts);
+    found.compare("daemon", "data_dir", &a.data_dir, &b.data_dir);
+    found.compare("daemon", "flags_file", &a.flags_file, &b.flags_file);
+    found.compare("daemon", "stop_within", &a.stop_within, &b.stop_within);
+    found.compare("daemon", "log", &a.log, &b.log);
+    found.compare(
+        "metrics",
+        "listen",
+        &old.metrics_listen,
+        &new.metrics_listen,
+    );
+    let (a, b) = (&old.amqp, &new.amqp);
+    found.compare("amqp", "url", &a.url, &b.url);
+    found.compare("amqp", "ca_file", &a.ca_file, &b.ca_file);
+    found.compare("amqp", "declare", &a.declare, &b.declare);
+    found.compare("amqp", "heartbeat", &a.heartbeat, &b.heartbeat);
+}
+
+fn queue(a: &Queue, b: &Queue, found: &mut Found) {
+    let section = format!("queue.{}", a.name);
+    let mut compare = |setting: &str, differ: bool| {
+        if differ {
+            found.note(format!("{section}.{setting}"), false);
+        }
+    };
+    compare("name", a.broker_name != b.broker_name);
+    compare("vhost", a.vhost != b.vhost);
+    compare("target", a.target != b.target);
+    compare("slots", a.slots != b.slots);
+    compare("prefetch", a.prefetch != b.prefetch);
+    compare("attempts", a.attempts != b.attempts);
+    compare("key", a.reading.key != b.reading.key);
+    compare("attributes", a.reading.attributes != b.reading.attributes);
+    compare("id", a.reading.id != b.reading.id);
+    compare("age", a.reading.age != b.reading.age);
+    compare("deadline", a.reading.deadline != b.reading.deadline);
+    compare("deadline_after", a.deadline_after != b.deadline_after);
+    compare("max_body_bytes", a.reading.max_body != b.reading.max_body);
+    compare("on_skip", a.on_skip != b.on_skip);
+    compare("on_expired", a.on_expired != b.on_expired);
+    compare("on_rejected", a.on_rejected != b.on_rejected);
+    compare("on_unknown", a.on_unknown != b.on_unknown);
+    compare("modes", a.modes != b.modes);
+    compare("pass", a.pass != b.pass);
+    compare("hold", a.hold != b.hold);
+    compare(
+        "dead_letter.queue",
+        a.dead_letter_queue != b.dead_letter_queue,
+    );
+    compare("park.as", a.park.streams != b.park.streams);
+    compare("park.max_age", a.park.max_age != b.park.max_age);
+    compare("park.max_bytes", a.park.max_bytes != b.park.max_bytes);
+}

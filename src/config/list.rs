@@ -1,0 +1,323 @@
+//! Every setting, declared once. The reader, the overrides by environment, the schema and the "did you mean" are drawn from
+//! this list; a test holds `config/sluicegate.toml` to it.
+
+use super::shape::{
+    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MODE, PATH, QUEUE, SOURCE, Setting, Shape,
+    TEXT, VARIABLE, WORD, WORKER_URL, not_here, setting,
+};
+use crate::rules::units::Span;
+
+use Shape::{
+    Any, Boolean, Choice, Duration, Free, Integer, Number, OneOf, Section, Sections, Text, Texts,
+};
+
+const fn seconds(count: u64) -> Span {
+    Span::from_secs(count)
+}
+
+const DAY: u64 = 86_400;
+const LONGEST: Span = seconds(3_650 * DAY);
+
+/// Each queue has a thread of its own, and its twelve valves count among the 2,000 flags.
+pub(super) const MOST_QUEUES: usize = 100;
+const MOST_FLAGS: usize = crate::rules::snapshot::MOST_FLAGS;
+
+/// The ways to say where the broker is: exactly one.
+pub(super) const URL_WAYS: [&str; 3] = ["url", "url_file", "url_env"];
+
+/// `sluicegate.toml`
+pub(super) const FILE: &[Setting] = &[
+    setting("daemon", Section(DAEMON), "The daemon itself."),
+    setting(
+        "metrics",
+        Section(METRICS),
+        "A door of its own for Prometheus.",
+    ),
+    setting("amqp", Section(AMQP), "The broker.")
+        .needed("[amqp] with url = \"amqp://127.0.0.1:5672/%2f\""),
+    setting(
+        "queue",
+        Sections(QUEUES, MOST_QUEUES),
+        "A queue that is taken in hand.",
+    )
+    .needed("[[queue]] with name = \"orders\" and a target"),
+    not_here("provider", LATER),
+    not_here("pool", LATER),
+    not_here("token", LATER),
+    not_here("notify", LATER),
+    not_here("ofrep", LATER),
+    not_here("management", LATER),
+];
+
+const LATER: &str = "it comes with a later version; leave it out for now";
+
+const DAEMON: &[Setting] = &[
+    setting(
+        "listen",
+        Text(ADDRESS),
+        "Where the API and the pages are served; loopback only, since this version has no tokens.",
+    )
+    .or("127.0.0.1:7070"),
+    setting(
+        "hosts",
+        Texts(HOST),
+        "Host names, beside loopback's own, by which the API may be called.",
+    )
+    .or("[]")
+    .live(),
+    setting(
+        "data_dir",
+        Text(PATH),
+        "The folder where flags and their history are kept.",
+    )
+    .or("/var/lib/sluicegate"),
+    setting(
+        "flags_file",
+        Text(PATH),
+        "A file of flags with which a new store begins; read once, when data_dir holds no store.",
+    ),
+    setting(
+        "stop_within",
+        Duration(seconds(1), seconds(600)),
+        "How long a stop may take before stragglers are named and cut off.",
+    )
+    .or("25s"),
+    setting(
+        "log",
+        Text(LOG_FILTER),
+        "What is logged: off, error, warn, info, debug, trace, also for one module.",
+    )
+    .or("info")
+    .live(),
+    not_here("tls_cert_file", LATER),
+    not_here("tls_key_file", LATER),
+    not_here("trusted_proxies", LATER),
+];
+
+const METRICS: &[Setting] = &[setting(
+    "listen",
+    Text(ADDRESS),
+    "An address that serves /metrics and health only; without it they are served with the API.",
+)];
+
+const AMQP: &[Setting] = &[
+    setting("url", Text(BROKER_URL), "The broker: amqp:// or amqps://, user, host, vhost; with a password only when it is this machine."),
+    setting("url_file", Text(PATH), "A file that holds the URL, which others than its owner and group may not read."),
+    setting("url_env", Text(VARIABLE), "The variable of the environment that holds the URL."),
+    setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed the broker's certificate, instead of the public ones."),
+    setting("declare", Boolean, "Whether our delay queues and park streams are declared by us; false: somebody else has made them.")
+        .or("true"),
+    setting("heartbeat", Duration(seconds(1), seconds(300)), "The heartbeat that is asked for, in whole seconds; a dead path is noticed after two.")
+        .or("10s"),
+];
+
+const PLACES: &[&str] = &["drop", "dead_letter", "park"];
+
+const QUEUES: &[Setting] = &[
+    setting("name", Text(QUEUE), "The queue's name at the broker.").needed("name = \"orders\""),
+    setting(
+        "vhost",
+        Text(WORD),
+        "Its vhost, when it is not that of the broker's URL; flags then call the queue <vhost>/<name>.",
+    ),
+    setting(
+        "target",
+        Choice(TARGET),
+        "Where messages go that pass the gate.",
+    )
+    .needed("target = { http = \"http://127.0.0.1:8081/jobs\" }"),
+    setting(
+        "slots",
+        Integer(1, 10_000),
+        "Messages at the target at once.",
+    )
+    .or("8"),
+    setting(
+        "prefetch",
+        Integer(1, 65_535),
+        "Messages that the broker may have out with us; without it twice the slots, from 16 to 1000.",
+    ),
+    setting(
+        "attempts",
+        Integer(1, 100),
+        "How often a message is tried in all.",
+    )
+    .or("5"),
+    setting(
+        "key",
+        Text(WORD),
+        "The attribute that rate_each and concurrency_each count by.",
+    ),
+    setting(
+        "attributes",
+        Free(SOURCE),
+        "What is known of a message, by name, and where it is found: header:, property: or body:.",
+    ),
+    setting(
+        "id",
+        Text(SOURCE),
+        "Where the id is; without it the message id, else the correlation id, else a hash of the body.",
+    ),
+    setting(
+        "age",
+        Text(SOURCE),
+        "Where the time of publishing is; without it header timestamp_in_ms, else property timestamp.",
+    ),
+    setting(
+        "deadline",
+        Text(SOURCE),
+        "Where a time is after which the message is useless.",
+    ),
+    setting(
+        "deadline_after",
+        Duration(Span::from_millis(1), LONGEST),
+        "A job done later than this after it was published counts as late; sheds nothing by itself.",
+    ),
+    setting(
+        "max_body_bytes",
+        Integer(1, 134_217_728),
+        "The largest body that is read; larger ones are dead-lettered.",
+    )
+    .or("4194304"),
+    setting(
+        "on_skip",
+        OneOf(PLACES, &[]),
+        "What happens to skipped messages.",
+    )
+    .or("park"),
+    setting(
+        "on_expired",
+        OneOf(PLACES, &[]),
+        "What happens to messages that came too late.",
+    )
+    .or("park"),
+    setting(
+        "on_rejected",
+        OneOf(PLACES, &[]),
+        "What happens to messages rejected by `degrade`.",
+    )
+    .or("dead_letter"),
+    setting(
+        "on_unknown",
+        OneOf(&["retry", "park"], &["failover"]),
+        "What happens to messages that may have been done.",
+    )
+    .or("retry"),
+    setting(
+        "order",
+        OneOf(&["none"], &["key", "strict"]),
+        "Whether order is kept.",
+    )
+    .or("none"),
+    setting(
+        "modes",
+        Texts(MODE),
+        "The light versions that `degrade` may name.",
+    )
+    .or("[]"),
+    setting(
+        "pass",
+        Texts(FLAG_KEY),
+        "Flags whose values are told to the worker.",
+    )
+    .or("[]"),
+    setting(
+        "hold",
+        Duration(seconds(1), seconds(600)),
+        "How long a message may be held undispatched within the prefetch.",
+    )
+    .or("5m"),
+    setting(
+        "dead_letter",
+        Section(DEAD_LETTER),
+        "Where dead letters go, instead of our own stream.",
+    ),
+    setting("park", Section(PARK), "How the park is kept."),
+    not_here("preset", LATER),
+];
+
+const TARGET: &[Setting] = &[
+    setting("http", Text(WORKER_URL), "An HTTP worker at this URL."),
+    setting(
+        "handler",
+        Text(WORD),
+        "A Rust handler of this name, in the demo or in a program that embeds the library.",
+    ),
+    not_here("pool", LATER),
+    not_here("queue", LATER),
+];
+
+const DEAD_LETTER: &[Setting] =
+    &[
+        setting("queue", Text(QUEUE), "A queue of yours, in the same vhost.")
+            .needed("dead_letter = { queue = \"orders.dead\" }"),
+    ];
+
+const PARK: &[Setting] = &[
+    setting(
+        "as",
+        OneOf(&["stream", "queue"], &[]),
+        "Streams, one for each day; or plain durable queues, for brokers without streams.",
+    )
+    .or("stream"),
+    setting(
+        "max_age",
+        Duration(seconds(3_600), LONGEST),
+        "How long parked messages are kept.",
+    )
+    .or("7d"),
+    setting(
+        "max_bytes",
+        Integer(1_048_576, 1_125_899_906_842_624),
+        "How many bytes the stream or queue of one day may hold.",
+    )
+    .or("10737418240"),
+];
+
+/// `flags.toml`
+pub(super) const FLAGS_FILE: &[Setting] = &[setting("flag", Sections(FLAG, MOST_FLAGS), "A flag.")
+    .needed("[[flag]] with key, kind, type and value")];
+
+const FLAG: &[Setting] = &[
+    setting("key", Text(FLAG_KEY), "The key.").needed("key = \"orders.rate\""),
+    setting(
+        "kind",
+        OneOf(
+            &["ops", "release", "permission", "config", "migration"],
+            &[],
+        ),
+        "What the flag is for.",
+    )
+    .needed("kind = \"ops\""),
+    setting(
+        "type",
+        OneOf(
+            &[
+                "boolean", "ratio", "integer", "number", "duration", "rate", "string", "object",
+            ],
+            &[],
+        ),
+        "The type of its value.",
+    )
+    .needed("type = \"boolean\""),
+    setting(
+        "value",
+        Any,
+        "The value for everybody; \"none\" where the type has one: durations, rates, integers.",
+    )
+    .needed("value = …"),
+    setting(
+        "min",
+        Number,
+        "The smallest value allowed; durations in seconds, rates per second.",
+    ),
+    setting("max", Number, "The largest value allowed."),
+    setting("choices", Texts(TEXT), "The values that a string may take.").or("[]"),
+    setting("description", Text(TEXT), "What the flag does, for people."),
+    setting("owner", Text(TEXT), "The team that answers for it."),
+    setting("runbook", Text(TEXT), "Where to read what to do."),
+    not_here("revision", "it is set by the daemon; leave it out"),
+    not_here("rules", LATER),
+    not_here("managed", LATER),
+    not_here("seed", LATER),
+];

@@ -1,0 +1,194 @@
+//! The queues: `[[queue]]`.
+
+use std::collections::BTreeMap;
+
+use super::build::Section;
+use super::problems::Notes;
+use super::{Attributes, Disposition, OnUnknown, ParkSettings, Queue, TargetSettings};
+use crate::rules::message::Reading;
+use crate::rules::names::QueueName;
+
+/// All queues; none when one of them cannot be read. `vhost` is that of the broker's URL, when it is known.
+pub(super) fn all(
+    sections: &[Section<'_>],
+    vhost: Option<&str>,
+    notes: &mut Notes,
+) -> Option<Vec<Queue>> {
+    let queues: Vec<Option<Queue>> = sections
+        .iter()
+        .map(|section| queue(*section, notes))
+        .collect();
+    let mut names = BTreeMap::new();
+    for (section, queue) in sections.iter().zip(&queues) {
+        let Some(queue) = queue else { continue };
+        let at = (queue.vhost.as_deref().or(vhost), queue.broker_name.as_str());
+        let place = section.place("name");
+        if names.insert(queue.name.as_str().to_owned(), at).is_some() {
+            let what = format!("there are two queues of the name `{}`", queue.name);
+            notes.add(
+                place,
+                what,
+                "leave one out, or name the vhost in which it lies",
+            );
+        } else if names.values().filter(|other| **other == at).count() > 1 {
+            let what = format!(
+                "the queue `{}` is taken twice: its vhost is that of the broker's URL",
+                queue.name
+            );
+            notes.add(place, what, "leave one of the two out");
+        }
+    }
+    queues.into_iter().collect()
+}
+
+fn queue(section: Section<'_>, notes: &mut Notes) -> Option<Queue> {
+    let broker_name: Option<String> = section.get("name");
+    let vhost: Option<String> = section.get("vhost");
+    let name = broker_name
+        .as_ref()
+        .and_then(|name| named(section, vhost.as_deref(), name, notes));
+    let path = name
+        .as_ref()
+        .map_or("queue".to_owned(), |name| format!("queue.{name}"));
+    let reading = reading(section, &path, notes);
+    let prefetch = prefetch(section, &path, notes);
+    let dead_letter_queue = dead_letter_queue(section, broker_name.as_deref(), &path, notes);
+    let park = park(section.section("park"));
+    Some(Queue {
+        name: name?,
+        broker_name: broker_name?,
+        vhost,
+        slots: section.get("slots")?,
+        prefetch: prefetch?,
+        reading: reading?,
+        deadline_after: section.get("deadline_after"),
+        target: target(section.section("target"))?,
+        attempts: section.get("attempts")?,
+        on_skip: disposition(section, "on_skip")?,
+        on_expired: disposition(section, "on_expired")?,
+        on_rejected: disposition(section, "on_rejected")?,
+        on_unknown: on_unknown(section)?,
+        modes: section.get("modes")?,
+        pass: section.get("pass")?,
+        dead_letter_queue,
+        park: park?,
+        hold: section.get("hold")?,
+    })
+}
+
+fn named(
+    section: Section<'_>,
+    vhost: Option<&str>,
+    name: &str,
+    notes: &mut Notes,
+) -> Option<QueueName> {
+    let named = QueueName::new(vhost, name);
+    if let (Err(why), Some(_), Ok(_)) = (&named, vhost, QueueName::new(None, name)) {
+        notes.add_sentence(section.place("vhost"), "queue.vhost", &why.to_string());
+    }
+    named.ok()
+}
+
+fn reading(section: Section<'_>, path: &str, notes: &mut Notes) -> Option<Reading> {
+    let attributes: Attributes = section.get("attributes").unwrap_or_default();
+    let key: Option<String> = section.get("key");
+    let written = section.section("attributes").table;
+    if let Some(key) = &key
+        && written.get(key).is_none()
+    {
+        let what = format!(
+            "`{path}.key` names the attribute {key:?}, which [queue.attributes] does not have"
+        );
+        let help =
+            format!("say where it is found: {key} = \"header:x-{key}\" under [queue.attributes]");
+        notes.add(section.place("key"), what, help);
+    }
+    Some(Reading {
+        id: section.get("id"),
+        age: section.get("age"),
+        deadline: section.get("deadline"),
+        attributes,
+        key,
+        max_body: section.get("max_body_bytes")?,
+    })
+}
+
+/// The prefetch: what the file says, else what follows from the slots. Fewer than the slots would leave slots empty for ever.
+fn prefetch(section: Section<'_>, path: &str, notes: &mut Notes) -> Option<u16> {
+    let slots: u32 = section.get("slots")?;
+    let written = section.table.get("prefetch").is_some();
+    let prefetch = if written {
+        section.get("prefetch")?
+    } else {
+        Queue::prefetch_for(slots)
+    };
+    if u32::from(prefetch) < slots {
+        let (place, what) = if written {
+            (
+                "prefetch",
+                format!("`{path}.prefetch` is {prefetch}, so {slots} slots are never full"),
+            )
+        } else {
+            let what = format!(
+                "`{path}.slots` is {slots}, and no more than {prefetch} messages are taken when `prefetch` is not set"
+            );
+            ("slots", what)
+        };
+        let help = format!(
+            "set `prefetch` to {slots} or more, or fewer slots; twice the slots is a good start"
+        );
+        notes.add(section.place(place), what, help);
+    }
+    Some(prefetch)
+}
+
+fn dead_letter_queue(
+    section: Section<'_>,
+    own: Option<&str>,
+    path: &str,
+    notes: &mut Notes,
+) -> Option<String> {
+    let queue: Option<String> = section.section("dead_letter").get("queue");
+    if queue.is_some() && queue.as_deref() == own {
+        let what = format!(
+            "`{path}.dead_letter` is the queue itself, so that a dead letter would come back for ever"
+        );
+        notes.add(
+            section.section("dead_letter").place("queue"),
+            what,
+            "name another queue",
+        );
+    }
+    queue
+}
+
+fn target(target: Section<'_>) -> Option<TargetSettings> {
+    let http = target.get("http").map(TargetSettings::Http);
+    http.or_else(|| target.get("handler").map(TargetSettings::Handler))
+}
+
+fn park(park: Section<'_>) -> Option<ParkSettings> {
+    let kind: String = park.get("as")?;
+    Some(ParkSettings {
+        streams: kind == "stream",
+        max_age: park.get("max_age")?,
+        max_bytes: park.get("max_bytes")?,
+    })
+}
+
+fn disposition(section: Section<'_>, name: &str) -> Option<Disposition> {
+    match section.get::<String>(name)?.as_str() {
+        "drop" => Some(Disposition::Drop),
+        "dead_letter" => Some(Disposition::DeadLetter),
+        "park" => Some(Disposition::Park),
+        _ => None,
+    }
+}
+
+fn on_unknown(section: Section<'_>) -> Option<OnUnknown> {
+    match section.get::<String>("on_unknown")?.as_str() {
+        "retry" => Some(OnUnknown::Retry),
+        "park" => Some(OnUnknown::Park),
+        _ => None,
+    }
+}

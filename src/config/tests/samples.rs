@@ -1,0 +1,166 @@
+//! The files in `config/`, and that every setting is explained, shown and has an effect.
+
+use std::collections::BTreeSet;
+
+use super::super::list::FILE;
+use super::super::shape::{Setting, Shape};
+use super::*;
+
+/// Every setting with its path; a section stands before what is in it.
+fn every_setting() -> Vec<(String, &'static Setting)> {
+    fn collect(
+        path: &str,
+        settings: &'static [Setting],
+        into: &mut Vec<(String, &'static Setting)>,
+    ) {
+        for setting in settings.iter().filter(|setting| setting.here()) {
+            let path = super::super::walk::below(path, setting.name);
+            into.push((path.clone(), setting));
+            collect(&path, setting.shape.settings(), into);
+        }
+    }
+    let mut all = Vec::new();
+    collect("", FILE, &mut all);
+    all
+}
+
+#[test]
+fn every_sample_reads() {
+    for (name, text) in [
+        (
+            "config/sluicegate.toml",
+            include_str!("../../../config/sluicegate.toml"),
+        ),
+        (
+            "config/demo.toml",
+            include_str!("../../../config/demo.toml"),
+        ),
+    ] {
+        read_text(name, text, &Environment::new()).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+    let demo = read(Path::new("config/demo.toml"), &Environment::new()).unwrap();
+    let names: Vec<&str> = demo
+        .queues
+        .iter()
+        .map(|queue| queue.name.as_str())
+        .collect();
+    assert_eq!(names, ["orders", "mail", "reports"]);
+    let flags =
+        flags::read(Path::new("config/flags.toml")).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(flags.iter().any(|flag| flag.key == "demo.task_queuer.rate"));
+}
+
+#[test]
+fn the_sample_explains_every_setting_and_shows_its_default() {
+    let sample = include_str!("../../../config/sluicegate.toml");
+    for (path, setting) in every_setting()
+        .iter()
+        .filter(|(_, setting)| setting.shape.settings().is_empty())
+    {
+        assert!(
+            sample.contains(setting.help),
+            "`{path}` is not explained: {}",
+            setting.help
+        );
+        let written = ["#", "# ", ""]
+            .iter()
+            .any(|mark| sample.contains(&format!("\n{mark}{} = ", setting.name)));
+        let named = [".http", ".handler", ".queue", ".attributes"]
+            .iter()
+            .any(|end| path.ends_with(end));
+        assert!(written || named, "`{path}` is not shown");
+    }
+    let plain = settings(sample);
+    let everything = settings(&hostile::sample_with_everything().replace("canary", "guest"));
+    assert_eq!(
+        difference(&plain, &everything),
+        [],
+        "a default is not the default"
+    );
+}
+
+/// Every setting with a value that is not its default.
+const CHANGED: &[(&str, &str)] = &[
+    ("daemon.listen", "127.0.0.1:1"),
+    ("daemon.hosts", "['h']"),
+    ("daemon.data_dir", "/x"),
+    ("daemon.flags_file", "A FILE"),
+    ("daemon.stop_within", "3s"),
+    ("daemon.log", "debug"),
+    ("metrics.listen", "0.0.0.0:1"),
+    ("amqp.url", "amqps://u:canary@localhost"),
+    ("amqp.ca_file", "A FILE"),
+    ("amqp.declare", "false"),
+    ("amqp.heartbeat", "3s"),
+    ("queue.orders.vhost", "v"),
+    ("queue.orders.target.http", "http://x"),
+    ("queue.orders.target.handler", "y"),
+    ("queue.orders.slots", "3"),
+    ("queue.orders.prefetch", "33"),
+    ("queue.orders.attempts", "3"),
+    ("queue.orders.key", "account"),
+    ("queue.orders.attributes.type", "property:type"),
+    ("queue.orders.id", "header:x"),
+    ("queue.orders.age", "header:x"),
+    ("queue.orders.deadline", "header:x"),
+    ("queue.orders.deadline_after", "3s"),
+    ("queue.orders.max_body_bytes", "3"),
+    ("queue.orders.on_skip", "drop"),
+    ("queue.orders.on_expired", "drop"),
+    ("queue.orders.on_rejected", "drop"),
+    ("queue.orders.on_unknown", "park"),
+    ("queue.orders.modes", "['light']"),
+    ("queue.orders.pass", "['a.b']"),
+    ("queue.orders.hold", "3s"),
+    ("queue.orders.dead_letter.queue", "dead"),
+    ("queue.orders.park.as", "queue"),
+    ("queue.orders.park.max_age", "3d"),
+    ("queue.orders.park.max_bytes", "3_000_000"),
+];
+
+#[test]
+fn every_setting_makes_a_difference() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let file = file.path().display().to_string();
+    let base = "[daemon]\n[metrics]\n[amqp]\nurl = 'amqps://localhost'\n[[queue]]\nname = 'orders'\n\
+        target.handler = 'x'\nattributes.account = 'header:x'\n[queue.park]\n";
+    let old = settings(base);
+    let mut seen = BTreeSet::new();
+    for (setting, value) in CHANGED {
+        let variable = format!("SLUICEGATE__{}", setting.replace('.', "__").to_uppercase());
+        let value = if *value == "A FILE" {
+            file.as_str()
+        } else {
+            value
+        };
+        let new = with(base, &[(&variable, value)]).unwrap_or_else(|problems| panic!("{problems}"));
+        let found = difference(&old, &new);
+        let names: Vec<&str> = found.iter().map(|one| one.setting.as_str()).collect();
+        assert!(!format!("{found:?}").contains("canary"));
+        let inside = setting.strip_suffix(".type").unwrap_or(setting);
+        let inside = inside
+            .strip_suffix(".http")
+            .or(inside.strip_suffix(".handler"))
+            .unwrap_or(inside);
+        if *setting == "queue.orders.vhost" {
+            let another = ["queue.orders", "queue.v/orders"];
+            assert_eq!(names, another, "another vhost makes it another queue");
+        } else {
+            assert_eq!(names, [inside]);
+        }
+        let live = ["daemon.hosts", "daemon.log"].contains(setting);
+        assert!(found.iter().all(|one| one.live == live), "{setting}");
+        seen.insert(setting.replace("queue.orders", "queue"));
+    }
+    let untold = ["amqp.url_file", "amqp.url_env", "queue.name", "queue.order"];
+    for (path, setting) in every_setting() {
+        let group = matches!(
+            setting.shape,
+            Shape::Section(_) | Shape::Sections(..) | Shape::Choice(_) | Shape::Free(_)
+        );
+        assert!(
+            group || seen.contains(&path) || untold.contains(&path.as_str()),
+            "`{path}` is not tried"
+        );
+    }
+}

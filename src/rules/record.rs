@@ -1,0 +1,237 @@
+//! What is written down of a change: who, when, why, before and after; each record names the hash of the one before it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use sha2::{Digest, Sha256};
+
+use super::change::{Actor, Cause, Change, Edit};
+use super::names::FlagKey;
+use super::opening::{Opening, OpeningId};
+use super::snapshot::Snapshot;
+
+/// What the first record of all names as the hash before it.
+pub const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// One accepted change, as it is kept for ever.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangeRecord {
+    /// Its number: the revision that it led to.
+    pub revision: u64,
+    /// When, milliseconds since 1970.
+    pub at_ms: i64,
+    /// Who.
+    pub by: Actor,
+    /// What caused it.
+    pub cause: Cause,
+    /// Why.
+    pub reason: String,
+    /// What kind of edit it was.
+    pub edit: EditKind,
+    /// The opening that began or ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<Opening>,
+    /// The flags that it touched.
+    pub touched: Vec<Touched>,
+    /// The SHA-256 of the record before it, as it was written, in hex; [`FIRST`] for the first.
+    pub prev: String,
+}
+
+/// The kinds of edits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EditKind {
+    /// A flag that did not exist.
+    Create,
+    /// The whole document of a flag.
+    Replace,
+    /// Another value for everybody.
+    Set,
+    /// An opening began.
+    Open,
+    /// An opening ended.
+    Close,
+}
+
+/// What a change did to one flag. `create` and `replace` keep documents; `set` keeps values for everybody; `open` and `close`
+/// keep what the flag said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Touched {
+    /// The flag.
+    pub flag: FlagKey,
+    /// Before; null: it did not exist, or its value was "none".
+    pub before: Json,
+    /// After.
+    pub after: Json,
+}
+
+impl ChangeRecord {
+    /// The record of `change`, which led from one snapshot to the next, after the record with the hash `prev`.
+    #[must_use]
+    pub fn of(change: &Change, before: &Snapshot, after: &Snapshot, prev: &str) -> Self {
+        let edit = kind(&change.edit);
+        let opening = match &change.edit {
+            Edit::Open { .. } => after.opening(OpeningId(after.revision())),
+            Edit::Close(id) => before.opening(*id),
+            Edit::Create(_) | Edit::Replace(_) | Edit::Set(..) => None,
+        };
+        let touched = touched(&change.edit, before)
+            .into_iter()
+            .map(|flag| Touched {
+                before: part(edit, before, &flag),
+                after: part(edit, after, &flag),
+                flag,
+            })
+            .collect();
+        Self {
+            revision: after.revision(),
+            at_ms: change.at_ms,
+            by: change.by.clone(),
+            cause: change.cause,
+            reason: change.reason.clone(),
+            edit,
+            opening: opening.map(|opening| opening.as_ref().clone()),
+            touched,
+            prev: prev.to_owned(),
+        }
+    }
+
+    /// The record as it is written.
+    ///
+    /// # Errors
+    /// None that a record could cause; whoever writes it down passes them on.
+    pub fn written(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+}
+
+/// The hash of a record as it was written: SHA-256 in hex.
+#[must_use]
+pub fn hash(written: &[u8]) -> String {
+    Sha256::digest(written)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The flags that an edit touches.
+#[must_use]
+pub fn touched(edit: &Edit, before: &Snapshot) -> Vec<FlagKey> {
+    let of = |values: &[(FlagKey, Json)]| values.iter().map(|(key, _)| key.clone()).collect();
+    match edit {
+        Edit::Create(document) | Edit::Replace(document) => {
+            document.key.parse().into_iter().collect()
+        }
+        Edit::Set(key, _) => vec![key.clone()],
+        Edit::Open { values, .. } => of(values),
+        Edit::Close(id) => before
+            .opening(*id)
+            .map(|opening| of(&opening.values))
+            .unwrap_or_default(),
+    }
+}
+
+fn kind(edit: &Edit) -> EditKind {
+    match edit {
+        Edit::Create(_) => EditKind::Create,
+        Edit::Replace(_) => EditKind::Replace,
+        Edit::Set(..) => EditKind::Set,
+        Edit::Open { .. } => EditKind::Open,
+        Edit::Close(_) => EditKind::Close,
+    }
+}
+
+fn part(kind: EditKind, snapshot: &Snapshot, key: &FlagKey) -> Json {
+    let flag = snapshot.flag(key.as_str());
+    match kind {
+        EditKind::Create | EditKind::Replace => flag
+            .and_then(|flag| serde_json::to_value(flag.document()).ok())
+            .unwrap_or_default(),
+        EditKind::Set => flag.map(|flag| flag.value.to_json()).unwrap_or_default(),
+        EditKind::Open | EditKind::Close => snapshot
+            .value(key.as_str())
+            .map(|(value, _)| value.to_json())
+            .unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::rules::opening::Restore;
+    use crate::rules::snapshot::GatedQueue;
+
+    fn change(edit: Edit) -> Change {
+        Change {
+            edit,
+            by: Actor {
+                name: "ana".into(),
+                via: "cli".into(),
+            },
+            reason: "INC-481".into(),
+            cause: Cause::Operator,
+            seen: None,
+            confirm: None,
+            at_ms: 1_000,
+        }
+    }
+
+    #[test]
+    fn a_record_says_what_stood_before_and_after() {
+        let queue = GatedQueue {
+            name: "orders".parse().unwrap(),
+            modes: vec![],
+        };
+        let skip: FlagKey = "queue.orders.skip".parse().unwrap();
+        let document = json!({"key": "a.b", "kind": "config", "type": "integer", "value": 3});
+        let document = Box::new(serde_json::from_value(document).unwrap());
+        let edits = [
+            (
+                Edit::Set(skip.clone(), json!("10%")),
+                json!(0.0),
+                json!(0.1),
+            ),
+            (
+                Edit::Open {
+                    values: vec![(skip, json!(0.2))],
+                    ends_at_ms: 61_000,
+                    restore: Restore::Snap,
+                },
+                json!(0.1),
+                json!(0.2),
+            ),
+            (Edit::Close(OpeningId(2)), json!(0.2), json!(0.1)),
+            (
+                Edit::Create(document),
+                Json::Null,
+                json!({"key": "a.b", "kind": "config", "type": "integer", "value": 3, "revision": 4}),
+            ),
+        ];
+        let mut now = Snapshot::of(vec![queue], 0, vec![], vec![]);
+        for (edit, before, after) in edits {
+            let change = change(edit);
+            let next = now.with(&change).unwrap();
+            let record = ChangeRecord::of(&change, &now, &next, FIRST);
+            assert_eq!(
+                (&record.touched[0].before, &record.touched[0].after),
+                (&before, &after)
+            );
+            let is_about_an_opening = matches!(record.edit, EditKind::Open | EditKind::Close);
+            assert_eq!(record.opening.is_some(), is_about_an_opening, "{record:?}");
+            let written = record.written().unwrap();
+            assert_eq!(
+                serde_json::from_slice::<ChangeRecord>(&written).unwrap(),
+                record
+            );
+            now = next;
+        }
+    }
+
+    #[test]
+    fn the_hash_is_sha_256_in_hex() {
+        let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hash(b"abc"), of_abc);
+        assert_eq!(FIRST.len(), of_abc.len());
+    }
+}

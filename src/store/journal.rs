@@ -1,0 +1,239 @@
+//! The database (redb): flags and openings as they stand, and every change as it was made.
+//!
+//! A change is one transaction, on disk when [`Journal::append`] returns. Each record carries a seal, and the head carries the sum
+//! of the seals of all flags and openings, so that a missing or an old record is noticed as well as flipped bits. All reading and
+//! writing is done under `catch_unwind`, because damage can make the database panic. After a failed write the database refuses
+//! more: it is closed, opened again for the next write, and brought to what is in force.
+
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{Database, DatabaseError, ReadableDatabase};
+
+use super::state::{Fault, State};
+use super::tables::{self, Line};
+use crate::rules::record::{self, ChangeRecord};
+use crate::rules::snapshot::Snapshot;
+
+/// The flags of the largest store fit in this.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// How the file is opened; tests put a disk in between that fills up.
+pub(super) type Opener = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send>;
+
+/// A file as it is.
+pub(super) fn plain_file() -> Opener {
+    Box::new(|path| {
+        redb::Builder::new()
+            .set_cache_size(CACHE_BYTES)
+            .create(path)
+    })
+}
+
+/// The database of a store.
+pub(super) struct Journal {
+    path: PathBuf,
+    opener: Opener,
+    /// `None` after a failed write, until the next try.
+    database: Option<Database>,
+    /// What is on disk for sure; `None`: not known, so the next write writes all.
+    on_disk: Option<Arc<Snapshot>>,
+    /// The sum of the seals of `on_disk`.
+    seals: u64,
+    /// The newest revision that is on disk for sure.
+    revision: u64,
+    /// The hash of the newest record, on disk or owed.
+    hash: String,
+    /// Records of changes that are in force and could not be written yet.
+    owed: Vec<Line>,
+}
+
+impl Journal {
+    /// Makes the database anew, with this snapshot and the hash of the newest record: it is there whole, or not at all.
+    pub(super) fn create(
+        path: &Path,
+        opener: Opener,
+        snapshot: &Arc<Snapshot>,
+        records: &[ChangeRecord],
+        hash: &str,
+    ) -> Result<Self, Fault> {
+        let lines = records
+            .iter()
+            .map(Line::of)
+            .collect::<Result<Vec<_>, _>>()?;
+        guarded(|| build(path, &opener, snapshot, &lines, hash))?;
+        let (mut journal, _) = Self::open(path, opener)?;
+        journal.stands_at(snapshot);
+        Ok(journal)
+    }
+
+    /// Opens the database and reads the state.
+    pub(super) fn open(path: &Path, opener: Opener) -> Result<(Self, State), Fault> {
+        guarded(|| {
+            let database = opener(path)?;
+            let (state, seals) = tables::read(&database.begin_read()?)?;
+            let journal = Self {
+                path: path.to_owned(),
+                opener,
+                database: Some(database),
+                on_disk: None,
+                seals,
+                revision: state.revision,
+                hash: state.head.clone(),
+                owed: Vec::new(),
+            };
+            Ok((journal, state))
+        })
+    }
+
+    /// Says that this snapshot was made of what was read, so that only what differs from it is written from now on.
+    pub(super) fn stands_at(&mut self, snapshot: &Arc<Snapshot>) {
+        self.on_disk = Some(Arc::clone(snapshot));
+    }
+
+    /// The hash of the newest record.
+    pub(super) fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Writes a change, and what is owed; on an error this change is not owed.
+    pub(super) fn append(
+        &mut self,
+        next: &Arc<Snapshot>,
+        record: &ChangeRecord,
+    ) -> Result<(), Fault> {
+        let hash = self.hash.clone();
+        self.owe(record)?;
+        self.write_owed(next).inspect_err(|_| {
+            self.owed.pop();
+            self.hash = hash;
+        })
+    }
+
+    /// Remembers to write a change that is in force already.
+    pub(super) fn owe(&mut self, record: &ChangeRecord) -> Result<(), Fault> {
+        let line = Line::of(record)?;
+        self.hash = record::hash(&line.bytes);
+        self.owed.push(line);
+        Ok(())
+    }
+
+    /// Whether changes are in force that are not on disk.
+    pub(super) fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Writes what is owed; `live` is what is in force with all of it.
+    pub(super) fn write_owed(&mut self, live: &Arc<Snapshot>) -> Result<(), Fault> {
+        let written = match guarded(|| self.write(live)) {
+            Err(Fault::Damaged(why)) => guarded(|| self.start_over(live, &why)),
+            written => written,
+        };
+        self.on_disk = written.is_ok().then(|| Arc::clone(live));
+        self.seals = written?;
+        self.revision = live.revision();
+        self.owed.clear();
+        Ok(())
+    }
+
+    /// Change records below `before` (all, when it is `None`), newest first, at most `limit`.
+    pub(super) fn page(
+        &mut self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>, Fault> {
+        let below = before.unwrap_or(u64::MAX);
+        let owed = self.owed.iter().rev().filter(|line| line.revision < below);
+        let mut records = owed.map(Line::parsed).collect::<Result<Vec<_>, _>>()?;
+        let written = below.min(self.revision.saturating_add(1)); // a refused change may lie above it
+        let left = limit.saturating_sub(records.len());
+        records.extend(guarded(|| {
+            let database = self.opened()?;
+            let lines = tables::page(&database.begin_read()?, written, left);
+            self.database = Some(database);
+            lines
+        })?);
+        records.truncate(limit);
+        Ok(records)
+    }
+
+    /// Takes the database out, opened again if need be. Whoever took it puts it back when nothing went wrong.
+    fn opened(&mut self) -> Result<Database, Fault> {
+        match self.database.take() {
+            Some(database) => Ok(database),
+            None => Ok((self.opener)(&self.path)?),
+        }
+    }
+
+    fn write(&mut self, live: &Snapshot) -> Result<u64, Fault> {
+        let database = self.opened()?;
+        let txn = database.begin_write()?;
+        let before = match self.on_disk.as_deref() {
+            Some(snapshot) => self.seals ^ tables::write_changed(&txn, snapshot, live)?,
+            None => tables::write_whole(&txn, self.revision, live)?,
+        };
+        tables::write_lines(&txn, &self.owed)?;
+        tables::write_head(&txn, live.revision(), &self.hash, before)?;
+        txn.commit()?;
+        self.database = Some(database);
+        Ok(before)
+    }
+
+    /// The database was damaged while we ran: what is in force is in memory, so a new one is made of that.
+    fn start_over(&mut self, live: &Snapshot, why: &str) -> Result<u64, Fault> {
+        tracing::error!(
+            path = %self.path.display(), why,
+            "the store was found damaged; it is put aside and a new one is made of what is in force; older changes lie in the old one"
+        );
+        let aside = self.path.with_extension("redb.damaged");
+        fs::rename(&self.path, aside).map_err(|why| unusable(&self.path, &why))?;
+        build(&self.path, &self.opener, live, &self.owed, &self.hash)?;
+        let database = self.opened()?;
+        let (_, seals) = tables::read(&database.begin_read()?)?;
+        self.database = Some(database);
+        Ok(seals)
+    }
+}
+
+/// Writes a whole database beside its name, and renames it when it is complete.
+fn build(
+    path: &Path,
+    opener: &Opener,
+    snapshot: &Snapshot,
+    lines: &[Line],
+    hash: &str,
+) -> Result<(), Fault> {
+    let beside = path.with_extension("redb.new");
+    match fs::remove_file(&beside) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(unusable(&beside, &why)),
+        _ => {}
+    }
+    let database = opener(&beside)?;
+    let txn = database.begin_write()?;
+    let seals = tables::write_whole(&txn, 0, snapshot)?;
+    tables::write_lines(&txn, lines)?;
+    tables::write_head(&txn, snapshot.revision(), hash, seals)?;
+    txn.commit()?;
+    drop(database);
+    fs::rename(&beside, path).map_err(|why| unusable(path, &why))?;
+    let dir = path.parent().unwrap_or(path);
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|why| unusable(dir, &why))
+}
+
+fn unusable(path: &Path, why: &io::Error) -> Fault {
+    Fault::Unusable(format!("{}: {why}", path.display()))
+}
+
+/// Damage can make the database panic: then it is damaged, and we live on.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Fault::Damaged(
+            "the database gave up while it was read or written".to_owned(),
+        ))
+    })
+}

@@ -1,0 +1,305 @@
+//! Opening a store: whose it is, what stands in it, and what to do when it is damaged. It never starts at neutral silently.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::Store;
+use super::history::{Disk, History};
+use super::journal::{Journal, Opener, plain_file};
+use super::kept::Kept;
+use super::state::{Fault, SCHEMA, State};
+use crate::metrics::Metrics;
+use crate::rules::change::{Actor, Cause, Change, Edit, Refused};
+use crate::rules::flag::FlagDocument;
+use crate::rules::names::FlagKey;
+use crate::rules::record::{self, ChangeRecord};
+use crate::rules::snapshot::{GatedQueue, Snapshot};
+
+const DATABASE: &str = "store.redb";
+
+/// A store that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub store: Store,
+    /// Sentences that the operator must read: each was logged as an error already. Empty: all is well.
+    pub notes: Vec<String>,
+}
+
+/// Why a store cannot be opened; nothing runs without its flags.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The directory cannot be made or written.
+    #[error("the data_dir {} cannot be used ({why}); give the daemon a directory that it may write", path.display())]
+    Directory {
+        /// the directory
+        path: PathBuf,
+        /// what the system said
+        why: String,
+    },
+    /// Another daemon has it.
+    #[error("another sluicegate uses the data_dir {}; stop that one, or give this one a directory of its own", .0.display())]
+    Busy(PathBuf),
+    /// A later version wrote it.
+    #[error(
+        "the store in {} was written by a later version (schema {found}, this one knows {SCHEMA}); run that version, or give this one an empty data_dir",
+        path.display()
+    )]
+    Newer {
+        /// the directory
+        path: PathBuf,
+        /// its schema
+        found: u32,
+    },
+    /// It is damaged, and so is every snapshot beside it.
+    #[error(
+        "the store in {} is damaged ({why}) and no good snapshot lies beside it; put a backup there, or move the directory away to start with every valve at neutral",
+        path.display()
+    )]
+    Damaged {
+        /// the directory
+        path: PathBuf,
+        /// what was found
+        why: String,
+    },
+    /// The file of flags holds one that cannot be.
+    #[error("the flag `{key}` of the file cannot be made: {why}")]
+    Seed {
+        /// the flag
+        key: String,
+        /// the reason
+        why: Refused,
+    },
+}
+
+impl Store {
+    /// Opens the store in `data_dir`, which is made if need be, with the valves of these queues. The flags of `seed` are made
+    /// only when the store is new (valves take their value alone). `now_ms`: milliseconds since 1970.
+    ///
+    /// A damaged database is put aside, and the newest good snapshot beside it is taken; [`Opened::notes`] says so.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        data_dir: &Path,
+        queues: Vec<GatedQueue>,
+        seed: Vec<FlagDocument>,
+        now_ms: i64,
+        metrics: Arc<Metrics>,
+    ) -> Result<Opened, OpenError> {
+        let how = How {
+            data_dir,
+            queues,
+            seed,
+            now_ms,
+            opener: plain_file,
+        };
+        how.open(metrics)
+    }
+}
+
+/// All that is given to open a store.
+pub(super) struct How<'a, O: Fn() -> Opener> {
+    pub(super) data_dir: &'a Path,
+    pub(super) queues: Vec<GatedQueue>,
+    pub(super) seed: Vec<FlagDocument>,
+    pub(super) now_ms: i64,
+    pub(super) opener: O,
+}
+
+/// What was found or made.
+struct Found {
+    journal: Journal,
+    snapshot: Arc<Snapshot>,
+    notes: Vec<String>,
+}
+
+impl<O: Fn() -> Opener> How<'_, O> {
+    pub(super) fn open(&self, metrics: Arc<Metrics>) -> Result<Opened, OpenError> {
+        let lock = self.lock()?;
+        let kept =
+            Kept::in_dir(self.data_dir.join("snapshots")).map_err(|why| self.directory(&why))?;
+        let (newest, mut notes) = kept.newest().map_err(|why| self.refusal(why))?;
+        let found = self.find(newest)?;
+        notes.extend(found.notes);
+        for note in &notes {
+            tracing::error!("{note}");
+        }
+        let disk = Disk {
+            journal: found.journal,
+            kept,
+            _lock: lock,
+        };
+        let history = History::OnDisk(Box::new(disk));
+        history.keep(&found.snapshot);
+        Ok(Opened {
+            store: Store::with(found.snapshot, history, metrics),
+            notes,
+        })
+    }
+
+    fn lock(&self) -> Result<File, OpenError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(self.data_dir)
+            .map_err(|why| self.directory(&why))?;
+        let lock = File::create(self.data_dir.join("lock")).map_err(|why| self.directory(&why))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Busy(self.data_dir.to_owned())),
+            Err(TryLockError::Error(why)) => Err(self.directory(&why)),
+        }
+    }
+
+    /// The database and the newest good snapshot beside it are two witnesses; the newer one is believed.
+    fn find(&self, newest: Option<State>) -> Result<Found, OpenError> {
+        let path = self.database();
+        if !path.exists() {
+            return match newest {
+                None => self.make_new(),
+                Some(state) => self.recover(state, "it is missing"),
+            };
+        }
+        match (Journal::open(&path, (self.opener)()), newest) {
+            (Ok((_, state)), Some(newest)) if newest.revision > state.revision => {
+                let why = format!("it stands at the older revision {}", state.revision);
+                self.recover(newest, &why)
+            }
+            (Ok((journal, state)), _) => self.take(journal, state),
+            (Err(Fault::Damaged(why)), Some(newest)) => self.recover(newest, &why),
+            (Err(why), _) => Err(self.refusal(why)),
+        }
+    }
+
+    fn take(&self, mut journal: Journal, state: State) -> Result<Found, OpenError> {
+        let (snapshot, notes) = self.snapshot_of(state)?;
+        journal.stands_at(&snapshot);
+        Ok(Found {
+            journal,
+            snapshot,
+            notes,
+        })
+    }
+
+    fn recover(&self, state: State, why: &str) -> Result<Found, OpenError> {
+        let path = self.database();
+        let aside = path.with_extension(format!("redb.damaged-{}", self.now_ms));
+        if path.exists() {
+            fs::rename(&path, &aside).map_err(|why| self.directory(&why))?;
+        }
+        let mut notes = vec![format!(
+            "the store {} could not be used ({why}): started from the snapshot of revision {}; look whether the flags are what you want; the old store, if any, is kept as {}",
+            path.display(),
+            state.revision,
+            aside.display()
+        )];
+        let head = state.head.clone();
+        let (snapshot, more) = self.snapshot_of(state)?;
+        notes.extend(more);
+        let journal = Journal::create(&path, (self.opener)(), &snapshot, &[], &head)
+            .map_err(|why| self.refusal(why))?;
+        Ok(Found {
+            journal,
+            snapshot,
+            notes,
+        })
+    }
+
+    fn make_new(&self) -> Result<Found, OpenError> {
+        let mut snapshot = Snapshot::of(self.queues.clone(), 0, Vec::new(), Vec::new());
+        let (mut records, mut hash) = (Vec::new(), record::FIRST.to_owned());
+        for document in &self.seed {
+            let change = self.seeding(document, &snapshot);
+            let (change, next) = sized(&snapshot, change).map_err(|why| OpenError::Seed {
+                key: document.key.clone(),
+                why,
+            })?;
+            let record = ChangeRecord::of(&change, &snapshot, &next, &hash);
+            let written = record
+                .written()
+                .map_err(|why| self.directory(&why.into()))?;
+            hash = record::hash(&written);
+            records.push(record);
+            snapshot = next;
+        }
+        let snapshot = Arc::new(snapshot);
+        let journal = Journal::create(
+            &self.database(),
+            (self.opener)(),
+            &snapshot,
+            &records,
+            &hash,
+        )
+        .map_err(|why| self.refusal(why))?;
+        Ok(Found {
+            journal,
+            snapshot,
+            notes: Vec::new(),
+        })
+    }
+
+    fn seeding(&self, document: &FlagDocument, snapshot: &Snapshot) -> Change {
+        let valve: Option<FlagKey> = snapshot.flag(&document.key).map(|flag| flag.key.clone());
+        let edit = match valve {
+            Some(key) => Edit::Set(key, document.value.clone()),
+            None => Edit::Create(Box::new(document.clone())),
+        };
+        Change {
+            edit,
+            by: Actor {
+                name: "flags".to_owned(),
+                via: "file".to_owned(),
+            },
+            reason: "from the file of flags, when the store was new".to_owned(),
+            cause: Cause::Operator,
+            seen: None,
+            confirm: None,
+            at_ms: self.now_ms,
+        }
+    }
+
+    fn snapshot_of(&self, state: State) -> Result<(Arc<Snapshot>, Vec<String>), OpenError> {
+        let (snapshot, notes) = state
+            .into_snapshot(self.queues.clone())
+            .map_err(|why| self.refusal(why))?;
+        Ok((Arc::new(snapshot), notes))
+    }
+
+    fn database(&self) -> PathBuf {
+        self.data_dir.join(DATABASE)
+    }
+
+    fn directory(&self, why: &io::Error) -> OpenError {
+        OpenError::Directory {
+            path: self.data_dir.to_owned(),
+            why: why.to_string(),
+        }
+    }
+
+    fn refusal(&self, fault: Fault) -> OpenError {
+        let path = self.data_dir.to_owned();
+        match fault {
+            Fault::Newer(found) => OpenError::Newer { path, found },
+            Fault::Damaged(why) => OpenError::Damaged { path, why },
+            Fault::Unusable(why) => OpenError::Directory { path, why },
+        }
+    }
+}
+
+/// Makes a change whose size was confirmed by writing it into the file.
+fn sized(snapshot: &Snapshot, mut change: Change) -> Result<(Change, Snapshot), Refused> {
+    let next = match snapshot.with(&change) {
+        Err(Refused::ConfirmSize { size, .. }) => {
+            change.confirm = Some(size);
+            snapshot.with(&change)?
+        }
+        next => next?,
+    };
+    Ok((change, next))
+}

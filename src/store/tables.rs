@@ -1,0 +1,266 @@
+//! The tables of the database, and the only place that reads and writes their records.
+
+use std::sync::Arc;
+
+use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::state::{Fault, SCHEMA, State, kept_flags, readable, sealed, unsealed};
+use crate::rules::flag::FlagDocument;
+use crate::rules::opening::Opening;
+use crate::rules::record::ChangeRecord;
+use crate::rules::snapshot::Snapshot;
+
+const FLAGS: TableDefinition<&str, &[u8]> = TableDefinition::new("flags");
+const OPENINGS: TableDefinition<u64, &[u8]> = TableDefinition::new("openings");
+const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const HEAD: &str = "head";
+
+/// What the database says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    schema: u32,
+    revision: u64,
+    /// The hash of the newest change record.
+    hash: String,
+    /// The seals of all flags and openings, by exclusive or.
+    seals: u64,
+}
+
+/// A change record, ready to be written.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    pub(super) revision: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Line {
+    pub(super) fn of(record: &ChangeRecord) -> Result<Self, Fault> {
+        Ok(Self {
+            revision: record.revision,
+            bytes: record
+                .written()
+                .map_err(|why| Fault::Unusable(why.to_string()))?,
+        })
+    }
+
+    pub(super) fn parsed(&self) -> Result<ChangeRecord, Fault> {
+        decoded(&self.bytes)
+    }
+}
+
+/// The state, checked record by record and as a whole, with the sum of its seals.
+pub(super) fn read(txn: &ReadTransaction) -> Result<(State, u64), Fault> {
+    let meta = txn.open_table(META)?;
+    let head = meta
+        .get(HEAD)?
+        .ok_or_else(|| Fault::Damaged("its head is missing".to_owned()))?;
+    let (_, head) = unsealed("meta", HEAD.as_bytes(), head.value())?;
+    readable(decoded::<Schema>(head)?.schema)?;
+    let head: Head = decoded(head)?;
+
+    let (mut flags, mut openings, mut seals) = (Vec::new(), Vec::new(), 0);
+    for entry in txn.open_table(FLAGS)?.iter()? {
+        let (key, bytes) = entry?;
+        let (seal, content) = unsealed("flags", key.value().as_bytes(), bytes.value())?;
+        flags.push(decoded::<FlagDocument>(content)?);
+        seals ^= seal;
+    }
+    for entry in txn.open_table(OPENINGS)?.iter()? {
+        let (key, bytes) = entry?;
+        let (seal, content) = unsealed("openings", &key.value().to_le_bytes(), bytes.value())?;
+        openings.push(decoded::<Opening>(content)?);
+        seals ^= seal;
+    }
+    if seals != head.seals {
+        return Err(Fault::Damaged(
+            "records are missing, or are older than the rest".to_owned(),
+        ));
+    }
+    let state = State {
+        revision: head.revision,
+        head: head.hash,
+        flags,
+        openings,
+    };
+    Ok((state, seals))
+}
+
+/// Change records below a revision, newest first.
+pub(super) fn page(
+    txn: &ReadTransaction,
+    below: u64,
+    limit: usize,
+) -> Result<Vec<ChangeRecord>, Fault> {
+    let table = txn.open_table(CHANGES)?;
+    let entries = table.range(..below)?.rev().take(limit);
+    entries
+        .map(|entry| {
+            let (key, bytes) = entry?;
+            let (_, content) = unsealed("changes", &key.value().to_le_bytes(), bytes.value())?;
+            decoded(content)
+        })
+        .collect()
+}
+
+/// Writes all flags and openings, and forgets whatever lies in the tables, also changes above revision `known`: they were
+/// refused, though they may have reached the disk. Gives the sum of the seals.
+pub(super) fn write_whole(
+    txn: &WriteTransaction,
+    known: u64,
+    live: &Snapshot,
+) -> Result<u64, Fault> {
+    txn.open_table(FLAGS)?.retain(|_, _| false)?;
+    txn.open_table(OPENINGS)?.retain(|_, _| false)?;
+    txn.open_table(CHANGES)?
+        .retain_in(known.saturating_add(1).., |_, _| false)?;
+    let nothing = Snapshot::of(Vec::new(), 0, Vec::new(), Vec::new());
+    write_changed(txn, &nothing, live)
+}
+
+/// Writes the flags and openings that differ. Gives by what the sum of the seals changes.
+pub(super) fn write_changed(
+    txn: &WriteTransaction,
+    old: &Snapshot,
+    live: &Snapshot,
+) -> Result<u64, Fault> {
+    Ok(write_flags(txn, old, live)? ^ write_openings(txn, old, live)?)
+}
+
+fn write_flags(txn: &WriteTransaction, old: &Snapshot, live: &Snapshot) -> Result<u64, Fault> {
+    let mut table = txn.open_table(FLAGS)?;
+    let mut seals = 0;
+    for flag in kept_flags(live) {
+        let key = flag.key.as_str();
+        if !old.flag(key).is_some_and(|old| Arc::ptr_eq(old, flag)) {
+            let bytes = sealed("flags", key.as_bytes(), &encoded(flag.document())?);
+            seals ^= seal_of(&bytes);
+            seals ^= seal_of_old(table.insert(key, bytes.as_slice())?);
+        }
+    }
+    for gone in kept_flags(old).filter(|flag| live.flag(flag.key.as_str()).is_none()) {
+        seals ^= seal_of_old(table.remove(gone.key.as_str())?);
+    }
+    Ok(seals)
+}
+
+fn write_openings(txn: &WriteTransaction, old: &Snapshot, live: &Snapshot) -> Result<u64, Fault> {
+    let mut table = txn.open_table(OPENINGS)?;
+    let mut seals = 0;
+    for opening in live.openings() {
+        let id = opening.id;
+        if !old.opening(id).is_some_and(|old| Arc::ptr_eq(old, opening)) {
+            let content = encoded(opening.as_ref())?;
+            let bytes = sealed("openings", &id.0.to_le_bytes(), &content);
+            seals ^= seal_of(&bytes);
+            seals ^= seal_of_old(table.insert(id.0, bytes.as_slice())?);
+        }
+    }
+    for gone in old.openings().filter(|it| live.opening(it.id).is_none()) {
+        seals ^= seal_of_old(table.remove(gone.id.0)?);
+    }
+    Ok(seals)
+}
+
+pub(super) fn write_lines(txn: &WriteTransaction, lines: &[Line]) -> Result<(), Fault> {
+    let mut table = txn.open_table(CHANGES)?;
+    for line in lines {
+        let bytes = sealed("changes", &line.revision.to_le_bytes(), &line.bytes);
+        table.insert(line.revision, bytes.as_slice())?;
+    }
+    Ok(())
+}
+
+pub(super) fn write_head(
+    txn: &WriteTransaction,
+    revision: u64,
+    hash: &str,
+    seals: u64,
+) -> Result<(), Fault> {
+    let head = Head {
+        schema: SCHEMA,
+        revision,
+        hash: hash.to_owned(),
+        seals,
+    };
+    let bytes = sealed("meta", HEAD.as_bytes(), &encoded(&head)?);
+    txn.open_table(META)?.insert(HEAD, bytes.as_slice())?;
+    Ok(())
+}
+
+/// The part of a head that every version can read.
+#[derive(Debug, Deserialize)]
+struct Schema {
+    schema: u32,
+}
+
+fn encoded(value: &impl Serialize) -> Result<Vec<u8>, Fault> {
+    serde_json::to_vec(value).map_err(|why| Fault::Unusable(why.to_string()))
+}
+
+fn decoded<T: DeserializeOwned>(content: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(content).map_err(|why| Fault::Damaged(why.to_string()))
+}
+
+fn seal_of(bytes: &[u8]) -> u64 {
+    bytes
+        .first_chunk::<8>()
+        .map_or(0, |seal| u64::from_le_bytes(*seal))
+}
+
+fn seal_of_old(old: Option<AccessGuard<'_, &[u8]>>) -> u64 {
+    old.map_or(0, |old| seal_of(old.value()))
+}
+
+/// What an error of the database means for us.
+fn judged(why: redb::Error) -> Fault {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match why {
+        redb::Error::DatabaseAlreadyOpen => {
+            Fault::Unusable("another process has it open".to_owned())
+        }
+        redb::Error::Io(why)
+            if ![InvalidData, InvalidInput, UnexpectedEof].contains(&why.kind()) =>
+        {
+            Fault::Unusable(why.to_string())
+        }
+        redb::Error::PreviousIo
+        | redb::Error::DatabaseClosed
+        | redb::Error::TransactionPoisoned => Fault::Unusable(why.to_string()),
+        why => Fault::Damaged(why.to_string()),
+    }
+}
+
+macro_rules! judge {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Fault {
+            fn from(why: $error) -> Self {
+                judged(why.into())
+            }
+        })+
+    };
+}
+
+judge!(
+    redb::DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError
+);
+
+/// Makes a database look as if a version with this schema had written it.
+#[cfg(test)]
+pub(super) fn written_by(path: &std::path::Path, schema: u32) {
+    let database = redb::Database::open(path).unwrap();
+    let txn = database.begin_write().unwrap();
+    let content = serde_json::json!({"schema": schema, "all": "new"}).to_string();
+    let bytes = sealed("meta", HEAD.as_bytes(), content.as_bytes());
+    txn.open_table(META)
+        .unwrap()
+        .insert(HEAD, bytes.as_slice())
+        .unwrap();
+    txn.commit().unwrap();
+}

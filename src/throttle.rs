@@ -1,0 +1,315 @@
+//! Permits: how fast and how many at once, for a queue and for each of its keys. Time is given; nothing here sleeps.
+//!
+//! governor keeps the rate of the whole queue. The keyed limits are GCRA in one number for each key, so that they can be asked
+//! without being spent: a permit is spent only when all of them agree. May import `rules`.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, FakeRelativeClock};
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+
+use crate::rules::gate::Gate;
+use crate::rules::lots::KeyHash;
+use crate::rules::units::Rate;
+use crate::rules::verdict::Why;
+
+/// Why a message cannot go now, and until when (time since the clock's start); `None`: until a slot comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// The whole queue waits.
+    Queue(Duration),
+    /// Only this message's key waits.
+    Key(Why, Option<Duration>),
+}
+
+/// The right to one slot; given back through [`Throttle::came_back`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Permit {
+    /// The key whose slots it counts against; `None` where no keyed limit was in force when it was given.
+    key: Option<KeyHash>,
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, FakeRelativeClock, NoOpMiddleware<Nanos>>;
+
+/// The limits of one queue, as its gate sets them.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    queue_rate: Option<QueueRate>,
+    each_rate: Option<Rate>,
+    each_most: Option<u32>,
+    keys: HashMap<KeyHash, KeyState>,
+}
+
+#[derive(Debug)]
+struct QueueRate {
+    rate: Rate,
+    limiter: Limiter,
+    clock: FakeRelativeClock,
+    at: Duration,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct KeyState {
+    /// The theoretical arrival time of GCRA: when the next message would be due at an even pace.
+    due: Duration,
+    running: u32,
+}
+
+impl Throttle {
+    /// Takes over the limits of a gate. A rate that did not change keeps its state; a new one starts without its burst, so that
+    /// turning a knob ten times lets nothing extra through.
+    pub fn obey(&mut self, gate: &Gate, now: Duration) {
+        if self.queue_rate.as_ref().map(|limit| limit.rate) != gate.rate {
+            self.queue_rate = gate.rate.and_then(|rate| QueueRate::new(rate, now));
+        }
+        if self.each_rate != gate.rate_each {
+            self.each_rate = gate.rate_each;
+            let start = self
+                .each_rate
+                .map_or(Duration::ZERO, |rate| now + tolerance(rate));
+            self.keys.values_mut().for_each(|key| key.due = start);
+        }
+        self.each_most = gate.concurrency_each;
+    }
+
+    /// A permit for one message of `key`, or until when it must wait. Nothing is spent unless all limits agree.
+    ///
+    /// # Errors
+    /// The limit that says no.
+    pub fn admit(&mut self, key: Option<KeyHash>, now: Duration) -> Result<Permit, Hold> {
+        if let Some(key) = key {
+            self.key_may_go(key, now)?;
+        }
+        if let Some(limit) = &mut self.queue_rate {
+            limit.spend(now).map_err(Hold::Queue)?;
+        }
+        let counted = key.filter(|_| self.each_rate.is_some() || self.each_most.is_some());
+        if let Some(key) = counted {
+            let state = self.keys.entry(key).or_default();
+            state.running += 1;
+            if let Some(interval) = self.each_rate.and_then(Rate::interval) {
+                state.due = state.due.max(now) + interval;
+            }
+        }
+        Ok(Permit { key: counted })
+    }
+
+    /// A message left its slot.
+    pub fn came_back(&mut self, permit: Permit) {
+        if let Some(state) = permit.key.and_then(|key| self.keys.get_mut(&key)) {
+            state.running = state.running.saturating_sub(1);
+        }
+    }
+
+    /// The time between two messages of one key, when there is such a limit.
+    #[must_use]
+    pub fn key_interval(&self) -> Option<Duration> {
+        self.each_rate.and_then(Rate::interval)
+    }
+
+    /// Forgets keys of which nothing is remembered that matters: none running, and a full burst saved up.
+    pub fn sweep(&mut self, now: Duration) {
+        self.keys.retain(|_, key| key.running > 0 || key.due > now);
+    }
+
+    /// How many keys are remembered.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn key_may_go(&self, key: KeyHash, now: Duration) -> Result<(), Hold> {
+        let state = self.keys.get(&key).copied().unwrap_or_default();
+        if self.each_most.is_some_and(|most| state.running >= most) {
+            return Err(Hold::Key(Why::Concurrency, None));
+        }
+        if let Some(rate) = self.each_rate {
+            let free_at = state.due.saturating_sub(tolerance(rate));
+            if rate.is_stop() || free_at > now {
+                return Err(Hold::Key(Why::Rate, (!rate.is_stop()).then_some(free_at)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How far ahead of the even pace a key may be: all of its burst but one.
+fn tolerance(rate: Rate) -> Duration {
+    rate.interval().unwrap_or_default() * rate.burst().saturating_sub(1)
+}
+
+impl QueueRate {
+    fn new(rate: Rate, now: Duration) -> Option<Self> {
+        let burst = NonZeroU32::new(rate.burst())?;
+        let clock = FakeRelativeClock::default();
+        let quota = Quota::with_period(rate.interval()?)?.allow_burst(burst);
+        let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
+        // A new limiter would start with its burst; it has not been saved up.
+        let _ = limiter.check_n(burst);
+        Some(Self {
+            rate,
+            limiter,
+            clock,
+            at: now,
+        })
+    }
+
+    /// Spends one, or says when there will be one.
+    fn spend(&mut self, now: Duration) -> Result<(), Duration> {
+        self.clock.advance(now.saturating_sub(self.at));
+        self.at = self.at.max(now);
+        self.limiter
+            .check()
+            .map_err(|refused| now + refused.wait_time_from(self.clock.now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::rules::flag::Flag;
+    use crate::rules::names::{FlagKey, QueueName};
+    use crate::rules::valve::Valve;
+
+    fn gate(turned: &[(Valve, Json)]) -> Gate {
+        let queue: QueueName = "orders".parse().unwrap();
+        Gate::compile(&queue, 1, |key| {
+            let (valve, json) = turned
+                .iter()
+                .find(|(valve, _)| FlagKey::of_valve(&queue, *valve) == *key)?;
+            Some((
+                Flag::neutral_valve(&queue, *valve, &[]).read(json).unwrap(),
+                None,
+            ))
+        })
+    }
+
+    fn throttle(turned: &[(Valve, Json)]) -> Throttle {
+        let mut throttle = Throttle::default();
+        throttle.obey(&gate(turned), Duration::ZERO);
+        throttle
+    }
+
+    const KEY: Option<KeyHash> = Some(KeyHash(7));
+    const OTHER: Option<KeyHash> = Some(KeyHash(8));
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    /// How many messages of `key` go within `span`, asked each millisecond.
+    fn passed(
+        throttle: &mut Throttle,
+        key: Option<KeyHash>,
+        from: Duration,
+        span: Duration,
+    ) -> u32 {
+        let steps = u32::try_from(span.as_millis()).unwrap();
+        let mut passed = 0;
+        for step in 0..steps {
+            while throttle
+                .admit(key, from + Duration::from_millis(1) * step)
+                .is_ok()
+            {
+                passed += 1;
+            }
+        }
+        passed
+    }
+
+    #[test]
+    fn a_queue_rate_lets_through_what_it_says() {
+        let mut throttle = throttle(&[(Valve::Rate, json!("50/s burst 5"))]);
+        let passed = passed(&mut throttle, None, Duration::ZERO, secs(10));
+        assert!((499..=505).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn turning_the_knob_gives_no_burst_away() {
+        let mut throttle = Throttle::default();
+        let mut through = 0;
+        for turn in 0..10 {
+            let rate = if turn % 2 == 0 {
+                json!("50/s burst 50")
+            } else {
+                json!("51/s burst 50")
+            };
+            throttle.obey(&gate(&[(Valve::Rate, rate)]), secs(turn) / 100);
+            through += passed(
+                &mut throttle,
+                None,
+                secs(turn) / 100,
+                Duration::from_millis(10),
+            );
+        }
+        assert!(through <= 10, "100 ms at 50/s let {through} through");
+    }
+
+    #[test]
+    fn a_key_that_waits_leaves_the_others_alone_and_spends_nothing() {
+        let mut throttle = throttle(&[
+            (Valve::RateEach, json!("1/s burst 1")),
+            (Valve::Rate, json!("1000/s burst 1")),
+        ]);
+        assert!(throttle.admit(KEY, secs(1)).is_ok());
+        assert_eq!(
+            throttle.admit(KEY, secs(1)),
+            Err(Hold::Key(Why::Rate, Some(secs(2))))
+        );
+        assert!(
+            throttle
+                .admit(OTHER, secs(1) + Duration::from_millis(1))
+                .is_ok()
+        );
+        assert!(throttle.admit(KEY, secs(2)).is_ok());
+    }
+
+    #[test]
+    fn a_key_has_only_so_many_slots() {
+        let mut throttle = throttle(&[(Valve::ConcurrencyEach, json!(2))]);
+        let first = throttle.admit(KEY, secs(1)).unwrap();
+        let _second = throttle.admit(KEY, secs(1)).unwrap();
+        assert_eq!(
+            throttle.admit(KEY, secs(1)),
+            Err(Hold::Key(Why::Concurrency, None))
+        );
+        throttle.came_back(first);
+        assert!(throttle.admit(KEY, secs(1)).is_ok());
+    }
+
+    #[test]
+    fn idle_keys_are_forgotten() {
+        let mut throttle = throttle(&[(Valve::RateEach, json!("1/s"))]);
+        for key in 0..1_000 {
+            let permit = throttle.admit(Some(KeyHash(key)), secs(1)).unwrap();
+            throttle.came_back(permit);
+        }
+        throttle.sweep(secs(1));
+        assert_eq!(throttle.keys(), 1_000);
+        throttle.sweep(secs(3));
+        assert_eq!(throttle.keys(), 0);
+    }
+
+    proptest! {
+        /// However often it is asked, a key gets at most rate × time + burst.
+        #[test]
+        fn a_keyed_rate_is_never_exceeded(rate in 1u32..200, burst in 1u32..20, gaps in proptest::collection::vec(0u64..50, 1..300)) {
+            let mut throttle = throttle(&[(Valve::RateEach, json!(format!("{rate}/s burst {burst}")))]);
+            let (mut now, mut passed) = (Duration::ZERO, 0u32);
+            for gap in gaps {
+                now += Duration::from_millis(gap);
+                passed += u32::from(throttle.admit(KEY, now).is_ok());
+            }
+            prop_assert!(f64::from(passed) <= f64::from(rate) * now.as_secs_f64() + f64::from(burst) + 1e-6);
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The hand: messages that were taken and not yet dispatched. The next is the one with the highest priority, then the oldest;
+//! a key that must wait forms a line of its own and steps out of everybody's way.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::rules::lots::KeyHash;
+use crate::rules::message::{Facts, Raw};
+use crate::rules::verdict::Why;
+use crate::seams::Receipt;
+
+/// A message in hand.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) raw: Arc<Raw>,
+    pub(super) facts: Facts,
+    pub(super) receipt: Receipt,
+    /// How often it was tried before.
+    pub(super) tried: u32,
+    /// When it was taken, and since when it waits for its key; time since the clock's start.
+    pub(super) taken: Duration,
+    pub(super) waits_since: Option<Duration>,
+    /// The order in which messages were taken; given by [`Hand::take`].
+    pub(super) number: u64,
+}
+
+impl Held {
+    fn key(&self) -> Option<KeyHash> {
+        self.facts.key.as_ref().map(|(hash, _)| *hash)
+    }
+
+    fn rank(&self) -> Rank {
+        (
+            Reverse(self.facts.priority),
+            self.facts.published_ms.unwrap_or(i64::MAX),
+            self.number,
+        )
+    }
+}
+
+type Rank = (Reverse<u8>, i64, u64);
+
+#[derive(Debug, Default)]
+struct Line {
+    held: VecDeque<Held>,
+    why: Option<Why>,
+    /// When its first may be asked again; `None`: when a slot of its key comes back.
+    until: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Hand {
+    ready: BTreeMap<Rank, Held>,
+    lines: HashMap<KeyHash, Line>,
+    due: BTreeSet<(Duration, KeyHash)>,
+    waiting: usize,
+    taken: u64,
+}
+
+impl Hand {
+    pub(super) fn len(&self) -> usize {
+        self.ready.len() + self.waiting
+    }
+
+    /// How many wait for their key.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many wait in the line of `key`.
+    pub(super) fn line_length(&self, key: KeyHash) -> usize {
+        self.lines.get(&key).map_or(0, |line| line.held.len())
+    }
+
+    pub(super) fn take(&mut self, mut held: Held) {
+        self.taken += 1;
+        held.number = self.taken;
+        self.put_back(held);
+    }
+
+    /// The next message that may be asked for a permit, and whether it stood at the head of a line.
+    pub(super) fn next(&mut self, now: Duration) -> Option<(Held, bool)> {
+        if let Some((until, key)) = self.due.first().copied()
+            && until <= now
+        {
+            self.due.pop_first();
+            if let Some(held) = self.step_out(key) {
+                return Some((held, true));
+            }
+        }
+        self.ready.pop_first().map(|(_, held)| (held, false))
+    }
+
+    /// A message that was not dispatched after all, though nothing is wrong with it: in its place again.
+    pub(super) fn put_back(&mut self, held: Held) {
+        self.ready.insert(held.rank(), held);
+    }
+
+    /// Lines a message up for its key: at the head if it stood there before, else behind the others.
+    pub(super) fn wait(
+        &mut self,
+        mut held: Held,
+        at_head: bool,
+        why: Why,
+        until: Option<Duration>,
+        now: Duration,
+    ) {
+        let Some(key) = held.key() else {
+            return self.put_back(held);
+        };
+        held.waits_since.get_or_insert(now);
+        self.waiting += 1;
+        let line = self.lines.entry(key).or_default();
+        if at_head || line.held.is_empty() {
+            line.held.push_front(held);
+            line.why = Some(why);
+            self.ask_again(key, until);
+        } else {
+            line.held.push_back(held);
+        }
+    }
+
+    /// The head of the line of `key` may be asked again at once: a slot of its came back, or its head has just gone.
+    pub(super) fn release(&mut self, key: KeyHash, now: Duration) {
+        if self.lines.contains_key(&key) {
+            self.ask_again(key, Some(now));
+        }
+    }
+
+    /// Every line may be asked again: the limits have changed.
+    pub(super) fn release_all(&mut self, now: Duration) {
+        let keys: Vec<KeyHash> = self.lines.keys().copied().collect();
+        keys.into_iter()
+            .for_each(|key| self.ask_again(key, Some(now)));
+    }
+
+    /// When the next line is to be asked again.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        self.due.first().map(|(until, _)| *until)
+    }
+
+    /// Takes out the messages that have waited for their key longer than `longest`.
+    pub(super) fn waited_longer(&mut self, longest: Duration, now: Duration) -> Vec<(Held, Why)> {
+        let over = |held: &Held| {
+            held.waits_since
+                .is_some_and(|since| now.saturating_sub(since) > longest)
+        };
+        let keys: Vec<(KeyHash, Why)> = self
+            .lines
+            .iter()
+            .filter(|(_, line)| line.held.front().is_some_and(over))
+            .map(|(key, line)| (*key, line.why.unwrap_or(Why::Rate)))
+            .collect();
+        let mut out = Vec::new();
+        for (key, why) in keys {
+            while self
+                .lines
+                .get(&key)
+                .and_then(|line| line.held.front())
+                .is_some_and(over)
+            {
+                out.extend(self.step_out(key).map(|held| (held, why)));
+            }
+            self.release(key, now);
+        }
+        out
+    }
+
+    /// Takes out the ready messages that were taken before `taken`.
+    pub(super) fn held_since_before(&mut self, taken: Duration) -> Vec<Held> {
+        self.ready
+            .extract_if(.., |_, held| held.taken < taken)
+            .map(|(_, held)| held)
+            .collect()
+    }
+
+    /// Takes out everything for which `wanted` holds.
+    pub(super) fn take_out(&mut self, wanted: impl Fn(&Held) -> bool) -> Vec<Held> {
+        let mut out: Vec<Held> = self
+            .ready
+            .extract_if(.., |_, held| wanted(held))
+            .map(|(_, held)| held)
+            .collect();
+        for line in self.lines.values_mut() {
+            let (go, stay) = std::mem::take(&mut line.held)
+                .into_iter()
+                .partition(|held| wanted(held));
+            line.held = stay;
+            let go: VecDeque<Held> = go;
+            self.waiting -= go.len();
+            out.extend(go);
+        }
+        self.lines.retain(|_, line| !line.held.is_empty());
+        self.due.retain(|(_, key)| self.lines.contains_key(key));
+        out
+    }
+
+    /// When the oldest of those in hand was published.
+    pub(super) fn oldest_published_ms(&self) -> Option<i64> {
+        let waiting = self.lines.values().flat_map(|line| &line.held);
+        self.ready
+            .values()
+            .chain(waiting)
+            .filter_map(|held| held.facts.published_ms)
+            .min()
+    }
+
+    fn step_out(&mut self, key: KeyHash) -> Option<Held> {
+        let line = self.lines.get_mut(&key)?;
+        let held = line.held.pop_front();
+        self.waiting -= usize::from(held.is_some());
+        if line.held.is_empty() {
+            self.lines.remove(&key);
+            self.due.retain(|(_, other)| *other != key);
+        }
+        held
+    }
+
+    fn ask_again(&mut self, key: KeyHash, until: Option<Duration>) {
+        let Some(line) = self.lines.get_mut(&key) else {
+            return;
+        };
+        if let Some(before) = line.until.take() {
+            self.due.remove(&(before, key));
+        }
+        line.until = until;
+        if let Some(until) = until {
+            self.due.insert((until, key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(key: u64, priority: u8, published_ms: i64) -> Held {
+        let facts = Facts {
+            key: Some((KeyHash(key), key.to_string())),
+            priority,
+            published_ms: Some(published_ms),
+            ..Facts::bare(KeyHash(published_ms.unsigned_abs()))
+        };
+        Held {
+            raw: Arc::default(),
+            facts,
+            receipt: Receipt::new(1, 1),
+            tried: 0,
+            taken: Duration::ZERO,
+            waits_since: None,
+            number: 0,
+        }
+    }
+
+    fn order(hand: &mut Hand, now: Duration) -> Vec<i64> {
+        std::iter::from_fn(|| hand.next(now))
+            .filter_map(|(held, _)| held.facts.published_ms)
+            .collect()
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn by_priority_then_age() {
+        let mut hand = Hand::default();
+        for one in [held(1, 0, 3), held(1, 0, 1), held(2, 9, 5), held(2, 9, 4)] {
+            hand.take(one);
+        }
+        assert_eq!(order(&mut hand, SECOND), [4, 5, 1, 3]);
+        assert_eq!(hand.len(), 0);
+    }
+
+    #[test]
+    fn a_line_waits_in_order_and_lets_others_pass() {
+        let mut hand = Hand::default();
+        hand.wait(held(1, 0, 1), false, Why::Rate, Some(SECOND * 2), SECOND);
+        hand.wait(held(1, 0, 2), false, Why::Rate, Some(SECOND * 9), SECOND);
+        hand.take(held(2, 0, 3));
+        assert_eq!(order(&mut hand, SECOND), [3]);
+        let (first, at_head) = hand.next(SECOND * 2).unwrap();
+        assert_eq!((first.facts.published_ms, at_head), (Some(1), true));
+        assert!(
+            hand.next(SECOND * 3).is_none(),
+            "the rest waits until it is released"
+        );
+        hand.release(KeyHash(1), SECOND * 3);
+        assert_eq!(order(&mut hand, SECOND * 3), [2]);
+    }
+
+    #[test]
+    fn who_waits_too_long_is_taken_out() {
+        let mut hand = Hand::default();
+        hand.wait(held(1, 0, 1), false, Why::Concurrency, None, SECOND);
+        hand.wait(held(1, 0, 2), false, Why::Concurrency, None, SECOND * 4);
+        let out = hand.waited_longer(SECOND * 3, SECOND * 5);
+        assert_eq!(
+            out.iter()
+                .map(|(held, why)| (held.facts.published_ms, *why))
+                .collect::<Vec<_>>(),
+            [(Some(1), Why::Concurrency)]
+        );
+        assert_eq!((hand.len(), hand.waiting()), (1, 1));
+    }
+
+    #[test]
+    fn everything_can_be_taken_out() {
+        let mut hand = Hand::default();
+        hand.wait(held(1, 0, 1), false, Why::Rate, Some(SECOND), SECOND);
+        hand.take(held(2, 0, 2));
+        assert_eq!(hand.oldest_published_ms(), Some(1));
+        assert_eq!(hand.take_out(|_| true).len(), 2);
+        assert_eq!((hand.len(), hand.next_due()), (0, None));
+    }
+}

@@ -1,0 +1,85 @@
+//! Messages on the move: published to another place and not yet confirmed there. What could not be placed is tried again, with
+//! backoff, for as long as it may be held.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+
+use super::hand::Held;
+use crate::rules::verdict::Why;
+use crate::seams::{NotPlaced, Outgoing, Outlet, Place, Receipt};
+
+/// One message on the move.
+#[derive(Debug)]
+pub(super) struct Move {
+    pub(super) held: Held,
+    pub(super) place: Place,
+    pub(super) why: Why,
+    pub(super) outgoing: Outgoing,
+    /// Since when, and how often it was tried in vain.
+    pub(super) since: Duration,
+    pub(super) failures: u32,
+}
+
+/// What happened to a message on the move.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The broker has it, or not.
+    Published(u64, Result<(), NotPlaced>),
+    /// It is time to try again.
+    TryAgain(u64),
+}
+
+#[derive(Default)]
+pub(super) struct Moving {
+    moves: HashMap<u64, Move>,
+    steps: FuturesUnordered<LocalBoxFuture<'static, Step>>,
+    next_id: u64,
+}
+
+impl Moving {
+    pub(super) fn len(&self) -> usize {
+        self.moves.len()
+    }
+
+    /// What happened next; `None` when nothing is on the move.
+    pub(super) async fn next(&mut self) -> Option<Step> {
+        self.steps.next().await
+    }
+
+    pub(super) fn publish(&mut self, outlet: &impl Outlet, one: Move) {
+        self.next_id += 1;
+        let id = self.next_id;
+        let confirmed = outlet.publish(one.place, one.outgoing.clone());
+        self.moves.insert(id, one);
+        self.steps.push(Box::pin(
+            async move { Step::Published(id, confirmed.await) },
+        ));
+    }
+
+    /// Leaves a message on the move, to be tried again after `wait`.
+    pub(super) fn try_again_after(&mut self, one: Move, wait: Duration) {
+        self.next_id += 1;
+        let id = self.next_id;
+        self.moves.insert(id, one);
+        self.steps.push(Box::pin(async move {
+            tokio::time::sleep(wait).await;
+            Step::TryAgain(id)
+        }));
+    }
+
+    pub(super) fn take(&mut self, id: u64) -> Option<Move> {
+        self.moves.remove(&id)
+    }
+
+    /// Gives up on all of them.
+    pub(super) fn abandon(&mut self) -> Vec<Receipt> {
+        self.moves
+            .drain()
+            .map(|(_, one)| one.held.receipt)
+            .collect()
+    }
+}

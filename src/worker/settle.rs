@@ -1,0 +1,207 @@
+//! Settling: what came back from the target, what is shed, what must wait elsewhere. Nothing is acknowledged before its effect
+//! or its onward publish is confirmed.
+
+use std::time::Duration;
+
+use super::hand::Held;
+use super::moving::{Move, Step};
+use super::{AtWork, LONGEST_PAUSE_FOR_TARGET, Worker};
+use crate::clock::Now;
+use crate::rules::backoff::{delay_for, full_jitter};
+use crate::rules::envelope::{Sealed, Stamp, seal, seal_without_original};
+use crate::rules::lots::KeyHash;
+use crate::rules::opening::OpeningId;
+use crate::rules::settlement::{Next, Outcome, Place, after_run, after_shed};
+use crate::rules::verdict::Why;
+use crate::seams::{Answer, Inlet, NotPlaced, Outgoing, Outlet, Settle};
+
+/// The longest wait before a message that could not be placed is tried again.
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+impl<I: Inlet, O: Outlet> Worker<I, O> {
+    /// The target answered.
+    pub(super) fn came_back(&mut self, id: u64, answer: &Answer) {
+        let Some(AtWork {
+            held,
+            gate,
+            permit,
+            started,
+        }) = self.at_work.remove(&id)
+        else {
+            return;
+        };
+        let now = self.now();
+        let took = now.mono.saturating_sub(started);
+        self.throttle.came_back(permit);
+        if let Some((key, _)) = &held.facts.key {
+            self.hand.release(*key, now.mono);
+        }
+        self.observe(&held, answer, took, now);
+        let settings = &self.given.settings;
+        let (next, why) = after_run(
+            &answer.outcome,
+            held.tried + 1,
+            settings.attempts,
+            settings.on_unknown,
+        );
+        match next {
+            Next::Ack => self.given.inlet.settle(held.receipt, Settle::Ack, why),
+            Next::Move(place, tried) => {
+                let stamp = Stamp {
+                    why,
+                    cause: answer.outcome.cause().to_owned(),
+                    revision: gate.revision,
+                    opening: None,
+                    at_ms: now.ms,
+                    attempt: tried,
+                };
+                self.send_off(held, place, stamp, now);
+            }
+        }
+    }
+
+    fn observe(&mut self, held: &Held, answer: &Answer, took: Duration, now: Now) {
+        self.numbers.processed(answer.outcome.word(), took);
+        let key = held.facts.key.as_ref().map(|(_, key)| key.as_str());
+        match &answer.outcome {
+            Outcome::Done => {
+                let on_time = self.deadline_ms(held).map(|deadline| now.ms <= deadline);
+                self.numbers.completed(on_time, took);
+                self.given.vitals.done(now.mono, key, took, on_time);
+            }
+            Outcome::Throttled(after) => {
+                let pause = after
+                    .unwrap_or(Duration::from_secs(1))
+                    .min(LONGEST_PAUSE_FOR_TARGET);
+                self.not_before = self.not_before.max(now.mono + pause);
+            }
+            Outcome::Retry(cause) | Outcome::Failed(cause) | Outcome::Unknown(cause) => {
+                tracing::debug!(queue = %self.given.settings.name, id = held.facts.id, outcome = answer.outcome.word(), cause, "a job did not succeed");
+            }
+        }
+    }
+
+    /// A valve says that this message shall not be done, or it cannot be read.
+    pub(super) fn shed(&mut self, held: Held, why: Why, opening: Option<OpeningId>, cause: &str) {
+        let now = self.now();
+        self.given.vitals.shed(now.mono);
+        match after_shed(self.given.settings.disposition(why), held.tried) {
+            Next::Ack => self.given.inlet.settle(held.receipt, Settle::Ack, why),
+            Next::Move(place, tried) => {
+                let stamp = Stamp {
+                    why,
+                    cause: cause.to_owned(),
+                    revision: self.gate.revision,
+                    opening,
+                    at_ms: now.ms,
+                    attempt: tried,
+                };
+                self.send_off(held, place, stamp, now);
+            }
+        }
+    }
+
+    /// This message must wait longer than it may wait here.
+    pub(super) fn defer(&mut self, held: Held, why: Why, wait: Duration, now: Now) {
+        let stamp = Stamp {
+            why,
+            cause: String::new(),
+            revision: self.gate.revision,
+            opening: None,
+            at_ms: now.ms,
+            attempt: held.tried,
+        };
+        self.send_off(held, Place::Delay(delay_for(wait)), stamp, now);
+    }
+
+    /// Puts a message in its envelope and on its way.
+    fn send_off(&mut self, held: Held, place: Place, stamp: Stamp, now: Now) {
+        if !self.given.inlet.usable(&held.receipt) {
+            return self.give_back(held);
+        }
+        let (place, why, sealed) = match seal(&held.raw, &stamp) {
+            Ok(sealed) => (place, stamp.why, sealed),
+            Err(_) => {
+                let stamp = Stamp {
+                    cause: format!(
+                        "its headers are too large to be kept ({})",
+                        stamp.why.word()
+                    ),
+                    why: Why::Malformed,
+                    ..stamp
+                };
+                (
+                    Place::Dead,
+                    Why::Malformed,
+                    seal_without_original(&held.raw, &stamp),
+                )
+            }
+        };
+        let Sealed {
+            properties,
+            headers,
+        } = sealed;
+        let outgoing = Outgoing {
+            properties,
+            headers,
+            body: held.raw.body.clone(),
+            at_ms: now.ms,
+        };
+        let one = Move {
+            held,
+            place,
+            why,
+            outgoing,
+            since: now.mono,
+            failures: 0,
+        };
+        self.moving.publish(&self.given.outlet, one);
+    }
+
+    /// Something happened to a message on the move.
+    pub(super) fn moved(&mut self, step: Step) {
+        match step {
+            Step::Published(id, result) => {
+                let Some(one) = self.moving.take(id) else {
+                    return;
+                };
+                match result {
+                    Ok(()) => self
+                        .given
+                        .inlet
+                        .settle(one.held.receipt, Settle::Ack, one.why),
+                    Err(why) => self.not_placed(one, &why),
+                }
+            }
+            Step::TryAgain(id) => {
+                let Some(one) = self.moving.take(id) else {
+                    return;
+                };
+                if self.given.inlet.usable(&one.held.receipt) {
+                    self.moving.publish(&self.given.outlet, one);
+                } else {
+                    self.give_back(one.held);
+                }
+            }
+        }
+    }
+
+    /// A message could not be placed: it is held and tried again; held for too long, it goes back to the queue.
+    fn not_placed(&mut self, mut one: Move, why: &NotPlaced) {
+        self.numbers.publish_failed();
+        let now = self.now();
+        if one.failures == 0 {
+            tracing::warn!(queue = %self.given.settings.name, place = ?one.place, reason = one.why.word(), %why, "a message could not be placed; it is held and tried again");
+        }
+        let held_too_long = now.mono.saturating_sub(one.since) > self.given.settings.hold;
+        if held_too_long || !self.given.inlet.usable(&one.held.receipt) {
+            return self.give_back(one.held);
+        }
+        // The draw spreads retries evenly; the message's own lot serves, so that a run can be repeated.
+        let draw = f64::from(KeyHash(one.held.facts.lot.0.rotate_left(one.failures)).0 as u32)
+            / f64::from(u32::MAX);
+        let wait = full_jitter(one.failures, LONGEST_RETRY, draw).max(Duration::from_millis(50));
+        one.failures += 1;
+        self.moving.try_again_after(one, wait);
+    }
+}

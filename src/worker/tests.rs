@@ -1,0 +1,522 @@
+//! The worker on the queue in memory, in made-up time.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Finished, Given, Worker};
+use crate::clock::Clock;
+use crate::config::{Disposition, OnUnknown, ParkSettings, Queue, TargetSettings};
+use crate::memory::MemoryQueue;
+use crate::metrics::{Ledger, Metrics};
+use crate::rules::change::{Actor, Cause, Change, Edit};
+use crate::rules::message::{Field, Properties, Raw, Reading, Source};
+use crate::rules::snapshot::{GatedQueue, Snapshot};
+use crate::rules::verdict::Why;
+use crate::seams::{Answer, Job, Outcome, Target};
+use crate::store::Store;
+use crate::vitals::QueueVitals;
+
+const START_MS: i64 = 1_795_219_200_000;
+
+/// A target whose answer the test chooses, that takes as long as the test says and writes down what it was given.
+struct Script {
+    takes: Cell<Duration>,
+    answer: RefCell<Box<dyn Fn(&Job) -> Outcome>>,
+    done: RefCell<Vec<(String, u32)>>,
+    at_once: Cell<usize>,
+    most_at_once: Cell<usize>,
+}
+
+struct Scripted(Rc<Script>);
+
+impl Target for Scripted {
+    fn hand_over(&self, job: Job) -> Pin<Box<dyn Future<Output = Answer>>> {
+        let script = Rc::clone(&self.0);
+        script.at_once.set(script.at_once.get() + 1);
+        script
+            .most_at_once
+            .set(script.most_at_once.get().max(script.at_once.get()));
+        Box::pin(async move {
+            tokio::time::sleep(script.takes.get()).await;
+            script.at_once.set(script.at_once.get() - 1);
+            script.done.borrow_mut().push((job.id.clone(), job.attempt));
+            let outcome = (script.answer.borrow())(&job);
+            outcome.into()
+        })
+    }
+}
+
+/// A queue with its worker running, and all that a test may do to them.
+struct House {
+    queue: MemoryQueue,
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+    script: Rc<Script>,
+    stop: CancellationToken,
+    worker: tokio::task::JoinHandle<Finished>,
+}
+
+fn settings() -> Queue {
+    let attributes = BTreeMap::from([("account".to_owned(), Source::Header("x-account".into()))]);
+    Queue {
+        name: "orders".parse().unwrap(),
+        broker_name: "orders".into(),
+        vhost: None,
+        slots: 4,
+        prefetch: 16,
+        reading: Reading {
+            age: Some(Source::Header("at".into())),
+            attributes,
+            key: Some("account".into()),
+            max_body: 1_000,
+            ..Reading::default()
+        },
+        deadline_after: None,
+        target: TargetSettings::Handler("script".into()),
+        attempts: 3,
+        on_skip: Disposition::Park,
+        on_expired: Disposition::Drop,
+        on_rejected: Disposition::DeadLetter,
+        on_unknown: OnUnknown::Retry,
+        modes: vec![],
+        pass: vec![],
+        dead_letter_queue: None,
+        park: ParkSettings {
+            streams: true,
+            max_age: Duration::from_secs(60),
+            max_bytes: 1 << 20,
+        },
+        hold: Duration::from_secs(300),
+    }
+}
+
+impl House {
+    fn open(clock: Clock) -> Self {
+        let settings = Arc::new(settings());
+        let metrics = Arc::new(Metrics::new(&[settings.name.clone()]).unwrap());
+        let gated = GatedQueue {
+            name: settings.name.clone(),
+            modes: vec![],
+        };
+        let store = Arc::new(Store::in_memory(
+            Snapshot::of(vec![gated], 0, vec![], vec![]),
+            Arc::clone(&metrics),
+        ));
+        let queue = MemoryQueue::new(clock);
+        let (inlet, outlet) = queue.open();
+        let script = Rc::new(Script {
+            takes: Cell::new(Duration::from_millis(100)),
+            answer: RefCell::new(Box::new(|_| Outcome::Done)),
+            done: RefCell::default(),
+            at_once: Cell::new(0),
+            most_at_once: Cell::new(0),
+        });
+        let given = Given {
+            settings,
+            inlet,
+            outlet,
+            target: Rc::new(Scripted(Rc::clone(&script))),
+            flags: store.subscribe(),
+            clock,
+            vitals: Arc::new(QueueVitals::default()),
+            metrics: Arc::clone(&metrics),
+        };
+        let stop = CancellationToken::new();
+        let running = Worker::new(given)
+            .unwrap()
+            .run(stop.clone(), Duration::from_secs(5));
+        Self {
+            queue,
+            store,
+            metrics,
+            script,
+            stop,
+            worker: tokio::task::spawn_local(running),
+        }
+    }
+
+    fn publish(&self, ids: std::ops::Range<u32>, account: &str, at_ms: i64) {
+        for id in ids {
+            let headers = [
+                ("x-account", Field::LongString(account.into())),
+                ("at", Field::LongLongInt(at_ms)),
+            ];
+            let properties = Properties {
+                message_id: Some(format!("{account}-{id}")),
+                ..Properties::default()
+            };
+            self.queue.publish(Raw {
+                properties,
+                headers: headers
+                    .map(|(name, field)| (name.to_owned(), field))
+                    .to_vec(),
+                ..Raw::default()
+            });
+        }
+    }
+
+    fn turn(&self, valve: &str, value: Json) {
+        let edit = Edit::Set(format!("queue.orders.{valve}").parse().unwrap(), value);
+        let by = Actor {
+            name: "ana".into(),
+            via: "test".into(),
+        };
+        let change = Change {
+            edit,
+            by,
+            reason: "test".into(),
+            cause: Cause::Operator,
+            seen: None,
+            confirm: None,
+            at_ms: 0,
+        };
+        let confirmed = [None, Some(100), Some(50)].map(|confirm| {
+            self.store.turn(&Change {
+                confirm,
+                ..change.clone()
+            })
+        });
+        assert!(confirmed.iter().any(Result::is_ok), "{confirmed:?}");
+    }
+
+    fn ledger(&self) -> Ledger {
+        let ledger = self.metrics.queue("orders").unwrap().ledger();
+        assert!(ledger.adds_up(), "{ledger:?}");
+        ledger
+    }
+
+    fn settled(&self, why: Why) -> u64 {
+        self.ledger().settled[why as usize]
+    }
+
+    fn done(&self) -> usize {
+        self.script.done.borrow().len()
+    }
+}
+
+fn in_made_up_time<F: Future<Output = ()>>(test: impl FnOnce(Clock) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    LocalSet::new().block_on(&runtime, async { test(Clock::made_up(START_MS)).await });
+}
+
+async fn after(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+#[test]
+fn messages_are_done_in_so_many_slots() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.publish(0..40, "acme", START_MS);
+        after(1_050).await;
+        assert_eq!(
+            (
+                house.done(),
+                house.settled(Why::Done),
+                house.script.most_at_once.get()
+            ),
+            (40, 40, 4)
+        );
+    });
+}
+
+#[test]
+fn late_messages_cost_the_worker_nothing() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.turn("max_age", json!("30s"));
+        house.publish(0..50, "acme", START_MS - 31_000);
+        house.publish(50..54, "acme", START_MS);
+        after(150).await;
+        assert_eq!(
+            (
+                house.done(),
+                house.settled(Why::Expired),
+                house.settled(Why::Done)
+            ),
+            (4, 50, 4)
+        );
+    });
+}
+
+#[test]
+fn what_became_late_in_hand_is_not_handed_over() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.script.takes.set(Duration::from_secs(2));
+        house.turn("max_age", json!("1s"));
+        house.publish(0..16, "acme", START_MS);
+        after(10_000).await;
+        assert_eq!((house.done(), house.settled(Why::Expired)), (4, 12));
+    });
+}
+
+#[test]
+fn skipped_messages_are_parked_with_their_reason() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.turn("skip", json!(1.0));
+        house.publish(0..5, "acme", START_MS);
+        after(50).await;
+        let parked = house.queue.parked();
+        assert_eq!((parked.count, house.done()), (5, 0));
+        let reason = parked.last[0]
+            .headers
+            .iter()
+            .find(|(name, _)| name == "x-sluicegate-reason")
+            .unwrap();
+        assert_eq!(reason.1, Field::LongString(b"skipped".to_vec()));
+    });
+}
+
+#[test]
+fn a_pause_gives_back_what_is_not_dispatched_and_finishes_the_rest() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.publish(0..20, "acme", START_MS);
+        after(50).await;
+        house.turn("pause", json!(true));
+        after(500).await;
+        assert_eq!(
+            (
+                house.done(),
+                house.settled(Why::GivenBack),
+                house.queue.ready(),
+                house.ledger().in_hand
+            ),
+            (4, 12, 16, 0)
+        );
+        house.turn("pause", json!(false));
+        after(1_000).await;
+        assert_eq!(house.done(), 20);
+    });
+}
+
+#[test]
+fn attempts_are_counted_and_the_last_one_is_a_dead_letter() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        *house.script.answer.borrow_mut() =
+            Box::new(|_| Outcome::Retry("the worker answered 500".into()));
+        house.publish(0..1, "acme", START_MS);
+        after(60_000).await;
+        let attempts: Vec<u32> = house
+            .script
+            .done
+            .borrow()
+            .iter()
+            .map(|(_, attempt)| *attempt)
+            .collect();
+        assert_eq!(attempts, [1, 2, 3]);
+        assert_eq!(
+            (
+                house.settled(Why::Retry),
+                house.settled(Why::Attempts),
+                house.queue.put_away()
+            ),
+            (2, 1, (0, 1))
+        );
+    });
+}
+
+#[test]
+fn a_throttled_target_is_left_alone_and_the_attempt_not_counted() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        *house.script.answer.borrow_mut() =
+            Box::new(|_| Outcome::Throttled(Some(Duration::from_secs(4))));
+        house.publish(0..1, "acme", START_MS);
+        after(1_000).await;
+        *house.script.answer.borrow_mut() = Box::new(|_| Outcome::Done);
+        house.publish(1..2, "acme", START_MS);
+        after(2_000).await;
+        assert_eq!(house.done(), 1, "nothing is dispatched for four seconds");
+        after(10_000).await;
+        let attempts: Vec<u32> = house
+            .script
+            .done
+            .borrow()
+            .iter()
+            .map(|(_, attempt)| *attempt)
+            .collect();
+        assert_eq!(
+            (attempts, house.settled(Why::Throttled)),
+            (vec![1, 1, 1], 1)
+        );
+    });
+}
+
+#[test]
+fn a_rate_paces_the_queue() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.turn("rate", json!("10/s burst 1"));
+        house.publish(0..200, "acme", START_MS);
+        after(10_050).await;
+        assert!((98..=101).contains(&house.done()), "{}", house.done());
+    });
+}
+
+#[test]
+fn a_key_that_waits_never_blocks_another() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.turn("rate_each", json!("1/s burst 1"));
+        house.publish(0..500, "flood", START_MS);
+        for other in 0..20 {
+            house.publish(0..1, &format!("other{other}"), START_MS);
+        }
+        after(3_000).await;
+        let done = house.script.done.borrow().clone();
+        let others = done
+            .iter()
+            .filter(|(id, _)| id.starts_with("other"))
+            .count();
+        assert_eq!(
+            others, 20,
+            "the others are through though 500 of one key came first"
+        );
+        assert!(
+            done.len() - others <= 4,
+            "and the flood keeps its rate: {}",
+            done.len() - others
+        );
+        assert!(
+            house.settled(Why::Rate) > 400,
+            "what must wait long waits elsewhere"
+        );
+    });
+}
+
+#[test]
+fn a_key_has_only_so_many_slots_and_the_rest_go_to_others() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.turn("concurrency_each", json!(1));
+        house.publish(0..8, "flood", START_MS);
+        house.publish(0..4, "other", START_MS);
+        after(250).await;
+        let of = |account: &str| {
+            house
+                .script
+                .done
+                .borrow()
+                .iter()
+                .filter(|(id, _)| id.starts_with(account))
+                .count()
+        };
+        assert_eq!((of("flood"), of("other")), (2, 2));
+        after(10_000).await;
+        assert_eq!((of("flood"), of("other")), (8, 4));
+    });
+}
+
+#[test]
+fn a_broken_link_redelivers_and_the_account_still_adds_up() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.publish(0..20, "acme", START_MS);
+        after(50).await;
+        house.queue.break_link();
+        after(2_000).await;
+        let mut ids: Vec<String> = house
+            .script
+            .done
+            .borrow()
+            .iter()
+            .map(|(id, _)| id.clone())
+            .collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(
+            (ids.len(), house.settled(Why::Unsettled)),
+            (20, 16),
+            "nothing is lost; 16 were in hand"
+        );
+        assert_eq!((house.settled(Why::Done), house.ledger().in_hand), (20, 0));
+    });
+}
+
+#[test]
+fn what_cannot_be_placed_is_held_and_placed_when_it_can_be() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.queue.refuse(true);
+        house.turn("skip", json!(1.0));
+        house.publish(0..5, "acme", START_MS);
+        after(20_000).await;
+        assert_eq!(
+            (house.queue.put_away(), house.ledger().in_hand),
+            ((0, 0), 5)
+        );
+        house.queue.refuse(false);
+        after(6_000).await;
+        assert_eq!(
+            (
+                house.queue.put_away(),
+                house.ledger().in_hand,
+                house.settled(Why::Skipped)
+            ),
+            ((5, 0), 0, 5)
+        );
+    });
+}
+
+#[test]
+fn a_malformed_message_is_a_dead_letter() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.queue.publish(Raw {
+            body: vec![b'x'; 1_001].into(),
+            ..Raw::default()
+        });
+        after(50).await;
+        assert_eq!(
+            (house.settled(Why::Malformed), house.queue.put_away()),
+            (1, (0, 1))
+        );
+    });
+}
+
+#[test]
+fn a_stop_finishes_what_is_at_work_and_names_the_stragglers() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.publish(0..3, "acme", START_MS);
+        after(50).await;
+        house.stop.cancel();
+        let (queue, metrics) = (house.queue.clone(), Arc::clone(&house.metrics));
+        assert_eq!(house.worker.await.unwrap(), Finished::default());
+        let ledger = metrics.queue("orders").unwrap().ledger();
+        assert_eq!(
+            (
+                ledger.settled[Why::Done as usize],
+                ledger.in_hand,
+                queue.ready()
+            ),
+            (3, 0, 0)
+        );
+
+        let house = House::open(clock);
+        house.script.takes.set(Duration::from_secs(60));
+        house.publish(7..8, "acme", START_MS);
+        after(50).await;
+        house.stop.cancel();
+        let queue = house.queue.clone();
+        assert_eq!(house.worker.await.unwrap().stragglers, ["acme-7"]);
+        assert_eq!(queue.ready(), 1, "it is redelivered");
+    });
+}

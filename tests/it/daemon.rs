@@ -1,0 +1,479 @@
+//! The program itself: started with a file of its own, watched over HTTP, ended by its process id.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use crate::keeper::{Kept, directory, eventually, free_port, tail};
+
+/// How long the program may take to answer for the first time; under a second on an idle machine.
+const START: Duration = Duration::from_secs(20);
+
+/// The path of the program that was built with these tests.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sluicegate");
+
+/// What the program's file will say.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) amqp_url: String,
+    pub(crate) daemon: String,
+    pub(crate) amqp: String,
+    pub(crate) queues: String,
+}
+
+impl Config {
+    /// A file for the broker at this address, with no queue yet.
+    pub(crate) fn new(amqp_url: &str) -> Self {
+        Self {
+            amqp_url: amqp_url.to_owned(),
+            daemon: "stop_within = \"10s\"\nlog = \"info\"\n".to_owned(),
+            amqp: String::new(),
+            queues: String::new(),
+        }
+    }
+
+    /// With a queue: its name, where its worker listens, and further settings as in the file.
+    pub(crate) fn queue(mut self, name: &str, worker: &str, settings: &str) -> Self {
+        let _ = write!(
+            self.queues,
+            "[[queue]]\nname = \"{name}\"\ntarget = {{ http = \"{worker}\" }}\n{settings}\n"
+        );
+        self
+    }
+
+    fn text(&self, port: u16, data: &str) -> String {
+        format!(
+            "[daemon]\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"{data}\"\n{}\n[amqp]\nurl = \"{}\"\n{}\n{}",
+            self.daemon, self.amqp_url, self.amqp, self.queues
+        )
+    }
+}
+
+/// What came back over HTTP.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+/// The numbers of one scrape, by series: `sluicegate_messages_in_hand{queue="orders"}`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scrape(BTreeMap<String, f64>);
+
+impl Scrape {
+    fn parse(page: &str) -> Self {
+        let series = page.lines().filter(|line| !line.starts_with('#'));
+        let parsed = series.filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        Self(parsed.collect())
+    }
+
+    /// One series, which must be there.
+    pub(crate) fn get(&self, series: &str) -> f64 {
+        *self
+            .0
+            .get(series)
+            .unwrap_or_else(|| panic!("there is no series {series}"))
+    }
+
+    /// The sum of all series of a family whose labels contain all of `labels`, such as `queue="orders"`.
+    pub(crate) fn sum(&self, family: &str, labels: &[&str]) -> f64 {
+        let of_family = |name: &str| {
+            name.strip_prefix(family)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
+        };
+        self.0
+            .iter()
+            .filter(|(name, _)| of_family(name) && labels.iter().all(|label| name.contains(label)))
+            .map(|(_, value)| value)
+            .sum()
+    }
+
+    /// Messages of a queue settled for this reason.
+    pub(crate) fn settled(&self, queue: &str, reason: &str) -> u64 {
+        let labels = [format!("queue=\"{queue}\""), format!("reason=\"{reason}\"")];
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        self.sum("sluicegate_messages_settled_total", &labels) as u64
+    }
+
+    /// A number that a queue has once.
+    pub(crate) fn of_queue(&self, family: &str, queue: &str) -> f64 {
+        self.get(&format!("sluicegate_{family}{{queue=\"{queue}\"}}"))
+    }
+
+    /// Where received differs from settled plus in hand.
+    fn does_not_add_up(&self) -> Option<String> {
+        let queues = self.0.keys().filter_map(|name| {
+            let rest = name.strip_prefix("sluicegate_messages_received_total{queue=\"")?;
+            rest.strip_suffix("\"}")
+        });
+        queues.into_iter().find_map(|queue| {
+            let label = format!("queue=\"{queue}\"");
+            let received = self.of_queue("messages_received_total", queue);
+            let settled = self.sum("sluicegate_messages_settled_total", &[&label]);
+            let in_hand = self.of_queue("messages_in_hand", queue);
+            let wrong = received.to_bits() != (settled + in_hand).to_bits();
+            wrong.then(|| {
+                format!("{queue}: received {received}, settled {settled}, in hand {in_hand}")
+            })
+        })
+    }
+}
+
+/// The running program.
+pub(crate) struct Daemon {
+    process: Mutex<Kept>,
+    home: PathBuf,
+    port: u16,
+    auditor: Auditor,
+}
+
+impl Daemon {
+    /// Starts the program and waits until it answers.
+    pub(crate) fn start(config: &Config) -> Self {
+        let home = directory("daemon");
+        let port = free_port();
+        let data = home.join("data");
+        let text = config.text(port, data.to_str().unwrap());
+        std::fs::write(home.join("sluicegate.toml"), text).unwrap();
+        let daemon = Self {
+            process: Mutex::new(launch(&home)),
+            auditor: Auditor::start(port),
+            home,
+            port,
+        };
+        daemon.answers();
+        daemon
+    }
+
+    fn answers(&self) {
+        eventually("the daemon answers", START, || {
+            assert!(
+                self.process().running(),
+                "the daemon ended:\n{}",
+                self.log()
+            );
+            self.try_get("/livez")
+                .map(|_| ())
+                .map_err(|error| error.to_string())
+        });
+    }
+
+    /// Starts it again on what it left behind, after [`Daemon::kill_9`] or [`Daemon::terminate`].
+    pub(crate) fn restart(&self) {
+        *self.process() = launch(&self.home);
+        self.answers();
+    }
+
+    /// Waits until `/readyz` says yes. The message of a failure ends with the log.
+    pub(crate) fn ready(&self, within: Duration) {
+        eventually("the daemon is ready", within, || {
+            let answer = self
+                .try_get("/readyz?verbose")
+                .map_err(|error| error.to_string())?;
+            if answer.status == 200 {
+                Ok(())
+            } else {
+                Err(format!("{} {}\n{}", answer.status, answer.body, self.log()))
+            }
+        });
+    }
+
+    /// Waits until `/readyz` says no, and gives what it says.
+    pub(crate) fn not_ready(&self, within: Duration) -> String {
+        eventually("the daemon says that it is not ready", within, || {
+            let answer = self
+                .try_get("/readyz?verbose")
+                .map_err(|error| error.to_string())?;
+            if answer.status == 503 {
+                Ok(answer.body)
+            } else {
+                Err(answer.status.to_string())
+            }
+        })
+    }
+
+    /// Kills it, as a power cut would.
+    pub(crate) fn kill_9(&self) {
+        self.process().kill_9();
+    }
+
+    /// Asks it to stop (SIGTERM) and does not wait.
+    pub(crate) fn ask_to_stop(&self) {
+        self.process().signal("TERM");
+    }
+
+    /// Sends it a signal, such as `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process().signal(name);
+    }
+
+    /// Waits for its end: the exit status.
+    pub(crate) fn ended(&self, within: Duration) -> Option<i32> {
+        self.process().wait(within)
+    }
+
+    /// Asks it to stop, and gives its exit status.
+    pub(crate) fn terminate(&self) -> Option<i32> {
+        self.ask_to_stop();
+        self.ended(Duration::from_secs(20))
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process().id()
+    }
+
+    /// What it wrote, its last 60 lines.
+    pub(crate) fn log(&self) -> String {
+        tail(&self.home.join("log"), 60)
+    }
+
+    /// How many lines it wrote so far.
+    pub(crate) fn log_lines(&self) -> usize {
+        let text = std::fs::read(self.home.join("log")).unwrap_or_default();
+        text.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    /// How many threads it has now.
+    pub(crate) fn threads(&self) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id()));
+        tasks.map_or(0, Iterator::count)
+    }
+
+    /// Where it keeps flags and history.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.home.join("data")
+    }
+
+    /// `http://127.0.0.1:…`
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// GET; the daemon must answer.
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.try_get(path)
+            .unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()))
+    }
+
+    /// GET; an error when the daemon does not answer.
+    pub(crate) fn try_get(&self, path: &str) -> std::io::Result<Answer> {
+        request(self.port, "GET", path, &[], None)
+    }
+
+    /// A request with JSON.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Json,
+    ) -> Answer {
+        request(self.port, method, path, headers, Some(&body.to_string()))
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()))
+    }
+
+    /// Gives a flag another value, as `sluicegate flag set … --yes` does.
+    pub(crate) fn set(&self, flag: &str, value: impl Into<Json>) {
+        let path = format!("/api/v1/flags/{flag}");
+        let seen = self.get(&path);
+        let etag = seen.headers.get("etag").cloned().unwrap_or_default();
+        let mut body = json!({ "value": value.into(), "reason": "a test" });
+        let mut answer = self.send("PATCH", &path, &[("if-match", &etag)], &body);
+        if answer.status == 409 {
+            body["confirm"] = answer.json()["size"].clone();
+            answer = self.send("PATCH", &path, &[("if-match", &etag)], &body);
+        }
+        assert_eq!(answer.status, 200, "{flag}: {}", answer.body);
+    }
+
+    /// What `GET /api/v1/queues/{queue}` says.
+    pub(crate) fn queue(&self, queue: &str) -> Json {
+        self.get(&format!("/api/v1/queues/{queue}")).json()
+    }
+
+    /// All numbers.
+    pub(crate) fn metrics(&self) -> Scrape {
+        Scrape::parse(&self.get("/metrics").body)
+    }
+
+    /// Waits until the numbers are as `want` wants them.
+    pub(crate) fn counts(
+        &self,
+        what: &str,
+        within: Duration,
+        want: impl Fn(&Scrape) -> bool,
+    ) -> Scrape {
+        eventually(what, within, || {
+            let page = self
+                .try_get("/metrics")
+                .map_err(|error| error.to_string())?;
+            let scrape = Scrape::parse(&page.body);
+            if want(&scrape) {
+                return Ok(scrape);
+            }
+            let lines = page
+                .body
+                .lines()
+                .filter(|line| line.starts_with("sluicegate_messages") && !line.ends_with(" 0"));
+            let lines: Vec<&str> = lines.collect();
+            Err(format!("{}\n{}", lines.join("\n"), self.log()))
+        })
+    }
+
+    /// Says that the numbers added up in every scrape of its life so far.
+    pub(crate) fn always_added_up(&self) {
+        let seen = self.auditor.seen.load(Ordering::Relaxed);
+        assert!(seen > 0, "no scrape was audited");
+        let wrong = self
+            .auditor
+            .wrong
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(
+            wrong.is_empty(),
+            "in {} of {seen} scrapes: {wrong:?}",
+            wrong.len()
+        );
+    }
+
+    fn process(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn launch(home: &std::path::Path) -> Kept {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(home.join("log"))
+        .unwrap();
+    Kept::start(
+        Command::new(PROGRAM)
+            .args(["run", "--config"])
+            .arg(home.join("sluicegate.toml"))
+            .current_dir(home)
+            .env_remove("SLUICEGATE_URL")
+            .env_remove("SLUICEGATE_TOKEN")
+            .stdout(log.try_clone().unwrap())
+            .stderr(log),
+    )
+}
+
+/// Runs the program with these arguments to its end: exit status, what it said, what it complained of.
+pub(crate) fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(PROGRAM)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+/// Scrapes as long as the daemon is there, and writes down each scrape that does not add up.
+struct Auditor {
+    wrong: Arc<Mutex<Vec<String>>>,
+    seen: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
+}
+
+impl Auditor {
+    fn start(port: u16) -> Self {
+        let auditor = Self {
+            wrong: Arc::default(),
+            seen: Arc::default(),
+            over: Arc::default(),
+        };
+        let (wrong, seen, over) = (
+            Arc::clone(&auditor.wrong),
+            Arc::clone(&auditor.seen),
+            Arc::clone(&auditor.over),
+        );
+        std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                if let Ok(page) = request(port, "GET", "/metrics", &[], None) {
+                    seen.fetch_add(1, Ordering::Relaxed);
+                    let found = Scrape::parse(&page.body).does_not_add_up();
+                    wrong
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .extend(found);
+                }
+                std::thread::sleep(Duration::from_millis(40));
+            }
+        });
+        auditor
+    }
+}
+
+impl Drop for Auditor {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One request on a connection of its own.
+pub(crate) fn request(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&str>,
+) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut head = format!("{method} {path} HTTP/1.0\r\nhost: 127.0.0.1:{port}\r\n");
+    for (name, value) in headers {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    if let Some(body) = body {
+        let _ = write!(
+            head,
+            "content-type: application/json\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+    }
+    stream.write_all(format!("{head}\r\n{}", body.unwrap_or_default()).as_bytes())?;
+    let mut raw = Vec::new();
+    stream.read_to_end(&mut raw)?;
+    let text = String::from_utf8_lossy(&raw);
+    let broken = || std::io::Error::other(format!("no whole answer: {text:?}"));
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(broken)?;
+    let mut lines = head.lines();
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    let headers = lines.filter_map(|line| line.split_once(':'));
+    Ok(Answer {
+        status: status.ok_or_else(broken)?,
+        headers: headers
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect(),
+        body: body.to_owned(),
+    })
+}

@@ -1,0 +1,476 @@
+//! The laws of the house. Each is a table or a few lines, and fails with a sentence that says what to do.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a room may import besides itself. Imports point one way: a room may name only rooms that stand above it here.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("rules", &[]),
+    ("config", &["rules"]),
+    ("clock", &[]),
+    ("supervise", &[]),
+    ("metrics", &["rules"]),
+    ("seams", &["rules"]),
+    ("store", &["rules", "metrics"]),
+    ("throttle", &["rules"]),
+    ("vitals", &["rules", "seams"]),
+    (
+        "guard",
+        &["rules", "clock", "store", "supervise", "metrics"],
+    ),
+    (
+        "worker",
+        &[
+            "rules", "config", "clock", "metrics", "seams", "store", "throttle", "vitals",
+        ],
+    ),
+    ("amqp", &["rules", "config", "clock", "seams", "supervise"]),
+    ("memory", &["rules", "clock", "seams"]),
+    ("targets", &["rules", "config", "clock", "seams"]),
+    ("park", &["rules", "config", "clock", "seams"]),
+    (
+        "api",
+        &[
+            "rules", "config", "clock", "metrics", "seams", "store", "vitals",
+        ],
+    ),
+    ("cli", &["rules", "config", "clock"]),
+    (
+        "app",
+        &[
+            "rules",
+            "config",
+            "clock",
+            "supervise",
+            "metrics",
+            "seams",
+            "store",
+            "throttle",
+            "vitals",
+            "guard",
+            "worker",
+            "amqp",
+            "memory",
+            "targets",
+            "park",
+            "api",
+            "cli",
+        ],
+    ),
+];
+
+/// Words that only some files may say in code, and why.
+const ONLY_IN: &[(&str, &[&str], &str)] = &[
+    (
+        "lapin",
+        &["src/amqp/"],
+        "only the AMQP room names lapin; ask through `seams`",
+    ),
+    (
+        "axum",
+        &["src/api/"],
+        "only the API room names axum; give it a plain function to call",
+    ),
+    (
+        "utoipa_axum",
+        &["src/api/"],
+        "only the API room names axum's helpers",
+    ),
+    (
+        "tokio::spawn",
+        &["src/supervise.rs"],
+        "a task has a name, a way to stop and a deadline: use `Tasks::spawn`",
+    ),
+    (
+        "basic_nack",
+        &["src/amqp/inlet", "src/amqp/acks.rs"],
+        "nack with requeue gives back at pause and stop, it never delays: settle through the inlet",
+    ),
+    (
+        "basic_reject",
+        &[],
+        "reject counts towards the delivery limit of a quorum queue: acknowledge, or give back",
+    ),
+    (
+        "enable_auto_recover",
+        &[],
+        "lapin's recovery hides a lost connection: our own supervisor connects again",
+    ),
+    (
+        "Instant::now",
+        &["src/clock.rs"],
+        "only the clock reads time: take `now` as an argument",
+    ),
+    (
+        "SystemTime::now",
+        &["src/clock.rs"],
+        "only the clock reads time: take `now` as an argument",
+    ),
+];
+
+/// The longest file before its tests.
+const LONGEST: usize = 400;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file below a directory, by its path from the root, with its text.
+fn rust_files(below: &str) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut open = vec![root().join(below)];
+    while let Some(directory) = open.pop() {
+        let Ok(entries) = std::fs::read_dir(&directory) else {
+            continue;
+        };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let name = path.strip_prefix(root()).unwrap().display().to_string();
+                files.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// What of a file is not its tests: all before a line `#[cfg(test)]` that is followed by a module with a body.
+fn before_tests(text: &str) -> &str {
+    let marks = text.match_indices("\n#[cfg(test)]\n");
+    let tests = marks.map(|(at, _)| at).find(|at| {
+        let after = text[*at..].trim_start().trim_start_matches("#[cfg(test)]");
+        let line = after.trim_start().lines().next().unwrap_or_default();
+        line.starts_with("mod ") && line.ends_with('{')
+    });
+    tests.map_or(text, |at| &text[..at])
+}
+
+/// Whether a file is nothing but tests: `tests.rs`, or in a directory `tests`.
+fn is_tests(file: &str) -> bool {
+    file.ends_with("tests.rs") || file.contains("/tests/")
+}
+
+/// The code of a file without its tests and without lines that are comments.
+fn code(text: &str) -> String {
+    let lines = before_tests(text).lines();
+    let lines: Vec<&str> = lines
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect();
+    lines.join("\n")
+}
+
+/// Where `word` stands by itself, not as a part of a longer name.
+fn says(code: &str, word: &str) -> bool {
+    let of_name = |character: char| character.is_alphanumeric() || character == '_';
+    code.match_indices(word).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        let after = code[at + word.len()..].chars().next();
+        !before.is_some_and(of_name) && !after.is_some_and(of_name)
+    })
+}
+
+/// The room that a file belongs to; none for the map and the program.
+fn room_of(file: &str) -> Option<&str> {
+    let inner = file.strip_prefix("src/")?;
+    let first = inner.split('/').next()?.trim_end_matches(".rs");
+    (!["lib", "main"].contains(&first)).then_some(first)
+}
+
+/// The rooms that code names: `crate::store::…`, and each in `crate::{store, clock::Clock}`.
+fn rooms_named(code: &str) -> Vec<String> {
+    let mut named = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let Some(list) = rest.strip_prefix('{') else {
+            named.push(first_name(rest));
+            continue;
+        };
+        let mut depth = 0;
+        for part in list.split_inclusive([',', '{', '}']) {
+            if depth == 0 && !first_name(part).is_empty() {
+                named.push(first_name(part));
+            }
+            depth += i32::from(part.ends_with('{')) - i32::from(part.ends_with('}'));
+            if depth < 0 {
+                break;
+            }
+        }
+    }
+    named
+}
+
+fn first_name(text: &str) -> String {
+    let of_name = |character: &char| character.is_alphanumeric() || *character == '_';
+    text.trim_start().chars().take_while(of_name).collect()
+}
+
+#[test]
+fn imports_point_one_way() {
+    for (file, text) in rust_files("src") {
+        let Some(room) = room_of(&file).filter(|_| !is_tests(&file)) else {
+            continue;
+        };
+        let allowed = MAY_IMPORT
+            .iter()
+            .find(|(name, _)| *name == room)
+            .map(|(_, allowed)| *allowed)
+            .unwrap_or_else(|| {
+                panic!("{file}: a new room; say in MAY_IMPORT what `{room}` may import")
+            });
+        for target in rooms_named(&code(&text)) {
+            let fine = target == room || allowed.contains(&target.as_str());
+            assert!(
+                fine,
+                "{file}: `{room}` may not import `{target}`; allowed: {allowed:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_table_of_imports_has_no_knot() {
+    for (at, (room, allowed)) in MAY_IMPORT.iter().enumerate() {
+        for target in *allowed {
+            let above = MAY_IMPORT[..at].iter().any(|(name, _)| name == target);
+            assert!(
+                above,
+                "`{room}` may import `{target}`, which does not stand above it"
+            );
+        }
+    }
+}
+
+#[test]
+fn imports_of_every_form_are_seen() {
+    let check = |code: &str, expected: &[&str]| assert_eq!(rooms_named(code), expected, "{code}");
+    check("use crate::store::Store;", &["store"]);
+    check("fn f(a: crate::clock::Now)", &["clock"]);
+    check(
+        "use crate::{store::{self, Store}, clock::Now, seams};",
+        &["store", "clock", "seams"],
+    );
+    check(
+        "use crate::{\n    amqp,\n    store,\n};\nuse std::{fs, io};",
+        &["amqp", "store"],
+    );
+    check("use std::store;", &[]);
+}
+
+#[test]
+fn nobody_leaves_a_room_by_the_back_door() {
+    for (file, text) in rust_files("src") {
+        if is_tests(&file) || room_of(&file).is_none() {
+            continue;
+        }
+        let is_root_of_room = file.matches('/').count() == 1 || file.ends_with("/mod.rs");
+        let up = if is_root_of_room {
+            "super::"
+        } else {
+            "super::super::"
+        };
+        let line = code(&text).lines().position(|line| line.contains(up));
+        assert!(
+            line.is_none(),
+            "{file}: write `crate::…`, not `{up}…`, so that imports can be seen"
+        );
+    }
+}
+
+#[test]
+fn some_words_are_for_some_rooms_only() {
+    for (file, text) in rust_files("src") {
+        if is_tests(&file) {
+            continue;
+        }
+        let code = code(&text);
+        for (word, places, cure) in ONLY_IN {
+            let here = places.iter().any(|place| file.starts_with(place));
+            assert!(here || !says(&code, word), "{file} says `{word}`: {cure}");
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_is_short() {
+    for below in ["src", "tests", "examples", "benches"] {
+        for (file, text) in rust_files(below) {
+            let header = text.starts_with("//! ");
+            assert!(
+                header,
+                "{file} does not begin with `//!` and what it is for"
+            );
+            let length = before_tests(&text).lines().count();
+            let fine = length <= LONGEST || is_tests(&file);
+            assert!(
+                fine,
+                "{file} has {length} lines before its tests: split it, {LONGEST} is the most"
+            );
+        }
+    }
+}
+
+/// The files that git knows, by their path from the root, with their text; none without git.
+fn tracked_files() -> Vec<(String, String)> {
+    let output = Command::new("git")
+        .arg("ls-files")
+        .current_dir(root())
+        .output();
+    let names = output.map(|output| output.stdout).unwrap_or_default();
+    let names = String::from_utf8(names).unwrap();
+    let read = |name: &str| {
+        Some((
+            name.to_owned(),
+            std::fs::read_to_string(root().join(name)).ok()?,
+        ))
+    };
+    names.lines().filter_map(read).collect()
+}
+
+#[test]
+fn no_file_names_a_machine_or_a_registry() {
+    // Put together here, so that this file does not name them itself.
+    let paths = ["work", "root", "home"].map(|name| format!("/{name}/"));
+    let hosts = [
+        ["static.crates", "io"],
+        ["index.crates", "io"],
+        ["deb.debian", "org"],
+        ["pypi", "org"],
+        ["registry.npmjs", "org"],
+    ]
+    .map(|parts| parts.join("."));
+    for (file, text) in tracked_files() {
+        for (number, line) in text.lines().enumerate() {
+            let path = paths.iter().find(|path| {
+                line.match_indices(path.as_str()).any(|(at, _)| {
+                    let before = line[..at].chars().next_back();
+                    !before.is_some_and(|character| {
+                        character.is_alphanumeric() || "._-}$".contains(character)
+                    })
+                })
+            });
+            let host = hosts.iter().find(|host| line.contains(host.as_str()));
+            let found = path.or(host);
+            assert!(
+                found.is_none(),
+                "{file}:{}: `{found:?}` is of one machine, not of the project",
+                number + 1
+            );
+        }
+    }
+}
+
+/// Every crate that is built on Linux: name, licence as an SPDX expression, source.
+fn crates() -> Vec<(String, String, Option<String>)> {
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked"])
+        .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        metadata.status.success(),
+        "{}",
+        String::from_utf8_lossy(&metadata.stderr)
+    );
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
+    let built: Vec<&str> = nodes
+        .iter()
+        .filter_map(|node| node["id"].as_str())
+        .collect();
+    let packages = metadata["packages"].as_array().unwrap();
+    let packages = packages
+        .iter()
+        .filter(|package| built.contains(&package["id"].as_str().unwrap()));
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    packages
+        .map(|package| {
+            let licence = text(&package["license"]).unwrap_or_default();
+            (
+                text(&package["name"]).unwrap(),
+                licence,
+                text(&package["source"]),
+            )
+        })
+        .collect()
+}
+
+/// Whether an SPDX expression lets us choose licences that are all allowed. `AND` binds stronger than `OR`.
+fn fits(expression: &str, allowed: &[String]) -> bool {
+    let expression = expression.replace('/', " OR ");
+    if let Some((before, rest)) = expression.split_once('(') {
+        let (inner, after) = rest.split_once(')').unwrap_or((rest, ""));
+        let inner = if fits(inner, allowed) {
+            "fits"
+        } else {
+            "does-not-fit"
+        };
+        return fits(&format!("{before}{inner}{after}"), allowed);
+    }
+    let one = |licence: &str| {
+        licence.trim() == "fits" || allowed.iter().any(|name| name == licence.trim())
+    };
+    expression
+        .split(" OR ")
+        .any(|all| all.split(" AND ").all(one))
+}
+
+#[test]
+fn every_crate_has_a_licence_that_we_may_ship_and_comes_from_the_one_registry() {
+    let text = std::fs::read_to_string(root().join("deny.toml")).unwrap();
+    let deny: toml::Table = text.parse().unwrap();
+    let list = |table: &str, key: &str| -> Vec<String> {
+        let list = deny[table][key].as_array().unwrap().iter();
+        list.map(|item| item.as_str().unwrap().to_owned()).collect()
+    };
+    let allowed = list("licenses", "allow");
+    let registries = list("sources", "allow-registry");
+    let crates = crates();
+    assert!(crates.len() > 100, "the crates were not seen");
+    for (name, licence, source) in crates {
+        assert!(
+            fits(&licence, &allowed),
+            "{name}: {licence:?} is not among the licences that deny.toml allows"
+        );
+        let Some(source) = source else { continue };
+        let known = registries
+            .iter()
+            .any(|registry| source == format!("registry+{registry}"));
+        assert!(
+            known,
+            "{name} comes from {source}, which deny.toml does not allow"
+        );
+    }
+}
+
+#[test]
+fn licences_are_read_as_spdx_says() {
+    let allowed = ["MIT".to_owned(), "ISC".to_owned()];
+    let check = |expression: &str, expected: bool| {
+        assert_eq!(fits(expression, &allowed), expected, "{expression}");
+    };
+    check("MIT", true);
+    check("GPL-3.0-only", false);
+    check("Apache-2.0/MIT", true);
+    check("(GPL-3.0-only OR MIT) AND ISC", true);
+    check("MIT AND Apache-2.0", false);
+    check("", false);
+}
+
+/// Every sample file of a directory, by its path.
+fn samples(directory: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join(directory));
+    let mut files: Vec<PathBuf> = entries
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+}
+
+fn name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap()
+}

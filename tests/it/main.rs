@@ -1,0 +1,34 @@
+//! The tests of the whole: the real program against a real RabbitMQ, and the laws of the house.
+//!
+//! One binary, so that all tests share one node of RabbitMQ: run it with `cargo test --test it`, or with `tests/run`, which
+//! first installs what is needed. Tests are plain functions without async: what needs a runtime has its own, inside.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test of a running program waits by the clock on the wall"
+)]
+
+// The laws.
+#[cfg(test)]
+mod laws;
+
+// What must be survived: the rows of the catalogue of faults, by their numbers.
+#[cfg(test)]
+mod faults_broker;
+#[cfg(test)]
+mod faults_path;
+
+// What the tests stand on.
+#[cfg(test)]
+mod broker;
+#[cfg(test)]
+mod daemon;
+#[cfg(test)]
+mod keeper;
+#[cfg(test)]
+mod ledger;
+#[cfg(test)]
+mod path;
+#[cfg(test)]
+mod scene;
+#[cfg(test)]
+mod worker;
