@@ -21,6 +21,7 @@ use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
 mod body;
+mod changes;
 mod checks;
 mod error;
 mod flags;
@@ -80,6 +81,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(flags::read, flags::put, flags::patch))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
+        .routes(routes!(changes::list))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
         .routes(routes!(openapi::read))

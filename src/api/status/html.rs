@@ -67,8 +67,17 @@ fn turned(all: &[Turned]) -> String {
 
 fn why(why: &Why) -> String {
     match why {
-        Why::Set { revision } => {
-            format!("<p>set at revision {revision}; it stays until it is set again</p>")
+        Why::Set { revision, by } => {
+            let (by, reason) = by
+                .as_ref()
+                .map_or_else(Default::default, |(owner, reason)| {
+                    let (owner, reason) = (safe(owner), safe(reason));
+                    (
+                        format!(" by <bdi>{owner}</bdi>"),
+                        format!("<p class=\"reason\"><bdi>{reason}</bdi></p>"),
+                    )
+                });
+            format!("{reason}<p>set{by} at revision {revision}; it stays until it is set again</p>")
         }
         Why::Opened {
             id,

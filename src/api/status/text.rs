@@ -30,7 +30,12 @@ pub(super) fn show(page: &Page) -> String {
 fn one(turned: &Turned) -> String {
     let (flag, now) = (plain(&turned.flag), plain(&turned.now));
     match &turned.why {
-        Why::Set { revision } => format!("  {flag} = {now}   set at revision {revision}"),
+        Why::Set { revision, by } => {
+            let by = by.as_ref().map_or(String::new(), |(owner, reason)| {
+                format!(" by {}: {}", plain(owner), plain(reason))
+            });
+            format!("  {flag} = {now}   set at revision {revision}{by}")
+        }
         Why::Opened {
             id,
             owner,

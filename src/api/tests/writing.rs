@@ -313,7 +313,7 @@ async fn a_patch_merges() {
     check("and none", &doors, lifted, "200", "\"now\":null").await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_opening_lays_its_values_over_the_flags() {
     let doors = doors();
     let body = json!({"values": {"queue.orders.skip": "20%", "queue.billing/orders.rate": "5/s"}, "for": "10m", "restore": "snap", "reason": "INC-481"});
@@ -408,7 +408,7 @@ async fn opens(cases: &[(&str, Value, &str, &str)]) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_opening_ends() {
     let bad = "422 bad-document";
     let until = |until: &str| json!({ "until": until });
