@@ -17,6 +17,10 @@ mod faults_broker;
 #[cfg(test)]
 mod faults_path;
 
+// The AMQP room alone.
+#[cfg(test)]
+mod amqp;
+
 // What the tests stand on.
 #[cfg(test)]
 mod broker;
