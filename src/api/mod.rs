@@ -18,7 +18,7 @@ use crate::config;
 use crate::metrics::{Metrics, QueueMetrics};
 use crate::store::Store;
 use crate::vitals::QueueVitals;
-use error::{METHOD, NO_SUCH_PATH, Problem};
+use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
 mod body;
 mod checks;
@@ -113,7 +113,7 @@ fn dressed(routes: OpenApiRouter<Arc<Doors>>, doors: Arc<Doors>) -> Router {
 }
 
 async fn nothing_here(request: Request) -> Problem {
-    let path: String = request.uri().path().chars().take(200).collect();
+    let path: String = request.uri().path().chars().take(LONGEST_ECHO).collect();
     Problem::new(
         NO_SUCH_PATH,
         format!("there is nothing at {path}; GET /api/v1/openapi.json lists all there is"),

@@ -59,7 +59,7 @@ impl QueueThread {
         let mut panics: Vec<Duration> = Vec::new();
         loop {
             let worked = catch_unwind(AssertUnwindSafe(|| {
-                LocalSet::new().block_on(&runtime, run())
+                LocalSet::new().block_on(&runtime, async { run().await })
             }));
             if let Ok(finished) = worked {
                 return finished;

@@ -11,6 +11,7 @@ use std::net::TcpStream;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -145,9 +146,12 @@ impl Broker {
     }
 
     fn try_eval(&self, expression: &str) -> Result<String, String> {
+        // Two calls under one name at once would be refused, and erl_call's own random names are not random enough.
+        static CALLS: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test{}", CALLS.fetch_add(1, Ordering::Relaxed));
         let mut call = Command::new("erl_call")
             .args(["-address", &format!("127.0.0.1:{}", self.distribution)])
-            .args(["-c", "sluicegate", "-e"])
+            .args(["-h", &name, "-c", "sluicegate", "-e"])
             .env("HOME", &self.home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

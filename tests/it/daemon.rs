@@ -51,8 +51,13 @@ impl Config {
     }
 
     fn text(&self, port: u16, data: &str) -> String {
+        let data = if self.daemon.contains("data_dir") {
+            String::new()
+        } else {
+            format!("data_dir = \"{data}\"\n")
+        };
         format!(
-            "[daemon]\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"{data}\"\n{}\n[amqp]\nurl = \"{}\"\n{}\n{}",
+            "[daemon]\nlisten = \"127.0.0.1:{port}\"\n{data}{}\n[amqp]\nurl = \"{}\"\n{}\n{}",
             self.daemon, self.amqp_url, self.amqp, self.queues
         )
     }
@@ -163,6 +168,15 @@ impl Daemon {
         };
         daemon.answers();
         daemon
+    }
+
+    /// Starts a program that is to refuse: its exit status and what it said.
+    pub(crate) fn refuses_to_start(config: &Config) -> (Option<i32>, String) {
+        let home = directory("refuses");
+        let text = config.text(free_port(), home.join("data").to_str().unwrap());
+        std::fs::write(home.join("sluicegate.toml"), text).unwrap();
+        let status = launch(&home).wait(START);
+        (status, tail(&home.join("log"), 60))
     }
 
     fn answers(&self) {
@@ -310,6 +324,14 @@ impl Daemon {
     /// What `GET /api/v1/queues/{queue}` says.
     pub(crate) fn queue(&self, queue: &str) -> Json {
         self.get(&format!("/api/v1/queues/{queue}")).json()
+    }
+
+    /// All numbers; an error when the daemon does not answer.
+    pub(crate) fn try_metrics(&self) -> Result<Scrape, String> {
+        let page = self
+            .try_get("/metrics")
+            .map_err(|error| error.to_string())?;
+        Ok(Scrape::parse(&page.body))
     }
 
     /// All numbers.

@@ -15,7 +15,19 @@ mod laws;
 #[cfg(test)]
 mod faults_broker;
 #[cfg(test)]
+mod faults_messages;
+#[cfg(test)]
 mod faults_path;
+#[cfg(test)]
+mod stop;
+
+// What the daemon does with a message, and what an operator does with the daemon.
+#[cfg(test)]
+mod deferring;
+#[cfg(test)]
+mod settlement;
+#[cfg(test)]
+mod valves;
 
 // What the tests stand on.
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lapin::types::AMQPValue;
 
@@ -136,21 +136,37 @@ impl<'b> Scene<'b> {
 
     /// Waits until nothing is left in the queue, in delay queues or in hand, and gives the numbers then.
     pub(crate) fn settles(&self, daemon: &Daemon, within: Duration) -> Scrape {
-        let deadline = Instant::now() + within;
-        eventually("nothing is left in the queues", within, || {
-            for queue in self.broker.queues(&self.vhost) {
-                let kept = ["sluicegate.park.", "sluicegate.dead."];
-                let passing = !kept.iter().any(|name| queue.starts_with(name));
-                if passing && self.ledger.ready(&queue).unwrap_or(0) > 0 {
-                    return Err(format!("there is something in {queue}"));
-                }
+        // A message on its way from one queue to the next is seen in neither for a moment: look several times.
+        let mut calm = 0;
+        let mut received = f64::NAN;
+        eventually("everything is settled", within, || {
+            let now = daemon.try_metrics()?;
+            let same = now.of_queue("messages_received_total", QUEUE);
+            let somewhere = self.something_somewhere(&now);
+            calm = if somewhere.is_none() && same.to_bits() == received.to_bits() {
+                calm + 1
+            } else {
+                0
+            };
+            received = same;
+            match somewhere {
+                Some(place) => Err(format!("something is {place}\n{}", daemon.log())),
+                None if calm < 4 => Err("it was not yet calm".to_owned()),
+                None => Ok(now),
             }
-            Ok(())
-        });
-        let left = deadline.saturating_duration_since(Instant::now()) + secs(1);
-        daemon.counts("nothing is in hand", left, |now| {
-            now.of_queue("messages_in_hand", QUEUE) == 0.0
         })
+    }
+
+    fn something_somewhere(&self, now: &Scrape) -> Option<String> {
+        if now.of_queue("messages_in_hand", QUEUE) != 0.0 {
+            return Some("in hand".to_owned());
+        }
+        let kept = ["sluicegate.park.", "sluicegate.dead."];
+        let queues = self.broker.queues(&self.vhost).into_iter();
+        queues
+            .filter(|queue| !kept.iter().any(|name| queue.starts_with(name)))
+            .find(|queue| self.ledger.ready(queue).unwrap_or(0) > 0)
+            .map(|queue| format!("in {queue}"))
     }
 
     /// Looks everywhere, and says that nothing was lost. The daemon must have ended, so that what it held is back.

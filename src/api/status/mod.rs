@@ -34,10 +34,26 @@ pub(super) static STYLE_HASH: LazyLock<String> =
 /// All that the page shows, as text that is not yet escaped.
 struct Page {
     revision: u64,
-    at: String,
+    at: Moment,
     stopping: bool,
     turned: Vec<Turned>,
     queues: Vec<Row>,
+}
+
+/// A time to the second, for people and for programs.
+struct Moment {
+    shown: String,
+    rfc3339: String,
+}
+
+impl Moment {
+    fn of(at_ms: i64) -> Self {
+        let rfc3339 = rfc3339(at_ms.div_euclid(1_000) * 1_000);
+        Self {
+            shown: rfc3339.replace('T', " ").replace('Z', " UTC"),
+            rfc3339,
+        }
+    }
 }
 
 /// A valve that is not neutral, or another flag with an opening on it.
@@ -55,7 +71,7 @@ enum Why {
         id: String,
         owner: String,
         reason: String,
-        until: String,
+        until: Moment,
         left: String,
     },
 }
@@ -113,7 +129,7 @@ impl Page {
             .collect();
         Self {
             revision: snapshot.revision(),
-            at: rfc3339(now.ms / 1_000 * 1_000),
+            at: Moment::of(now.ms),
             stopping: doors.stopping.is_cancelled(),
             turned: turned(&snapshot, now.ms),
             queues,
@@ -165,7 +181,7 @@ impl Why {
             id: opening.id.to_string(),
             owner: opening.owner.clone(),
             reason: opening.reason.clone(),
-            until: rfc3339(opening.ends_at_ms / 1_000 * 1_000),
+            until: Moment::of(opening.ends_at_ms),
             left: Span::from_secs(left_ms.div_ceil(1_000)).to_string(),
         }
     }
@@ -178,7 +194,7 @@ impl Row {
         Self {
             name: queue.settings.name.to_string(),
             served: unserved.is_none(),
-            state: report.state,
+            state: report.state.replace('_', " "),
             detail: unserved.unwrap_or(report.state_detail),
             cells: [
                 report.ready.map_or_else(unknown, grouped),

@@ -10,7 +10,7 @@ pub(super) fn show(page: &Page) -> String {
         "sluicegate {}   revision {}   {}\n",
         env!("CARGO_PKG_VERSION"),
         page.revision,
-        page.at
+        page.at.shown
     );
     if page.stopping {
         lines.push_str("\nSTOPPING: nothing more is taken\n");
@@ -38,9 +38,10 @@ fn one(turned: &Turned) -> String {
             until,
             left,
         } => format!(
-            "  {flag} = {now}   {id} by {}: {} (until {until}, {left} left)",
+            "  {flag} = {now}   {id} by {}: {} (until {}, {left} left)",
             plain(owner),
-            plain(reason)
+            plain(reason),
+            until.shown
         ),
     }
 }

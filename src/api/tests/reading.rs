@@ -263,8 +263,11 @@ async fn the_document_is_complete() {
         let name = reference.split('"').next().unwrap();
         assert!(schemas.contains_key(name), "{name} is named and not there");
     }
+    let mut names = std::collections::HashSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations(item) {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name.to_owned()), "{name} is there twice");
             let place = format!("{method} {path}");
             for field in ["summary", "operationId", "tags"] {
                 assert!(!operation[field].is_null(), "{place}: no {field}");
