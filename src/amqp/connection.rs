@@ -17,6 +17,7 @@ use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::greeting::version;
 use crate::config::{Amqp, Queue};
 use crate::rules::backoff::full_jitter;
 
@@ -44,8 +45,13 @@ pub(super) enum Lost {
         "TLS failed: {0}; check the host name in `url`, `ca_file` and the broker's certificate"
     )]
     Untrusted(String),
+    /// The client cannot read what the broker sent: retried slowly, because each try costs every message that is out a delivery.
+    #[error(
+        "the client cannot read what the broker sent ({0}); look for a message with a property or header name that is not UTF-8, and remove it"
+    )]
+    Unreadable(String),
     /// The queue does not exist.
-    #[error("not found: {0}")]
+    #[error("{0}")]
     Missing(String),
     /// Anything else: retried soon.
     #[error("{0}")]
@@ -64,9 +70,7 @@ impl From<lapin::Error> for Lost {
                     _ => Self::Broken(text),
                 }
             }
-            ErrorKind::ParsingError(_) => Self::Broken(format!(
-                "the broker sent what cannot be read ({error}); is there a message with a property that is not UTF-8?"
-            )),
+            ErrorKind::ParsingError(_) => Self::Unreadable(error.to_string()),
             _ => Self::Broken(error.to_string()),
         }
     }
@@ -88,7 +92,9 @@ impl Tries {
         let attempt = self.0;
         self.0 = self.0.saturating_add(1);
         match lost {
-            Lost::Denied(_) | Lost::Untrusted(_) => SLOW_WAIT / 2 + (SLOW_WAIT / 2).mul_f64(draw()),
+            Lost::Denied(_) | Lost::Untrusted(_) | Lost::Unreadable(_) => {
+                SLOW_WAIT / 2 + (SLOW_WAIT / 2).mul_f64(draw())
+            }
             Lost::Missing(_) => full_jitter(attempt, LONGEST_WAIT, draw()),
             Lost::Broken(_) if attempt < YOUNG => {
                 full_jitter(attempt, LONGEST_WAIT_AT_FIRST, draw())
@@ -203,6 +209,15 @@ impl Connector {
     /// The name that the broker shows.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The version that the broker tells before anybody has signed in; none over TLS.
+    pub(super) async fn version(&self) -> Option<String> {
+        let uri = self.uri().ok()?;
+        match uri.scheme {
+            AMQPScheme::AMQP => version(&uri.authority.host, uri.authority.port).await,
+            AMQPScheme::AMQPS => None,
+        }
     }
 
     /// A connection, or why there is none, within the deadline. May be dropped: then nothing is left behind.

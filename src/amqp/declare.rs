@@ -42,15 +42,19 @@ impl Declarer {
         }
     }
 
-    /// The queue for a message of that time, declared if it is ours to declare.
-    pub(super) async fn place(&self, place: Place, at_ms: i64) -> Result<String, NotPlaced> {
-        let name = name(&self.queue, place, at_ms);
+    /// The queue for a message of that time.
+    pub(super) fn name(&self, place: Place, at_ms: i64) -> String {
+        name(&self.queue, place, at_ms)
+    }
+
+    /// Declares the queue of a place if it is ours to declare and was not declared yet.
+    pub(super) async fn ready(&self, place: Place, name: &str) -> Result<(), NotPlaced> {
         let ours = place != Place::Dead || self.queue.dead_letter_queue.is_none();
-        if ours && self.allowed && !self.known.borrow().contains(&name) {
-            self.declare(place, &name).await?;
-            self.known.borrow_mut().insert(name.clone());
+        if ours && self.allowed && !self.known.borrow().contains(name) {
+            self.declare(place, name).await?;
+            self.known.borrow_mut().insert(name.to_owned());
         }
-        Ok(name)
+        Ok(())
     }
 
     /// A message to it was returned: it is gone, and declared anew when it is needed again.
@@ -116,7 +120,7 @@ pub(super) async fn declare(
 }
 
 /// The name of the queue for a message of that time.
-pub(super) fn name(queue: &Queue, place: Place, at_ms: i64) -> String {
+fn name(queue: &Queue, place: Place, at_ms: i64) -> String {
     match (place, &queue.dead_letter_queue) {
         (Place::Delay(delay), _) => delay_queue(&queue.broker_name, delay),
         (Place::Park, _) => park_stream(&queue.broker_name, Day::of(at_ms)),

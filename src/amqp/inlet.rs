@@ -172,7 +172,7 @@ impl AmqpInlet {
         }
         self.end_epoch();
         // An outage of hours is a line every few minutes.
-        if self.link_tries.count() % 60 == 0 {
+        if self.link_tries.count().is_multiple_of(60) {
             let tries = self.link_tries.count();
             tracing::warn!(queue = self.queue, tries, reason = %lost, "no connection to the broker");
         }

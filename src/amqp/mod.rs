@@ -2,8 +2,10 @@
 //! May import `seams`, `config` and `rules`.
 
 mod acks;
+pub mod check;
 mod connection;
 mod declare;
+mod greeting;
 mod headers;
 mod inlet;
 mod outlet;

@@ -9,9 +9,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connector;
@@ -22,13 +24,16 @@ use crate::seams::{NotPlaced, Outgoing, Outlet, Place};
 /// Publishes under way at once: bounds the memory that a broker which does not confirm can take.
 const IN_FLIGHT: usize = 1_000;
 
+/// How long publishes under way may take at a stop.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
 /// A message to be published, and who waits for what comes of it.
 pub(super) struct Order {
     pub(super) place: Place,
     pub(super) message: Outgoing,
     pub(super) answer: oneshot::Sender<Result<(), NotPlaced>>,
-    /// Held until it is answered, also when nobody waits any more.
-    pub(super) _permit: OwnedSemaphorePermit,
+    /// Held until the publish has come to its end, also when nobody waits any more.
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 /// RabbitMQ as an [`Outlet`].
@@ -83,7 +88,14 @@ impl Outlet for AmqpOutlet {
         message: Outgoing,
     ) -> impl Future<Output = Result<(), NotPlaced>> + 'static {
         let (orders, permits) = (self.orders.clone(), Arc::clone(&self.permits));
+        let blocked = Rc::clone(&self.blocked);
         async move {
+            // What is blocked holds its permits; nobody shall wait for those.
+            if blocked.get() {
+                let why =
+                    "there is no connection to publish on, or the broker blocks it by an alarm";
+                return Err(NotPlaced::Unsure(why.to_owned()));
+            }
             let closed = || NotPlaced::Unsure("publishing has ended".to_owned());
             let permit = permits.acquire_owned().await.map_err(|_| closed())?;
             let (answer, answered) = oneshot::channel();
@@ -91,7 +103,7 @@ impl Outlet for AmqpOutlet {
                 place,
                 message,
                 answer,
-                _permit: permit,
+                permit,
             };
             orders.send(order).map_err(|_| closed())?;
             answered.await.unwrap_or_else(|_| Err(closed()))
@@ -103,9 +115,9 @@ impl Outlet for AmqpOutlet {
     }
 
     async fn close(&self) {
-        // All permits are back when all publishes are answered; each is within its deadline.
+        // All permits are back when all publishes have come to their end; blocked by an alarm, they may take for ever.
         let all = u32::try_from(IN_FLIGHT).unwrap_or(u32::MAX);
-        let _all = self.permits.acquire_many(all).await;
+        let _all = timeout(LAST_WORDS, self.permits.acquire_many(all)).await;
         self.permits.close();
         self.task.stop.cancel();
         let handle = self.task.handle.take();

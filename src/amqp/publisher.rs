@@ -14,7 +14,7 @@ use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::AMQPValue;
 use lapin::{Channel, Confirmation};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -33,27 +33,65 @@ const NUMBER_HEADER: &str = "x-sluicegate-publish";
 /// Persistent, as AMQP numbers it.
 const PERSISTENT: u8 = 2;
 
-/// What came of one publish, as far as it can tell by itself.
-enum Landed {
-    /// The broker said something; a message that came back may be another's.
-    Said(Confirmation),
-    /// It was never sent, or surely not placed.
-    Not(NotPlaced),
-    /// The confirm did not come in time.
-    Late,
+type Waiting = oneshot::Sender<Result<(), NotPlaced>>;
+
+/// A publish that has come to its end; nobody waits for it when it came too late.
+struct Landed {
+    number: i64,
+    name: String,
+    said: Result<Said, NotPlaced>,
+    waiting: Option<Waiting>,
 }
 
-type Flight = LocalBoxFuture<'static, (i64, String, Landed, Waiting)>;
-type Waiting = oneshot::Sender<Result<(), NotPlaced>>;
+/// What the broker said, as lapin tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// Acknowledged.
+    Taken,
+    /// Acknowledged, and the message with this number came back.
+    CameBack(Option<i64>),
+    /// Not acknowledged: the queue is full.
+    Full,
+}
+
+/// What may be believed of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Believed {
+    Placed,
+    CameBack,
+    Full,
+    /// Another's return came with it: its own may be on its way to somebody else.
+    Doubtful,
+}
+
+/// Whose message came back. Lapin tells it to any publish of the same acknowledgement, but to the first ones that it completes.
+#[derive(Debug, Default)]
+struct Returns(HashSet<i64>);
+
+impl Returns {
+    /// What to believe of publish `number`, asked in the order in which lapin completes them.
+    fn believe(&mut self, number: i64, said: Said) -> Believed {
+        match said {
+            Said::Full => Believed::Full,
+            Said::CameBack(Some(back)) if back == number => Believed::CameBack,
+            Said::CameBack(another) => {
+                self.0.extend(another);
+                Believed::Doubtful
+            }
+            Said::Taken if self.0.remove(&number) => Believed::CameBack,
+            Said::Taken => Believed::Placed,
+        }
+    }
+}
 
 /// A connection on which messages are published.
 struct Line {
     link: Rc<Link>,
     channel: Rc<Channel>,
     declarer: Rc<Declarer>,
-    flights: FuturesUnordered<Flight>,
-    /// The numbers of messages that came back in the hands of another publish.
-    returned: HashSet<i64>,
+    flights: FuturesUnordered<LocalBoxFuture<'static, Landed>>,
+    late: Rc<Notify>,
+    returns: Returns,
     last_number: i64,
 }
 
@@ -102,7 +140,7 @@ impl Publisher {
 
     async fn wait(&mut self, lost: Lost) {
         self.blocked.set(true);
-        if self.tries.count() % 60 == 0 {
+        if self.tries.count().is_multiple_of(60) {
             let name = self.connector.name();
             tracing::warn!(name, reason = %lost, "no connection to publish on");
         }
@@ -134,7 +172,8 @@ impl Publisher {
             channel,
             declarer: Rc::new(declarer),
             flights: FuturesUnordered::new(),
-            returned: HashSet::new(),
+            late: Rc::default(),
+            returns: Returns::default(),
             last_number: 0,
         })
     }
@@ -159,6 +198,12 @@ impl Publisher {
                         break lost;
                     }
                 }
+                () = line.late.notified() => {
+                    // An alarm explains it, and a new connection would only be blocked by its first message.
+                    if !line.link.blocked() {
+                        break Lost::Broken("a confirm did not come".to_owned());
+                    }
+                }
                 Some(order) = self.orders.recv() => line.start(order),
                 () = stop.cancelled() => {
                     line.link.close().await;
@@ -177,56 +222,35 @@ impl Publisher {
     }
 
     /// Answers one publish. `Some`: the connection is of no use any more.
-    fn landed(
-        &mut self,
-        line: &mut Line,
-        (number, name, landed, waiting): (i64, String, Landed, Waiting),
-    ) -> Option<Lost> {
-        let came_back = |name: &str| {
-            Err(NotPlaced::Refused(format!(
-                "the queue {name} does not exist"
-            )))
-        };
-        let mut lost = None;
-        let answer = match landed {
-            Landed::Said(Confirmation::Ack(None)) if line.returned.remove(&number) => {
-                line.declarer.forget(&name);
-                came_back(&name)
-            }
-            Landed::Said(Confirmation::Ack(None)) => {
-                self.tries.over();
-                Ok(())
-            }
-            Landed::Said(Confirmation::Ack(Some(message))) => {
-                let theirs = number_of(&message);
-                if theirs == Some(number) {
-                    line.declarer.forget(&name);
-                    came_back(&name)
-                } else {
-                    line.returned.extend(theirs);
-                    let why = "another message came back in its place".to_owned();
-                    Err(NotPlaced::Unsure(why))
+    fn landed(&mut self, line: &mut Line, landed: Landed) -> Option<Lost> {
+        let name = landed.name;
+        let answer = match landed.said {
+            Err(why) => Err(why),
+            Ok(said) => match line.returns.believe(landed.number, said) {
+                Believed::Placed => {
+                    self.tries.over();
+                    Ok(())
                 }
-            }
-            Landed::Said(_) => Err(NotPlaced::Refused(format!("{name} is full"))),
-            Landed::Not(why) => Err(why),
-            Landed::Late if line.link.blocked() => {
-                // The alarm explains it. The connection stays: a new one would only be blocked by the next message.
-                Err(NotPlaced::Unsure(
-                    "the broker is blocked by an alarm".to_owned(),
-                ))
-            }
-            Landed::Late => {
-                lost = Some(Lost::Broken("a confirm did not come".to_owned()));
-                Err(NotPlaced::Unsure("the confirm did not come".to_owned()))
-            }
+                Believed::CameBack => {
+                    line.declarer.forget(&name);
+                    Err(NotPlaced::Refused(format!(
+                        "the queue {name} does not exist"
+                    )))
+                }
+                Believed::Full => Err(NotPlaced::Refused(format!("the queue {name} is full"))),
+                Believed::Doubtful => Err(NotPlaced::Unsure(
+                    "another message came back in its place".to_owned(),
+                )),
+            },
         };
         if line.flights.is_empty() {
-            line.returned.clear();
+            line.returns.0.clear();
         }
-        // Nobody waits any more: then nobody acknowledges the source, which is safe.
-        let _ = waiting.send(answer);
-        lost.or_else(|| line.broken())
+        if let Some(waiting) = landed.waiting {
+            // Nobody waits any more: then nobody acknowledges the source, which is safe.
+            let _ = waiting.send(answer);
+        }
+        line.broken()
     }
 }
 
@@ -241,21 +265,26 @@ impl Line {
         self.last_number += 1;
         let number = self.last_number;
         let (channel, declarer) = (Rc::clone(&self.channel), Rc::clone(&self.declarer));
+        let late = Rc::clone(&self.late);
+        let name = declarer.name(order.place, order.message.at_ms);
         let flight = async move {
-            let Order {
-                place,
-                message,
-                answer,
-                _permit,
-            } = order;
-            let mut name = String::new();
-            let flown = fly(&channel, &declarer, place, message, number, &mut name);
-            let landed = match timeout(CONFIRM, flown).await {
-                Ok(Ok(said)) => Landed::Said(said),
-                Ok(Err(why)) => Landed::Not(why),
-                Err(_) => Landed::Late,
-            };
-            (number, name, landed, answer)
+            let mut waiting = Some(order.answer);
+            let flown = fly(
+                &channel,
+                &declarer,
+                order.place,
+                order.message,
+                number,
+                &name,
+            );
+            let said = followed(flown, &mut waiting, &late).await;
+            drop(order.permit);
+            Landed {
+                number,
+                name,
+                said,
+                waiting,
+            }
         };
         self.flights.push(flight.boxed_local());
     }
@@ -266,15 +295,32 @@ impl Line {
     }
 }
 
+/// Follows a publish to its end: only the answer has a deadline. Late, it may still be placed, and may carry news of another.
+async fn followed(
+    flown: impl Future<Output = Result<Said, NotPlaced>>,
+    waiting: &mut Option<Waiting>,
+    late: &Notify,
+) -> Result<Said, NotPlaced> {
+    let mut flown = std::pin::pin!(flown);
+    if let Ok(said) = timeout(CONFIRM, &mut flown).await {
+        return said;
+    }
+    let why = NotPlaced::Unsure("the confirm did not come in time".to_owned());
+    // An error means that nobody waits any more.
+    let _ = waiting.take().map(|waiting| waiting.send(Err(why)));
+    late.notify_one();
+    flown.await
+}
+
 async fn fly(
     channel: &Channel,
     declarer: &Declarer,
     place: Place,
     message: Outgoing,
     number: i64,
-    name: &mut String,
-) -> Result<Confirmation, NotPlaced> {
-    name.clone_from(&declarer.place(place, message.at_ms).await?);
+    name: &str,
+) -> Result<Said, NotPlaced> {
+    declarer.ready(place, name).await?;
     let refused = |why: super::headers::TooLong| NotPlaced::Refused(why.to_string());
     let unsure = |error: lapin::Error| NotPlaced::Unsure(Lost::from(error).to_string());
     let mut headers = message.headers;
@@ -289,7 +335,11 @@ async fn fly(
     let key = short("the name of a queue", name).map_err(refused)?;
     let properties = properties.map_err(refused)?;
     let sent = channel.basic_publish("".into(), key, options, &message.body, properties);
-    sent.await.map_err(unsure)?.await.map_err(unsure)
+    Ok(match sent.await.map_err(unsure)?.await.map_err(unsure)? {
+        Confirmation::Ack(None) => Said::Taken,
+        Confirmation::Ack(Some(message)) => Said::CameBack(number_of(&message)),
+        Confirmation::Nack(_) | Confirmation::NotRequested => Said::Full,
+    })
 }
 
 fn number_of(message: &BasicReturnMessage) -> Option<i64> {
@@ -323,5 +373,47 @@ async fn refusing<T>(
                 let _ = order.answer.send(Err(NotPlaced::Unsure(reason.to_owned())));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(what: &str, said: &[(i64, Said)], believed: &[Believed]) {
+        let mut returns = Returns::default();
+        let found: Vec<Believed> = said
+            .iter()
+            .map(|(number, said)| returns.believe(*number, *said))
+            .collect();
+        assert_eq!(found, believed, "{what}");
+    }
+
+    #[test]
+    fn no_message_that_came_back_is_believed_to_be_placed() {
+        use Believed::{CameBack, Doubtful, Full, Placed};
+        use Said::Taken;
+        let back = |number| Said::CameBack(Some(number));
+        check("taken", &[(1, Taken), (2, Taken)], &[Placed, Placed]);
+        check(
+            "its own return",
+            &[(1, back(1)), (2, Taken)],
+            &[CameBack, Placed],
+        );
+        check(
+            "another's return comes first",
+            &[(1, back(2)), (2, Taken), (3, Taken)],
+            &[Doubtful, CameBack, Placed],
+        );
+        check(
+            "two returns change hands",
+            &[(1, back(2)), (2, back(1)), (3, Taken)],
+            &[Doubtful, Doubtful, Placed],
+        );
+        check(
+            "a return that cannot be read",
+            &[(1, Said::CameBack(None)), (2, Said::Full)],
+            &[Doubtful, Full],
+        );
     }
 }

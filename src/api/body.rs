@@ -12,6 +12,7 @@ use serde_path_to_error::Segment;
 
 use super::error::{
     BAD_DOCUMENT, MALFORMED_JSON, MALFORMED_REQUEST, NOT_JSON, Problem, SLOW_BODY, TOO_LARGE,
+    in_pointer,
 };
 use crate::rules::json::strict;
 
@@ -127,7 +128,7 @@ fn pointer<'p>(path: impl Iterator<Item = &'p Segment>) -> String {
     path.map(|segment| match segment {
         Segment::Seq { index } => format!("/{index}"),
         Segment::Map { key } | Segment::Enum { variant: key } => {
-            format!("/{}", key.replace('~', "~0").replace('/', "~1"))
+            format!("/{}", in_pointer(key))
         }
         Segment::Unknown => String::new(),
     })

@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Doors;
-use super::error::{CROSS_SITE, MALFORMED_REQUEST, Problem, WRONG_HOST};
+use super::error::{CROSS_SITE, LONGEST_ECHO, MALFORMED_REQUEST, Problem, WRONG_HOST};
 use super::status::STYLE_HASH;
 
 /// What a scraper or an orchestrator asks, by whatever name it found us.
@@ -30,7 +30,7 @@ pub(super) async fn guard(
         Err(problem) => {
             tracing::info!(
                 method = %request.method(),
-                path = ?instance,
+                path = ?instance.chars().take(LONGEST_ECHO).collect::<String>(),
                 outcome = problem.word(),
                 "refused at the door"
             );

@@ -7,11 +7,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::views::FlagView;
-use crate::rules::change::Refused;
+use crate::rules::change::{Edit, Refused};
 use crate::rules::flag::BadFlag;
 
 /// The media type of problems.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The most characters of what was asked for that an answer or a log line repeats.
+pub(super) const LONGEST_ECHO: usize = 200;
 
 /// A kind of problem. Its word never changes: programs compare it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +117,12 @@ impl Problem {
         }))
     }
 
+    /// No such flag.
+    pub(super) fn no_flag(key: &str) -> Self {
+        let key = key.chars().take(LONGEST_ECHO).collect();
+        Self::new(NO_SUCH_FLAG, Refused::NoFlag(key).to_string())
+    }
+
     /// The same, with the place in the body that is wrong.
     pub(super) fn at(mut self, pointer: impl Into<String>) -> Self {
         let detail = self.0.detail.clone();
@@ -124,9 +133,10 @@ impl Problem {
         self
     }
 
-    /// Why a change was refused; `look_up` tells how a flag stands now.
+    /// Why an edit was refused; `look_up` tells how a flag stands now.
     pub(super) fn refused(
         refused: &Refused,
+        edit: &Edit,
         look_up: impl FnOnce(&str) -> Option<FlagView>,
     ) -> Self {
         let sort = match refused {
@@ -146,7 +156,7 @@ impl Problem {
                 problem.0.now = look_up(key.as_str());
             }
             Refused::ConfirmSize { size, .. } => problem.0.size = Some(*size),
-            Refused::Bad(bad) => problem = problem.at(format!("/{}", wrong_part(bad))),
+            Refused::Bad(bad) => problem = problem.at(wrong_part(bad, edit)),
             _ => {}
         }
         problem
@@ -190,13 +200,22 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The part of a flag's document that is bad.
-fn wrong_part(bad: &BadFlag) -> &'static str {
-    match bad {
-        BadFlag::Key(_) => "key",
-        BadFlag::TooLong { field, .. } => field,
-        BadFlag::WrongType { .. } | BadFlag::OutOfBounds { .. } | BadFlag::NotAChoice { .. } => {
-            "value"
-        }
+/// The part of the body that is bad: of a flag's document, or one of the values of an opening.
+fn wrong_part(bad: &BadFlag, edit: &Edit) -> String {
+    let (key, part) = match bad {
+        BadFlag::Key(_) => return "/key".to_owned(),
+        BadFlag::TooLong { key, field, .. } => (key, *field),
+        BadFlag::WrongType { key, .. }
+        | BadFlag::OutOfBounds { key, .. }
+        | BadFlag::NotAChoice { key, .. } => (key, "value"),
+    };
+    match edit {
+        Edit::Open { .. } => format!("/values/{}", in_pointer(key)),
+        _ => format!("/{part}"),
     }
+}
+
+/// A key as one step of a JSON pointer.
+pub(super) fn in_pointer(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
 }

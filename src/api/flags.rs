@@ -16,7 +16,7 @@ use super::error::{BAD_DOCUMENT, Problem};
 use super::page::{Page, Paging};
 use super::views::{FlagView, kinds, types};
 use super::write::{Answer, Turned, Wants, Words, Write, WriteQuery, turn};
-use crate::rules::change::{Edit, Refused};
+use crate::rules::change::Edit;
 use crate::rules::flag::{Flag, FlagDocument, Kind, ValueType};
 
 const LIST: &str = "/api/v1/flags";
@@ -51,7 +51,7 @@ pub(super) async fn read(
     State(doors): State<Arc<Doors>>,
     Named(key): Named,
 ) -> Result<Response, Problem> {
-    let flag = FlagView::of(&doors.store.snapshot(), &key).ok_or_else(|| no_flag(&key))?;
+    let flag = FlagView::of(&doors.store.snapshot(), &key).ok_or_else(|| Problem::no_flag(&key))?;
     Ok(([(header::ETAG, flag.tag())], Json(flag)).into_response())
 }
 
@@ -92,7 +92,12 @@ pub(super) struct FlagPut {
     runbook: String,
     /// Why; never empty.
     #[serde(default)]
-    #[schema(required = true, example = "INC-481")]
+    #[schema(
+        required = true,
+        min_length = 1,
+        max_length = 1024,
+        example = "INC-481"
+    )]
     reason: String,
     /// The size of a big move, as the answer 409 `confirm-size` told it.
     #[serde(default)]
@@ -106,8 +111,8 @@ pub(super) struct FlagPut {
 #[utoipa::path(put, path = "/api/v1/flags/{key}", tag = "flags", request_body = FlagPut,
     params(
         ("key" = String, Path, description = "The flag's key, percent-encoded."),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: create; refused with 412 if it exists."),
-        ("If-Match" = Option<String>, Header, description = "The ETag of the flag as it was read: replace."),
+        ("If-None-Match" = Option<String>, Header, pattern = r"^\*$", description = "`*`: create; refused with 412 if it exists."),
+        ("If-Match" = Option<String>, Header, pattern = r#"^"[0-9]+"$"#, description = "The ETag of the flag as it was read: replace."),
         WriteQuery,
     ),
     responses(
@@ -191,7 +196,12 @@ pub(super) struct FlagPatch {
     runbook: Option<Option<String>>,
     /// Why; never empty.
     #[serde(default)]
-    #[schema(required = true, example = "INC-481")]
+    #[schema(
+        required = true,
+        min_length = 1,
+        max_length = 1024,
+        example = "INC-481"
+    )]
     reason: String,
     /// The size of a big move, as the answer 409 `confirm-size` told it.
     #[serde(default)]
@@ -211,7 +221,7 @@ fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Opti
     request_body(content((FlagPatch = "application/json"), (FlagPatch = "application/merge-patch+json"))),
     params(
         ("key" = String, Path, description = "The flag's key, percent-encoded."),
-        ("If-Match" = String, Header, description = "The ETag of the flag as it was read, such as `\"41\"`."),
+        ("If-Match" = String, Header, pattern = r#"^"[0-9]+"$"#, description = "The ETag of the flag as it was read, such as `\"41\"`."),
         WriteQuery,
     ),
     responses(
@@ -228,7 +238,7 @@ pub(super) async fn patch(
     Write { body, sender }: Write<FlagPatch>,
 ) -> Result<Answer, Problem> {
     let snapshot = doors.store.snapshot();
-    let flag = snapshot.flag(&key).ok_or_else(|| no_flag(&key))?;
+    let flag = snapshot.flag(&key).ok_or_else(|| Problem::no_flag(&key))?;
     let seen = sender.seen()?;
     let words = Words {
         reason: body.reason.clone(),
@@ -302,10 +312,6 @@ fn shown(turned: &Turned, key: &str, status: StatusCode) -> Answer {
         status
     };
     Answer::new(status, tag, &flag)
-}
-
-fn no_flag(key: &str) -> Problem {
-    Problem::refused(&Refused::NoFlag(key.chars().take(200).collect()), |_| None)
 }
 
 #[cfg(test)]

@@ -18,9 +18,10 @@ use crate::config;
 use crate::metrics::{Metrics, QueueMetrics};
 use crate::store::Store;
 use crate::vitals::QueueVitals;
-use error::{METHOD, NO_SUCH_PATH, Problem};
+use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
 mod body;
+mod changes;
 mod checks;
 mod error;
 mod flags;
@@ -80,6 +81,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(flags::read, flags::put, flags::patch))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
+        .routes(routes!(changes::list))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
         .routes(routes!(openapi::read))
@@ -113,7 +115,7 @@ fn dressed(routes: OpenApiRouter<Arc<Doors>>, doors: Arc<Doors>) -> Router {
 }
 
 async fn nothing_here(request: Request) -> Problem {
-    let path: String = request.uri().path().chars().take(200).collect();
+    let path: String = request.uri().path().chars().take(LONGEST_ECHO).collect();
     Problem::new(
         NO_SUCH_PATH,
         format!("there is nothing at {path}; GET /api/v1/openapi.json lists all there is"),

@@ -10,7 +10,7 @@ use utoipa::openapi::{Content, ContentBuilder, OpenApi, RefOr, Response as Descr
 use utoipa::openapi::{InfoBuilder, ResponseBuilder};
 
 use super::error::PROBLEM_JSON;
-use super::write::{IDEMPOTENCY_KEY, USER};
+use super::write::{LONGEST_KEY, LONGEST_NAME};
 
 /// The document before any route: what no route names by itself.
 #[derive(utoipa::OpenApi)]
@@ -64,7 +64,7 @@ pub fn openapi() -> OpenApi {
                 "Called by a name that is not this daemon's.",
                 guarded,
             );
-            problems(operation);
+            shared(operation);
         }
         for operation in writes.into_iter().flatten() {
             for (status, description) in OF_WRITES {
@@ -72,7 +72,7 @@ pub fn openapi() -> OpenApi {
             }
             let parameters = operation.parameters.get_or_insert_default();
             parameters.extend(headers_of_writes().map(RefOr::T));
-            problems(operation);
+            shared(operation);
         }
     }
     document
@@ -98,22 +98,30 @@ const OF_WRITES: [(u16, &str); 9] = [
 ];
 
 fn headers_of_writes() -> [Parameter; 2] {
-    let text = || ObjectBuilder::new().schema_type(Type::String).build();
-    let header = |name: &str, description: &str| {
+    let text = |longest: usize| {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(longest))
+            .build()
+    };
+    let header = |name: &str, longest: usize, description: &str| {
         ParameterBuilder::new()
             .name(name)
             .parameter_in(ParameterIn::Header)
             .description(Some(description))
-            .schema(Some(text()))
+            .schema(Some(text(longest)))
             .build()
     };
     [
         header(
-            IDEMPOTENCY_KEY,
+            "Idempotency-Key",
+            LONGEST_KEY,
             "1 to 128 characters. The same request with the same key within 24 h gets the same answer and changes nothing more.",
         ),
         header(
-            USER,
+            "Sluicegate-User",
+            LONGEST_NAME,
             "Who turns the knob, 1 to 64 characters; `local` if not said.",
         ),
     ]
@@ -134,8 +142,11 @@ fn add(operation: &mut Operation, status: u16, description: &str, applies: bool)
     }
 }
 
-/// Every answer from 400 on that has no content of its own is a problem.
-fn problems(operation: &mut Operation) {
+/// Every operation has a name of its own (`flags_list`), and every answer from 400 on without content of its own is a problem.
+fn shared(operation: &mut Operation) {
+    let room = operation.tags.iter().flatten().next().cloned();
+    let verb = operation.operation_id.take().unwrap_or_default();
+    operation.operation_id = Some(format!("{}_{verb}", room.unwrap_or_default()));
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(Described { content, .. }) = response
             && status.as_str() >= "400"

@@ -34,7 +34,8 @@ pub(super) async fn list(
     let after: Option<OpeningId> = paging
         .cursor
         .as_deref()
-        .map(|cursor| cursor.parse())
+        .filter(|cursor| !cursor.is_empty())
+        .map(str::parse)
         .transpose()
         .map_err(|why| Problem::new(MALFORMED_REQUEST, format!("`cursor`: {why}")))?;
     let rest = snapshot
@@ -65,7 +66,12 @@ pub(super) struct NewOpening {
     restore: Restore,
     /// Why; never empty.
     #[serde(default)]
-    #[schema(required = true, example = "INC-481")]
+    #[schema(
+        required = true,
+        min_length = 1,
+        max_length = 1024,
+        example = "INC-481"
+    )]
     reason: String,
     /// The size of a big move, as the answer 409 `confirm-size` told it.
     #[serde(default)]
@@ -140,7 +146,12 @@ impl NewOpening {
 pub(super) struct Closing {
     /// Why; never empty.
     #[serde(default)]
-    #[schema(required = true, example = "the burst is over")]
+    #[schema(
+        required = true,
+        min_length = 1,
+        max_length = 1024,
+        example = "the burst is over"
+    )]
     reason: String,
     /// Checks the change and shows what it would lead to; nothing is changed.
     #[serde(default)]

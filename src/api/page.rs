@@ -23,6 +23,20 @@ pub(super) struct Paging {
     pub(super) cursor: Option<String>,
 }
 
+impl Paging {
+    /// How many entries a page has at most.
+    pub(super) fn limit(&self) -> Result<usize, Problem> {
+        let limit = self.limit.unwrap_or(USUAL_LIMIT);
+        if (1..=MOST).contains(&limit) {
+            return Ok(limit);
+        }
+        Err(Problem::new(
+            MALFORMED_REQUEST,
+            format!("`limit` lies between 1 and {MOST}, got {limit}"),
+        ))
+    }
+}
+
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Page<T> {
@@ -43,13 +57,7 @@ impl<T> Page<T> {
         mut rest: impl Iterator<Item = T>,
         place: impl Fn(&T) -> String,
     ) -> Result<Self, Problem> {
-        let limit = paging.limit.unwrap_or(USUAL_LIMIT);
-        if !(1..=MOST).contains(&limit) {
-            return Err(Problem::new(
-                MALFORMED_REQUEST,
-                format!("`limit` lies between 1 and {MOST}, got {limit}"),
-            ));
-        }
+        let limit = paging.limit()?;
         let items: Vec<T> = rest.by_ref().take(limit).collect();
         let next = rest.next().and(items.last()).map(place);
         let link = next.as_ref().map(|next| {

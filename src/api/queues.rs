@@ -9,7 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::body::{Asked, Named};
-use super::error::{NO_SUCH_QUEUE, Problem};
+use super::error::{LONGEST_ECHO, NO_SUCH_QUEUE, Problem};
 use super::page::{Page, Paging};
 use super::{Doors, QueueDoor};
 use crate::config::{self, Disposition, OnUnknown, TargetSettings};
@@ -159,7 +159,7 @@ pub(super) async fn read(
         .iter()
         .find(|queue| queue.settings.name.as_str() == name);
     let queue = found.ok_or_else(|| {
-        let name: String = name.chars().take(200).collect();
+        let name: String = name.chars().take(LONGEST_ECHO).collect();
         Problem::new(
             NO_SUCH_QUEUE,
             format!("the daemon has no queue `{name}`; GET {LIST} shows those it has"),

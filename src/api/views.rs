@@ -177,6 +177,7 @@ const TYPES: [&str; 8] = [
     "boolean", "ratio", "integer", "number", "duration", "rate", "string", "object",
 ];
 const RESTORES: [&str; 1] = ["snap"];
+const EDITS: [&str; 5] = ["create", "replace", "set", "open", "close"];
 
 /// The schema of [`Kind`], whose own room knows nothing of OpenAPI.
 pub(super) fn kinds() -> Schema {
@@ -191,6 +192,11 @@ pub(super) fn types() -> Schema {
 /// The schema of [`Restore`].
 pub(super) fn restores() -> Schema {
     one_of("How a flag goes back: `snap`, at once.", &RESTORES)
+}
+
+/// The schema of [`EditKind`](crate::rules::record::EditKind).
+pub(super) fn edits() -> Schema {
+    one_of("A kind of edit.", &EDITS)
 }
 
 fn one_of(description: &str, words: &[&'static str]) -> Schema {
@@ -224,5 +230,9 @@ mod tests {
         check(&KINDS, &schemars::schema_for!(Kind));
         check(&TYPES, &schemars::schema_for!(ValueType));
         check(&RESTORES, &schemars::schema_for!(Restore));
+        use crate::rules::record::EditKind::{self, *};
+        let all: [EditKind; EDITS.len()] = [Create, Replace, Set, Open, Close];
+        let words = all.map(|kind| serde_json::to_value(kind).unwrap());
+        assert_eq!(words.to_vec(), EDITS.map(serde_json::Value::from));
     }
 }

@@ -14,18 +14,18 @@ use utoipa::IntoParams;
 
 use super::Doors;
 use super::body::{self, Asked};
-use super::error::{BROKEN, MALFORMED_REQUEST, Problem, SAY_WHAT_YOU_SAW};
+use super::error::{BROKEN, LONGEST_ECHO, MALFORMED_REQUEST, Problem, SAY_WHAT_YOU_SAW};
 use super::idempotency::Ticket;
 use super::views::FlagView;
 use crate::rules::change::{Actor, Cause, Change, Edit};
 use crate::rules::snapshot::Snapshot;
 
 /// The header by which callers tell their name, until there are tokens.
-pub(super) const USER: &str = "sluicegate-user";
+const USER: &str = "sluicegate-user";
 /// The header that makes a repeated request harmless.
-pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
-const LONGEST_NAME: usize = 64;
-const LONGEST_KEY: usize = 128;
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(super) const LONGEST_NAME: usize = 64;
+pub(super) const LONGEST_KEY: usize = 128;
 
 /// A write: its body, and who sent it under which conditions.
 pub(super) struct Write<T> {
@@ -314,7 +314,7 @@ fn turn_now(doors: &Doors, change: &Change, dry_run: bool) -> Result<Turned, Pro
             after,
             dry_run,
         }),
-        Err(refused) => Err(Problem::refused(&refused, |key| {
+        Err(refused) => Err(Problem::refused(&refused, &change.edit, |key| {
             FlagView::of(&doors.store.snapshot(), key)
         })),
     }
@@ -327,11 +327,12 @@ fn log(what: &str, change: &Change, dry_run: bool, outcome: &Result<Answer, Prob
         Ok(answer) => ("accepted", answer.status.as_u16()),
         Err(problem) => (problem.word(), problem.status()),
     };
+    let short = |text: &str| text.chars().take(LONGEST_ECHO).collect::<String>();
     tracing::info!(
         who = ?change.by.name,
         via = %change.by.via,
-        what = ?what,
-        why = ?change.reason,
+        what = ?short(what),
+        why = ?short(&change.reason),
         status,
         outcome,
         "write"

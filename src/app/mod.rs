@@ -3,6 +3,7 @@
 //! Each queue's worker runs on a thread and runtime of its own; API, store and scrape on another: a choked door never slows
 //! messages, nor the reverse. May import every room but `cli`'s commands.
 
+mod check;
 pub mod demo;
 mod house;
 mod logging;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Settings};
 use crate::targets::Handlers;
+pub use check::check;
 pub use demo::demo;
 pub use house::Ended;
 use house::House;
@@ -62,30 +64,6 @@ pub fn run_with(
             .run(stop)
             .await)
     })
-}
-
-/// `sluicegate check`: whether the file is fine, and with `connect` whether the broker is as the file says.
-///
-/// # Errors
-/// When the outcome cannot be written.
-pub fn check(config: &Path, connect: bool, json: bool) -> anyhow::Result<ExitCode> {
-    let settings = match config::read(config, &config::environment()) {
-        Ok(settings) => settings,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return Ok(ExitCode::FAILURE);
-        }
-    };
-    if !connect {
-        eprintln!(
-            "{} is fine: {} queue(s)",
-            config.display(),
-            settings.queues.len()
-        );
-        return Ok(ExitCode::SUCCESS);
-    }
-    let _ = json;
-    bail!("check --connect is not wired yet")
 }
 
 /// `sluicegate schema`: the JSON Schema of the file.

@@ -12,6 +12,8 @@ use super::walk;
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1_048_576;
+/// After so many complaints of the parser the rest is noise.
+const MOST_BROKEN: usize = 20;
 
 /// The text of a file of at most 1 MiB.
 ///
@@ -73,7 +75,7 @@ pub(super) fn parse(
         return Ok(tree);
     }
     let mut notes = Notes::default();
-    for error in broken {
+    for error in broken.into_iter().take(MOST_BROKEN) {
         notes.add(
             &error.place,
             format!("this is not TOML: {}", error.message),

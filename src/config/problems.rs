@@ -312,7 +312,7 @@ mod tests {
 
     fn one(text: &str, span: Range<usize>, hidden: Option<Range<usize>>) -> String {
         let mut notes = Notes::default();
-        for span in hidden {
+        if let Some(span) = hidden {
             notes.hide(&Place::Bytes(span));
         }
         notes.add(&Place::Bytes(span), "it is wrong", "mend it");

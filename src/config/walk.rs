@@ -4,7 +4,7 @@
 use super::list::FILE;
 use super::near::nearest;
 use super::problems::Notes;
-use super::shape::{Form, Setting, Shape, quoted};
+use super::shape::{Form, Setting, Shape, WORD, quoted};
 use super::tree::{Entry, Place, Table, Value, Written};
 use crate::rules::units::Span;
 
@@ -138,6 +138,9 @@ fn check_value(written: &Written, shape: &Shape, path: &str, notes: &mut Notes) 
         (Shape::Free(form), Value::Table(table)) => {
             for entry in table.entries() {
                 let path = below(path, &short(&entry.name));
+                if let Err(why) = (WORD.check)(&entry.name) {
+                    notes.add_sentence(&entry.at, &path, &why);
+                }
                 check_value(&entry.written, &Shape::Text(form), &path, notes);
             }
         }

@@ -249,13 +249,15 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         decide(&self.gate, &held.facts, now.ms)
     }
 
+    /// How many messages may be at the target at once.
+    fn slots(&self) -> u32 {
+        let most = self.given.settings.slots;
+        self.gate.concurrency.map_or(most, |limit| limit.min(most))
+    }
+
     /// Fills the free slots with the next messages in hand.
     fn dispatch(&mut self) {
-        let slots = self
-            .gate
-            .concurrency
-            .unwrap_or(u32::MAX)
-            .min(self.given.settings.slots) as usize;
+        let slots = self.slots() as usize;
         while self.at_work.len() < slots && !self.gate.is_shut() {
             let now = self.now();
             if now.mono < self.not_before {
@@ -397,6 +399,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             }
         }
         self.throttle.sweep(now.mono);
+        let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
+        self.given.vitals.slots(busy, self.slots());
         let oldest_ms = self
             .hand
             .oldest_published_ms()

@@ -76,6 +76,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 self.not_before = self.not_before.max(now.mono + pause);
             }
             Outcome::Retry(cause) | Outcome::Failed(cause) | Outcome::Unknown(cause) => {
+                self.given.vitals.in_vain(now.mono, key, took);
                 tracing::debug!(queue = %self.given.settings.name, id = held.facts.id, outcome = answer.outcome.word(), cause, "a job did not succeed");
             }
         }

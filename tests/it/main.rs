@@ -29,6 +29,10 @@ mod settlement;
 #[cfg(test)]
 mod valves;
 
+// The AMQP room alone.
+#[cfg(test)]
+mod amqp;
+
 // What the tests stand on.
 #[cfg(test)]
 mod broker;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{COLUMNS, Page, Row, STYLE, Turned, Why, plain};
+use super::{COLUMNS, Moment, Page, Row, STYLE, Turned, Why, plain};
 
 /// How often the page asks anew, in seconds.
 const REFRESH: u8 = 5;
@@ -10,7 +10,7 @@ const REFRESH: u8 = 5;
 /// The page.
 pub(super) fn show(page: &Page) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let at = safe(&page.at);
+    let at = time(&page.at);
     let stopping = if page.stopping {
         "<p class=\"note bad\">The daemon is stopping: nothing more is taken.</p>"
     } else {
@@ -22,7 +22,7 @@ pub(super) fn show(page: &Page) -> String {
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <meta http-equiv=\"refresh\" content=\"{REFRESH}\">\n\
          <title>{}Sluicegate</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <header><h1>Sluicegate</h1><p>revision {} · <time datetime=\"{at}\">{at}</time></p></header>\n\
+         <header><h1>Sluicegate</h1><p>revision {} · {at}</p></header>\n\
          <main>\n{stopping}{}{}</main>\n\
          <footer><p>{version} · renewed every {REFRESH} s · <a href=\"/readyz?verbose\">readiness</a> · \
          <a href=\"/metrics\">metrics</a> · <a href=\"/api/v1/openapi.json\">API</a></p></footer>\n</body>\n</html>\n",
@@ -67,8 +67,17 @@ fn turned(all: &[Turned]) -> String {
 
 fn why(why: &Why) -> String {
     match why {
-        Why::Set { revision } => {
-            format!("<p>set at revision {revision}; it stays until it is set again</p>")
+        Why::Set { revision, by } => {
+            let (by, reason) = by
+                .as_ref()
+                .map_or_else(Default::default, |(owner, reason)| {
+                    let (owner, reason) = (safe(owner), safe(reason));
+                    (
+                        format!(" by <bdi>{owner}</bdi>"),
+                        format!("<p class=\"reason\"><bdi>{reason}</bdi></p>"),
+                    )
+                });
+            format!("{reason}<p>set{by} at revision {revision}; it stays until it is set again</p>")
         }
         Why::Opened {
             id,
@@ -78,9 +87,9 @@ fn why(why: &Why) -> String {
             left,
         } => {
             let (id, owner, reason) = (safe(id), safe(owner), safe(reason));
-            let (until, left) = (safe(until), safe(left));
+            let (until, left) = (time(until), safe(left));
             format!(
-                "<p class=\"reason\"><bdi>{reason}</bdi></p><p>{id} by <bdi>{owner}</bdi> · {left} left, until <time datetime=\"{until}\">{until}</time></p>"
+                "<p class=\"reason\"><bdi>{reason}</bdi></p><p>{id} by <bdi>{owner}</bdi> · {left} left, until {until}</p>"
             )
         }
     }
@@ -135,6 +144,11 @@ fn queue(row: &Row) -> String {
         }
     }
     rows + "</tbody>\n"
+}
+
+fn time(moment: &Moment) -> String {
+    let (shown, rfc3339) = (safe(&moment.shown), safe(&moment.rfc3339));
+    format!("<time datetime=\"{rfc3339}\">{shown}</time>")
 }
 
 /// A text that is nothing but text, wherever it stands in the page.

@@ -2,6 +2,7 @@
 //!
 //! What is turned comes first, then how the queues do. Gathered here as text, shown by [`html`] or [`text`].
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 
@@ -12,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use super::error::{BROKEN, Problem};
 use super::views::rfc3339;
 use super::{Doors, QueueDoor};
 use crate::rules::flag::{Flag, Value};
@@ -20,6 +22,7 @@ use crate::rules::opening::Opening;
 use crate::rules::snapshot::Snapshot;
 use crate::rules::units::Span;
 use crate::rules::valve::Valve;
+use crate::store::Store;
 use crate::vitals::KeyLoad;
 
 mod html;
@@ -34,10 +37,26 @@ pub(super) static STYLE_HASH: LazyLock<String> =
 /// All that the page shows, as text that is not yet escaped.
 struct Page {
     revision: u64,
-    at: String,
+    at: Moment,
     stopping: bool,
     turned: Vec<Turned>,
     queues: Vec<Row>,
+}
+
+/// A time to the second, for people and for programs.
+struct Moment {
+    shown: String,
+    rfc3339: String,
+}
+
+impl Moment {
+    fn of(at_ms: i64) -> Self {
+        let rfc3339 = rfc3339(at_ms.div_euclid(1_000) * 1_000);
+        Self {
+            shown: rfc3339.replace('T', " ").replace('Z', " UTC"),
+            rfc3339,
+        }
+    }
 }
 
 /// A valve that is not neutral, or another flag with an opening on it.
@@ -50,12 +69,14 @@ struct Turned {
 enum Why {
     Set {
         revision: u64,
+        /// Who and why, if the history still tells.
+        by: Option<(String, String)>,
     },
     Opened {
         id: String,
         owner: String,
         reason: String,
-        until: String,
+        until: Moment,
         left: String,
     },
 }
@@ -89,7 +110,12 @@ pub(super) async fn root(doors: State<Arc<Doors>>, headers: HeaderMap) -> Respon
     (status = 200, description = "HTML if `Accept` asks for it, else text.", content((String = "text/html"), (String = "text/plain"))),
 ))]
 pub(super) async fn status(State(doors): State<Arc<Doors>>, headers: HeaderMap) -> Response {
-    let page = Page::gather(&doors);
+    // Off the doors' own threads: who set a valve is read from the disk.
+    let gathering = tokio::task::spawn_blocking(move || Page::gather(&doors));
+    let Ok(page) = gathering.await else {
+        let cure = "the page broke off by a fault of ours; report the log";
+        return Problem::new(BROKEN, cure).into_response();
+    };
     let wants_html = headers.get_all(header::ACCEPT).iter().any(|accept| {
         accept
             .to_str()
@@ -113,21 +139,23 @@ impl Page {
             .collect();
         Self {
             revision: snapshot.revision(),
-            at: rfc3339(now.ms / 1_000 * 1_000),
+            at: Moment::of(now.ms),
             stopping: doors.stopping.is_cancelled(),
-            turned: turned(&snapshot, now.ms),
+            turned: turned(&doors.store, &snapshot, now.ms),
             queues,
         }
     }
 }
 
 /// What is turned: openings first, the one that ends soonest on top.
-fn turned(snapshot: &Snapshot, now_ms: i64) -> Vec<Turned> {
-    let neutral = |flag: &Flag| -> Option<Value> {
-        let valves = snapshot.queues().iter().flat_map(|queue| {
-            Valve::ALL.map(|valve| (FlagKey::of_valve(&queue.name, valve), valve))
-        });
-        let (_, valve) = valves.into_iter().find(|(key, _)| *key == flag.key)?;
+fn turned(store: &Store, snapshot: &Snapshot, now_ms: i64) -> Vec<Turned> {
+    let valves: BTreeMap<FlagKey, Valve> = snapshot
+        .queues()
+        .iter()
+        .flat_map(|queue| Valve::ALL.map(|valve| (FlagKey::of_valve(&queue.name, valve), valve)))
+        .collect();
+    let neutral = |flag: &Flag| {
+        let valve = valves.get(&flag.key)?;
         flag.read(&valve.neutral()).ok()
     };
     let mut found: Vec<(i64, Turned)> = snapshot
@@ -141,10 +169,8 @@ fn turned(snapshot: &Snapshot, now_ms: i64) -> Vec<Turned> {
             let turned = Turned {
                 flag: flag.key.to_string(),
                 now: shown(&now),
-                why: opening.map_or(
-                    Why::Set {
-                        revision: flag.revision(),
-                    },
+                why: opening.map_or_else(
+                    || Why::set(store, flag.revision()),
                     |opening| Why::opened(opening, now_ms),
                 ),
             };
@@ -159,13 +185,24 @@ fn turned(snapshot: &Snapshot, now_ms: i64) -> Vec<Turned> {
 }
 
 impl Why {
+    fn set(store: &Store, revision: u64) -> Self {
+        let newest = store.changes(Some(revision.saturating_add(1)), 1);
+        let record = newest.ok().and_then(|newest| newest.into_iter().next());
+        Self::Set {
+            revision,
+            by: record
+                .filter(|record| record.revision == revision)
+                .map(|record| (record.by.name, record.reason)),
+        }
+    }
+
     fn opened(opening: &Opening, now_ms: i64) -> Self {
         let left_ms = u64::try_from(opening.ends_at_ms - now_ms).unwrap_or(0);
         Self::Opened {
             id: opening.id.to_string(),
             owner: opening.owner.clone(),
             reason: opening.reason.clone(),
-            until: rfc3339(opening.ends_at_ms / 1_000 * 1_000),
+            until: Moment::of(opening.ends_at_ms),
             left: Span::from_secs(left_ms.div_ceil(1_000)).to_string(),
         }
     }
@@ -178,7 +215,7 @@ impl Row {
         Self {
             name: queue.settings.name.to_string(),
             served: unserved.is_none(),
-            state: report.state,
+            state: report.state.replace('_', " "),
             detail: unserved.unwrap_or(report.state_detail),
             cells: [
                 report.ready.map_or_else(unknown, grouped),

@@ -10,7 +10,7 @@ pub(super) fn show(page: &Page) -> String {
         "sluicegate {}   revision {}   {}\n",
         env!("CARGO_PKG_VERSION"),
         page.revision,
-        page.at
+        page.at.shown
     );
     if page.stopping {
         lines.push_str("\nSTOPPING: nothing more is taken\n");
@@ -30,7 +30,12 @@ pub(super) fn show(page: &Page) -> String {
 fn one(turned: &Turned) -> String {
     let (flag, now) = (plain(&turned.flag), plain(&turned.now));
     match &turned.why {
-        Why::Set { revision } => format!("  {flag} = {now}   set at revision {revision}"),
+        Why::Set { revision, by } => {
+            let by = by.as_ref().map_or(String::new(), |(owner, reason)| {
+                format!(" by {}: {}", plain(owner), plain(reason))
+            });
+            format!("  {flag} = {now}   set at revision {revision}{by}")
+        }
         Why::Opened {
             id,
             owner,
@@ -38,9 +43,10 @@ fn one(turned: &Turned) -> String {
             until,
             left,
         } => format!(
-            "  {flag} = {now}   {id} by {}: {} (until {until}, {left} left)",
+            "  {flag} = {now}   {id} by {}: {} (until {}, {left} left)",
             plain(owner),
-            plain(reason)
+            plain(reason),
+            until.shown
         ),
     }
 }

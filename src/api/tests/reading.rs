@@ -52,6 +52,46 @@ async fn lists_come_page_by_page() {
 }
 
 #[tokio::test]
+async fn changes_are_told_newest_first_page_by_page() {
+    let doors = doors();
+    for share in [0.1, 0.2, 0.3] {
+        let body = json!({"values": {"queue.orders.skip": share}, "reason": format!("to {share}")});
+        let ask = send("POST", "/api/v1/openings", &body).with("sluicegate-user", "ana");
+        ask.to(&doors).await;
+    }
+    let page = get("/api/v1/changes?limit=2").to(&doors).await;
+    let json = page.json();
+    assert_eq!(
+        (&json["items"][0]["revision"], &json["next"]),
+        (&json!(3), &json!("2"))
+    );
+    let newest = &json["items"][0];
+    assert_eq!(newest["by"], json!({"name": "ana", "via": "api"}));
+    assert_eq!(
+        (&newest["reason"], &newest["opening"]),
+        (&json!("to 0.3"), &json!("o3"))
+    );
+    assert_eq!(
+        newest["touched"],
+        json!([{"flag": "queue.orders.skip", "before": 0.2, "after": 0.3}])
+    );
+    let next = page
+        .header("link")
+        .trim_start_matches('<')
+        .split('>')
+        .next()
+        .unwrap()
+        .to_owned();
+    let rest = get(&next).to(&doors).await.json();
+    assert_eq!(
+        (&rest["items"][0]["revision"], &rest["next"]),
+        (&json!(1), &json!(null))
+    );
+    let odd = get("/api/v1/changes?cursor=o1");
+    check("no cursor", &doors, odd, "400 malformed-request", "`next`").await;
+}
+
+#[tokio::test]
 async fn names_in_paths_are_percent_encoded() {
     let doors = doors();
     let flag = get("/api/v1/flags/queue.billing%2Forders.skip");
@@ -220,6 +260,7 @@ async fn the_document_names_each_route_and_no_other() {
     let paths = document["paths"].as_object().unwrap();
     let known = [
         "/",
+        "/api/v1/changes",
         "/api/v1/flags",
         "/api/v1/flags/{key}",
         "/api/v1/openapi.json",
@@ -263,8 +304,11 @@ async fn the_document_is_complete() {
         let name = reference.split('"').next().unwrap();
         assert!(schemas.contains_key(name), "{name} is named and not there");
     }
+    let mut names = std::collections::HashSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations(item) {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name.to_owned()), "{name} is there twice");
             let place = format!("{method} {path}");
             for field in ["summary", "operationId", "tags"] {
                 assert!(!operation[field].is_null(), "{place}: no {field}");

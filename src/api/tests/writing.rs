@@ -61,123 +61,79 @@ async fn a_flag_is_set_by_whoever_saw_it() {
     );
 }
 
-#[tokio::test]
-async fn a_body_is_read_strictly() {
+/// Each case is a PATCH of a valve, which must be refused and change nothing.
+async fn refused(cases: &[(&str, &str, &str, &str)]) {
     let doors = doors();
-    for (what, body, verdict, part) in [
-        ("empty", "", "400 malformed-json", "line 1 column 0"),
-        (
-            "cut",
-            r#"{"value": 0."#,
-            "400 malformed-json",
-            "line 1 column",
-        ),
-        (
-            "no JSON",
-            "value=0.3",
-            "400 malformed-json",
-            "line 1 column 1",
-        ),
-        (
-            "more than one",
-            "{} {}",
-            "400 malformed-json",
-            "trailing characters",
-        ),
-        (
-            "not UTF-8 escapes",
-            r#"{"reason": "\ud800"}"#,
-            "400 malformed-json",
-            "column",
-        ),
-        (
-            "twice",
-            r#"{"value": 0.1, "reason": "x", "value": 0.9}"#,
-            "400 malformed-json",
-            "the key \\\"value\\\" stands here twice at line 1 column",
-        ),
-        (
-            "twice, deep below",
-            r#"{"value": {"a": [{"b": 1, "b": 2}]}, "reason": "x"}"#,
-            "400 malformed-json",
-            "twice",
-        ),
-        (
-            "a list",
-            r#" [0.1, null, null]"#,
-            "422 bad-document",
-            "not a JSON object",
-        ),
-        (
-            "text for a number",
-            r#"{"confirm": "30"}"#,
-            "422 bad-document",
-            "\"pointer\":\"/confirm\"",
-        ),
-        (
-            "revision",
-            r#"{"value": 0.1, "reason": "x", "revision": 9}"#,
-            "422 bad-document",
-            "\"pointer\":\"/revision\"",
-        ),
-        (
-            "by",
-            r#"{"value": 0.1, "reason": "x", "by": "root"}"#,
-            "422 bad-document",
-            "unknown field `by`",
-        ),
-        (
-            "role",
-            r#"{"value": 0.1, "reason": "x", "role": "admin"}"#,
-            "422 bad-document",
-            "unknown field `role`",
-        ),
-        (
-            "no reason",
-            r#"{"value": 0.1}"#,
-            "422 incomplete",
-            "a reason is missing",
-        ),
-        (
-            "no change",
-            r#"{"reason": "x"}"#,
-            "422 bad-document",
-            "changes nothing",
-        ),
-        (
-            "another type",
-            r#"{"value": true, "reason": "x"}"#,
-            "422 bad-value",
-            "\"pointer\":\"/value\"",
-        ),
-        (
-            "out of range",
-            r#"{"value": 70, "reason": "x"}"#,
-            "422 bad-value",
-            "write 5 percent as 0.05",
-        ),
-        (
-            "a valve's bounds",
-            r#"{"max": 2, "reason": "x"}"#,
-            "422 limit",
-            "come with the daemon",
-        ),
-    ] {
+    for (what, body, verdict, part) in cases {
         let ask = raw("PATCH", SKIP, body)
             .with("content-type", "application/json")
             .with("if-match", "\"0\"");
         check(what, &doors, ask, verdict, part).await;
     }
-    let long = json!({"value": 0.1, "reason": "x".repeat(2_000)});
-    check(
-        "a long reason",
-        &doors,
-        patch(&long),
-        "422 limit",
-        "1024 bytes",
-    )
-    .await;
     assert_eq!(doors.store.snapshot().revision(), 0);
+}
+
+#[tokio::test]
+async fn a_body_is_good_json_that_says_each_thing_once() {
+    let bad = "400 malformed-json";
+    let twice = r#"{"value": 0.1, "reason": "x", "value": 0.9}"#;
+    let deep = r#"{"value": {"a": [{"b": 1, "b": 2}]}, "reason": "x"}"#;
+    let twice_said = r#"the key \"value\" stands here twice at line 1"#;
+    refused(&[
+        ("empty", "", bad, "line 1 column 0"),
+        ("cut", r#"{"value": 0."#, bad, "line 1 column"),
+        ("no JSON", "value=0.3", bad, "line 1 column 1"),
+        ("more than one", "{} {}", bad, "trailing characters"),
+        ("half a character", r#"{"a": "\ud800"}"#, bad, "column"),
+        ("twice", twice, bad, twice_said),
+        ("twice, deep below", deep, bad, r#"the key \"b\""#),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_says_nothing_that_is_not_asked() {
+    let bad = "422 bad-document";
+    let confirm = r#"{"confirm": "30"}"#;
+    let revision = r#"{"value": 0.1, "reason": "x", "revision": 9}"#;
+    let by = r#"{"value": 0.1, "reason": "x", "by": "root"}"#;
+    let role = r#"{"value": 0.1, "reason": "x", "role": "admin"}"#;
+    refused(&[
+        ("a list", " [0.1, null]", bad, "not a JSON object"),
+        ("a text", confirm, bad, r#""pointer":"/confirm""#),
+        ("revision", revision, bad, r#""pointer":"/revision""#),
+        ("by", by, bad, "unknown field `by`"),
+        ("role", role, bad, "unknown field `role`"),
+        ("nothing", r#"{"reason": "x"}"#, bad, "changes nothing"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_value_fits_its_flag_and_has_a_reason() {
+    let bad = "422 bad-value";
+    let long = json!({"value": 0.1, "reason": "x".repeat(2_000)}).to_string();
+    let of_type = r#"{"value": true, "reason": "x"}"#;
+    let percent = r#"{"value": 70, "reason": "x"}"#;
+    let bounds = r#"{"max": 2, "reason": "x"}"#;
+    refused(&[
+        (
+            "no reason",
+            r#"{"value": 0.1}"#,
+            "422 incomplete",
+            "a reason",
+        ),
+        ("a long reason", &long, "422 limit", "1024 bytes"),
+        ("another type", of_type, bad, r#""pointer":"/value""#),
+        ("out of range", percent, bad, "write 5 percent as 0.05"),
+        (
+            "a valve's bounds",
+            bounds,
+            "422 limit",
+            "come with the daemon",
+        ),
+    ])
+    .await;
 }
 
 #[tokio::test]
@@ -357,8 +313,8 @@ async fn a_patch_merges() {
     check("and none", &doors, lifted, "200", "\"now\":null").await;
 }
 
-#[tokio::test]
-async fn an_opening_opens_and_closes() {
+#[tokio::test(start_paused = true)]
+async fn an_opening_lays_its_values_over_the_flags() {
     let doors = doors();
     let body = json!({"values": {"queue.orders.skip": "20%", "queue.billing/orders.rate": "5/s"}, "for": "10m", "restore": "snap", "reason": "INC-481"});
     let opened = open(&body)
@@ -393,7 +349,13 @@ async fn an_opening_opens_and_closes() {
         "\"0\"",
         "an opening leaves the flag's own tag alone"
     );
+}
 
+#[tokio::test]
+async fn an_opening_closes_once() {
+    let doors = doors();
+    let body = json!({"values": {"queue.orders.skip": 0.2}, "reason": "x"});
+    check("open", &doors, open(&body), "201", "o1").await;
     let close =
         |id: &str, body: &Value| send("POST", &format!("/api/v1/openings/{id}/close"), body);
     check(
@@ -435,84 +397,66 @@ async fn an_opening_opens_and_closes() {
     .await;
 }
 
-#[tokio::test]
-async fn an_opening_ends() {
+/// Each case is an opening with other words than the usual ones.
+async fn opens(cases: &[(&str, Value, &str, &str)]) {
     let doors = doors();
-    for (what, end, verdict, part) in [
+    for (what, words, verdict, part) in cases {
+        let mut body = json!({"values": {"queue.orders.skip": 0.1}, "reason": "x"});
+        let words = words.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(words);
+        check(what, &doors, open(&body), verdict, part).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opening_ends() {
+    let bad = "422 bad-document";
+    let until = |until: &str| json!({ "until": until });
+    let both = json!({"for": "1h", "until": "2026-11-21T13:00:00Z"});
+    let there = until("2026-11-21T14:00:00+01:00");
+    let past = until("2020-01-01T00:00:00Z");
+    let way = json!({"restore": "explode"});
+    opens(&[
         (
-            "not said",
+            "usually",
             json!({}),
             "201",
-            "\"ends_at\":\"2026-11-21T12:30:00",
+            r#""ends_at":"2026-11-21T12:30:00"#,
         ),
-        (
-            "until",
-            json!({"until": "2026-11-21T14:00:00+01:00"}),
-            "201",
-            "\"ends_at\":\"2026-11-21T13:00:00Z\"",
-        ),
-        (
-            "both",
-            json!({"for": "1h", "until": "2026-11-21T13:00:00Z"}),
-            "422 bad-value",
-            "not both",
-        ),
-        (
-            "before now",
-            json!({"until": "2020-01-01T00:00:00Z"}),
-            "422 limit",
-            "in the future",
-        ),
+        ("until", there, "201", r#""ends_at":"2026-11-21T13:00:00Z""#),
+        ("both", both, "422 bad-value", "not both"),
+        ("before now", past, "422 limit", "in the future"),
         ("too long", json!({"for": "25h"}), "422 limit", "at most 1d"),
         (
             "no length",
             json!({"for": "soon"}),
-            "422 bad-document",
-            "\"pointer\":\"/for\"",
+            bad,
+            r#""pointer":"/for""#,
         ),
-        (
-            "no time",
-            json!({"until": "tomorrow"}),
-            "422 bad-document",
-            "\"pointer\":\"/until\"",
-        ),
-        (
-            "no such way back",
-            json!({"restore": "explode"}),
-            "422 bad-document",
-            "\"pointer\":\"/restore\"",
-        ),
-        (
-            "no such flag",
-            json!({"values": {"queue.none.skip": 0.1}}),
-            "404 no-such-flag",
-            "queue.none.skip",
-        ),
-        (
-            "no flag at all",
-            json!({"values": {}}),
-            "422 incomplete",
-            "at least one flag",
-        ),
-        (
-            "no key",
-            json!({"values": {"a b": 1}}),
-            "422 bad-value",
-            "visible ASCII",
-        ),
-        (
-            "a big one",
-            json!({"values": {"queue.orders.pause": true}}),
-            "409 confirm-size",
-            "\"size\":100",
-        ),
-    ] {
-        let mut body = json!({"values": {"queue.orders.skip": 0.1}, "reason": "x"});
-        body.as_object_mut()
-            .unwrap()
-            .extend(end.as_object().unwrap().clone());
-        check(what, &doors, open(&body), verdict, part).await;
-    }
+        ("no time", until("tomorrow"), bad, r#""pointer":"/until""#),
+        ("no such way", way, bad, r#""pointer":"/restore""#),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn an_opening_lies_on_flags_that_are_there_with_values_that_fit() {
+    let values = |values: Value| json!({ "values": values });
+    let unknown = values(json!({"queue.none.skip": 0.1}));
+    let odd = values(json!({"queue.orders.skip": 0.1, "queue.billing/orders.skip": 7}));
+    let pointer = r#""pointer":"/values/queue.billing~1orders.skip""#;
+    let pause = values(json!({"queue.orders.pause": true}));
+    let no_key = values(json!({"a b": 1}));
+    let list = values(json!([]));
+    opens(&[
+        ("unknown", unknown, "404 no-such-flag", "queue.none.skip"),
+        ("none", values(json!({})), "422 incomplete", "at least one"),
+        ("no key", no_key, "422 bad-value", "visible ASCII"),
+        ("a list", list, "422 bad-document", r#""pointer":"/values""#),
+        ("a bad value", odd, "422 bad-value", pointer),
+        ("a big one", pause, "409 confirm-size", r#""size":100"#),
+    ])
+    .await;
 }
 
 #[tokio::test]

@@ -102,3 +102,33 @@ pub(super) fn sample_with_everything() -> String {
         .collect();
     text.replace("guest:guest", "guest:canary")
 }
+
+/// Whatever is hardest to read; as much of it as a test may take.
+#[test]
+fn a_long_file_is_refused_with_a_short_answer_however_it_is_made() {
+    let filled = |head: &str, part: &dyn Fn(usize) -> String| {
+        let mut text = head.to_owned();
+        let mut number = 0;
+        while text.len() < 100_000 {
+            text.push_str(&part(number));
+            number += 1;
+        }
+        text
+    };
+    for text in [
+        filled("", &|_| "a=\n".to_owned()),
+        filled("", &|number| format!("key{number} = 1\n")),
+        filled("", &|_| "[[queue]]\n".to_owned()),
+        filled("[amqp]\nurl = [", &|_| "'a:b@c',".to_owned()),
+        filled("x = { a = 1", &|number| format!(", k{number} = 1")),
+        filled("x = ", &|_| "[".to_owned()),
+        filled("a", &|_| ".a".to_owned()) + " = 1\n",
+        filled("[a", &|_| ".a".to_owned()) + "]\n",
+        filled("url = '", &|_| "@".to_owned()),
+    ] {
+        let head: String = text.chars().take(30).collect();
+        let problems = with(&text, &[]).map(drop).expect_err(&head).to_string();
+        assert!(problems.len() < 100_000, "{head}: {} bytes", problems.len());
+        let _ = flags::read_text("flags.toml", &text);
+    }
+}

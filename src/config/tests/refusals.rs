@@ -21,6 +21,11 @@ fn check(text: &str, line: usize, message: &str, help: &str) {
 /// A line added to the queue of the smallest file, what is wrong with it, and the cure.
 const LINES: &[(&str, &str, &str)] = &[
     (
+        "attributes = { 'a b' = 'header:x' }",
+        "cannot be a name here",
+        "visible ASCII",
+    ),
+    (
         "slot = 9",
         "no setting `queue.orders.slot`",
         "did you mean `slots`?",

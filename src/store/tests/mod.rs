@@ -1,22 +1,24 @@
-//! Tests of the store as a whole: what survives, what is refused, and what is said when something is broken.
+//! Tests of the store as a whole: what survives, what is refused, and what is said.
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
-use redb::StorageBackend;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use super::open::How;
 use super::*;
 use crate::rules::change::{Actor, Cause, Edit};
 use crate::rules::flag::FlagDocument;
 use crate::rules::opening::{OpeningId, Restore};
 use crate::rules::snapshot::GatedQueue;
 use state::{SCHEMA, State};
+
+pub(crate) use full_disk::on_a_disk_that_fills;
+
+mod broken;
+mod full_disk;
 
 const NOW_MS: i64 = 1_800_000_000_000;
 
@@ -283,224 +285,6 @@ fn a_store_of_a_later_version_is_refused() {
     );
 }
 
-/// What a broken database may lead to: with snapshots beside it always the last state; without, the last or an earlier one, or
-/// a refusal; never anything else.
-fn check_broken(dir: &Path, states: &[State], what: &str) {
-    let last = states.last().unwrap();
-    let opened = try_open(dir).unwrap_or_else(|why| panic!("{what}: {why}"));
-    assert_eq!(&all(&opened.store.snapshot()), last, "{what}");
-    if !opened.notes.is_empty() {
-        let aside = fs::read_dir(dir).unwrap().any(|entry| {
-            let name = entry.unwrap().file_name();
-            name.to_string_lossy().contains("damaged")
-        });
-        assert!(aside, "{what}: the broken one is kept");
-        opened
-            .store
-            .turn(&set("queue.orders.skip", json!(0.05)))
-            .unwrap();
-    }
-}
-
-fn check_broken_alone(dir: &Path, states: &[State], what: &str) {
-    fs::remove_dir_all(dir.join("snapshots")).unwrap();
-    match try_open(dir) {
-        Ok(opened) => {
-            let state = all(&opened.store.snapshot());
-            assert!(states.contains(&state), "{what}: {state:?}");
-        }
-        Err(OpenError::Damaged { .. }) => {}
-        Err(other) => panic!("{what}: {other}"),
-    }
-}
-
-fn broken(breaks: impl Fn(&mut Vec<u8>), dir: &Path, states: &[State], what: &str) {
-    for check in [check_broken, check_broken_alone] {
-        let copy = copied(dir);
-        let database = copy.path().join("store.redb");
-        let mut bytes = fs::read(&database).unwrap();
-        breaks(&mut bytes);
-        fs::write(&database, bytes).unwrap();
-        check(copy.path(), states, what);
-    }
-}
-
-#[test]
-fn a_database_that_was_cut_off_anywhere_gives_way_to_the_snapshot() {
-    let dir = tempfile::tempdir().unwrap();
-    let states = worked(dir.path());
-    let size = fs::metadata(dir.path().join("store.redb")).unwrap().len();
-    let ends = (0..40).map(|n| size * n / 40).chain([1, 63, 320, size - 1]);
-    for end in ends {
-        let end = usize::try_from(end).unwrap();
-        broken(
-            |bytes| bytes.truncate(end),
-            dir.path(),
-            &states,
-            &format!("cut at {end}"),
-        );
-    }
-}
-
-#[test]
-fn flipped_bits_are_never_obeyed() {
-    let dir = tempfile::tempdir().unwrap();
-    let states = worked(dir.path());
-    let bytes = fs::read(dir.path().join("store.redb")).unwrap();
-    let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
-    for n in 0..150 {
-        let at = used[(n * 7_919) % used.len()];
-        let flip = |bytes: &mut Vec<u8>| bytes[at] ^= 1 << (n % 8);
-        broken(
-            flip,
-            dir.path(),
-            &states,
-            &format!("bit {} of byte {at}", n % 8),
-        );
-    }
-}
-
-#[test]
-fn without_its_database_a_store_starts_from_the_snapshot_and_says_so() {
-    let dir = tempfile::tempdir().unwrap();
-    let states = worked(dir.path());
-    fs::remove_file(dir.path().join("store.redb")).unwrap();
-    let opened = try_open(dir.path()).unwrap();
-    assert!(
-        opened.notes[0].contains("started from the snapshot of revision 4"),
-        "{:?}",
-        opened.notes
-    );
-    assert_eq!(Some(&all(&opened.store.snapshot())), states.last());
-    drop(opened);
-    open(dir.path());
-}
-
-/// A disk that can be full.
-#[derive(Debug)]
-struct Disk {
-    file: redb::backends::FileBackend,
-    full: Arc<AtomicBool>,
-}
-
-impl Disk {
-    fn room(&self) -> Result<(), std::io::Error> {
-        if self.full.load(Ordering::SeqCst) {
-            Err(std::io::ErrorKind::StorageFull.into())
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> Result<u64, std::io::Error> {
-        self.file.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
-        self.file.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
-        self.room()?;
-        self.file.set_len(len)
-    }
-    fn sync_data(&self) -> Result<(), std::io::Error> {
-        self.room()?;
-        self.file.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        self.file.write(offset, data) // only syncing fails: then nobody knows what reached the disk
-    }
-    fn close(&self) -> Result<(), std::io::Error> {
-        self.file.close()
-    }
-}
-
-/// A store of the queue `orders` on a disk that is full as long as the flag says so.
-pub(crate) fn on_a_disk_that_fills(dir: &Path) -> (Store, Arc<AtomicBool>) {
-    let full = Arc::new(AtomicBool::new(false));
-    let opener = || -> journal::Opener {
-        let full = Arc::clone(&full);
-        Box::new(move |path| {
-            let file = fs::OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)?;
-            redb::Builder::new().create_with_backend(Disk {
-                file: redb::backends::FileBackend::new(file)?,
-                full: Arc::clone(&full),
-            })
-        })
-    };
-    let how = How {
-        data_dir: dir,
-        queues: queues(&["orders"]),
-        seed: vec![],
-        now_ms: NOW_MS,
-        opener,
-    };
-    let store = how.open(metrics()).unwrap().store;
-    (store, full)
-}
-
-#[test]
-fn a_full_disk_refuses_changes_and_forgets_none_and_mends() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, full) = on_a_disk_that_fills(dir.path());
-    let before = store.turn(&set("queue.orders.skip", json!(0.1))).unwrap();
-    full.store(true, Ordering::SeqCst);
-    for _ in 0..2 {
-        let refused = store
-            .turn(&set("queue.orders.skip", json!(0.2)))
-            .unwrap_err();
-        assert!(matches!(refused, Refused::Store(_)), "{refused}");
-        assert_eq!(all(&store.snapshot()), all(&before));
-    }
-    full.store(false, Ordering::SeqCst);
-    assert_eq!(store.changes(None, 9).unwrap().len(), 1);
-    let live = store.turn(&set("queue.orders.rate", json!("5/s"))).unwrap();
-    assert_eq!(store.changes(None, 9).unwrap().len(), 2);
-    let after = open(copied(dir.path()).path());
-    assert_eq!(all(&after.snapshot()), all(&live));
-    assert_eq!(
-        after.changes(None, 9).unwrap(),
-        store.changes(None, 9).unwrap()
-    );
-}
-
-#[test]
-fn what_cannot_wait_takes_effect_on_a_full_disk_and_is_written_later() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, full) = on_a_disk_that_fills(dir.path());
-    store.turn(&lay("queue.orders.skip", json!(0.2))).unwrap();
-    full.store(true, Ordering::SeqCst);
-    assert!(matches!(
-        store.turn_even_unwritten(&close(1)),
-        Ok(Turned::Owed(_))
-    ));
-    assert_eq!(store.snapshot().openings().count(), 0);
-    store.write_owed().unwrap_err();
-    store
-        .turn(&set("queue.orders.skip", json!(0.1)))
-        .unwrap_err();
-    assert!(store.owes());
-    full.store(false, Ordering::SeqCst);
-    store.write_owed().unwrap();
-    assert!(!store.owes());
-    store.turn(&set("queue.orders.skip", json!(0.1))).unwrap();
-    let after = open(copied(dir.path()).path());
-    assert_eq!(all(&after.snapshot()), all(&store.snapshot()));
-    let edits: Vec<u64> = after
-        .changes(None, 9)
-        .unwrap()
-        .iter()
-        .map(|it| it.revision)
-        .collect();
-    assert_eq!(edits, [3, 2, 1]);
-}
-
 #[test]
 fn metrics_tell_what_flags_say_and_what_changed() {
     let metrics = metrics();
@@ -580,49 +364,4 @@ proptest! {
         prop_assert_eq!(all(&after.snapshot()), all(&store.snapshot()));
         prop_assert_eq!(after.changes(None, 99).unwrap(), store.changes(None, 99).unwrap());
     }
-}
-
-#[test]
-fn zz_measure() {
-    let names: Vec<String> = (0..83).map(|n| format!("queue-{n}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let dir = tempfile::tempdir().unwrap();
-    let disk = Store::open(dir.path(), queues(&names), vec![], NOW_MS, metrics())
-        .unwrap()
-        .store;
-    let memory = Store::in_memory(Snapshot::of(queues(&names), 0, vec![], vec![]), metrics());
-    for (what, store) in [("disk", disk), ("memory", memory)] {
-        let from = std::time::Instant::now();
-        for n in 0..40 {
-            store
-                .turn(&set(&format!("queue.queue-{n}.skip"), json!(0.1)))
-                .unwrap();
-        }
-        println!("{what}: {:?} each", from.elapsed() / 40);
-        for n in 0..40 {
-            store
-                .turn(&lay(&format!("queue.queue-{n}.skip"), json!(0.1)))
-                .unwrap();
-        }
-        let from = std::time::Instant::now();
-        for n in 0..40 {
-            store
-                .turn(&set(&format!("queue.queue-{n}.skip"), json!(0.11)))
-                .unwrap();
-        }
-        println!("{what} with 40 openings: {:?} each", from.elapsed() / 40);
-    }
-    let mut top = crate::rules::top::Top::new(256, std::time::Duration::from_secs(60));
-    let keys: Vec<String> = (0..2000).map(|n| format!("account-{n}")).collect();
-    let from = std::time::Instant::now();
-    for n in 0..1_000_000usize {
-        let key = &keys[(n * 7919) % if n % 2 == 0 { 200 } else { 2000 }];
-        top.offer(
-            std::time::Duration::from_micros(n as u64),
-            crate::rules::lots::KeyHash::of(key.as_bytes()),
-            key,
-            1.0,
-        );
-    }
-    println!("offer {:?}", from.elapsed() / 1_000_000);
 }
