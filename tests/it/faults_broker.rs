@@ -181,8 +181,10 @@ fn a14_queue_deleted_and_made_again(kind: Kind) {
     scene.worker_gets("before-19", secs(10));
     scene.settles(&daemon, secs(10));
     scene.ledger.delete(QUEUE);
-    let said = daemon.not_ready(secs(10));
-    assert!(said.contains("does not exist"), "{said}");
+    eventually("the page says what is missing", secs(10), || {
+        let said = daemon.not_ready(secs(10));
+        said.contains("does not exist").then_some(()).ok_or(said)
+    });
     let state = daemon.queue(QUEUE);
     assert!(state.to_string().contains("queue_missing"), "{state}");
     assert_eq!(
@@ -325,7 +327,7 @@ fn a09_a_wrong_password_is_tried_slowly() {
     ] {
         assert!(!text.contains("canary-secret"), "{text}");
     }
-    assert_eq!(daemon.terminate(), Some(0));
+    assert_eq!(daemon.terminate(), Some(0), "{}", daemon.log());
 }
 
 #[test]

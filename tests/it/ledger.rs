@@ -207,7 +207,9 @@ impl Ledger {
     /// Publishes to a queue through the default exchange. Gives the ids that the broker confirmed; the others may or may not
     /// have arrived, as when the broker dies meanwhile.
     pub(crate) fn try_publish(&self, queue: &str, messages: &[Message]) -> Vec<String> {
-        let channel = self.channel();
+        let Ok(channel) = self.runtime.block_on(self.try_channel()) else {
+            return Vec::new();
+        };
         let publish = async {
             let mut under_way = Vec::new();
             let select = channel.confirm_select(ConfirmSelectOptions::default());
@@ -245,6 +247,7 @@ impl Ledger {
 
     /// Publishes messages, all of which must be confirmed.
     pub(crate) fn publish(&self, queue: &str, messages: &[Message]) -> Vec<String> {
+        drop(self.channel());
         let confirmed = self.try_publish(queue, messages);
         assert_eq!(confirmed.len(), messages.len(), "not all were confirmed");
         confirmed

@@ -161,12 +161,13 @@ impl<'b> Scene<'b> {
         if now.of_queue("messages_in_hand", QUEUE) != 0.0 {
             return Some("in hand".to_owned());
         }
-        let kept = ["sluicegate.park.", "sluicegate.dead."];
-        let queues = self.broker.queues(&self.vhost).into_iter();
-        queues
-            .filter(|queue| !kept.iter().any(|name| queue.starts_with(name)))
-            .find(|queue| self.ledger.ready(queue).unwrap_or(0) > 0)
-            .map(|queue| format!("in {queue}"))
+        match self.broker.messages(&self.vhost) {
+            Err(why) => Some(format!("where it cannot be seen: {why}")),
+            Ok(queues) => queues
+                .into_iter()
+                .find(|(_, count)| *count > 0)
+                .map(|(queue, count)| format!("in {queue}: {count}")),
+        }
     }
 
     /// Looks everywhere, and says that nothing was lost. The daemon must have ended, so that what it held is back.
