@@ -1,4 +1,5 @@
-//! Holding: a short wait is spent within the prefetch, a longer one elsewhere, so that a waiting key never blocks another.
+//! Holding: how many messages are out with us at once, and which of them may wait here. A short wait is spent within the
+//! prefetch, a longer one elsewhere, so that a waiting key never blocks another.
 
 use std::time::Duration;
 
@@ -10,6 +11,67 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(5);
 #[must_use]
 pub fn may_wait(expected: Option<Duration>, waiting: usize, prefetch: u16) -> bool {
     expected.is_none_or(|wait| wait <= LONGEST_WAIT) && waiting < usize::from(prefetch / 2)
+}
+
+/// The prefetch never grows beyond this.
+pub const MOST_OUT: u16 = 1_000;
+/// So many seconds in a row without need before it shrinks again: a live consumer is only changed by cancel and consume.
+pub const CALM_SECONDS: u32 = 30;
+
+/// The prefetch of a queue. Twice the slots feed a target; shedding a backlog needs more, because each message that goes to the
+/// park is out until the broker has confirmed it there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefetch {
+    base: u16,
+    now: u16,
+    calm: u32,
+    most_moving: usize,
+}
+
+impl Prefetch {
+    /// The prefetch of the file; never 0.
+    #[must_use]
+    pub fn new(base: u16) -> Self {
+        let base = base.max(1);
+        Self {
+            base,
+            now: base,
+            calm: 0,
+            most_moving: 0,
+        }
+    }
+
+    /// What it is now.
+    #[must_use]
+    pub fn get(self) -> u16 {
+        self.now
+    }
+
+    /// So many messages are on their way to another place; asked at each. `true`: it has grown.
+    pub fn moving(&mut self, moving: usize) -> bool {
+        self.most_moving = self.most_moving.max(moving);
+        let grown = self.now.saturating_mul(4).min(MOST_OUT.max(self.base));
+        let needed = moving * 2 >= usize::from(self.now) && grown > self.now;
+        if needed {
+            (self.now, self.calm) = (grown, 0);
+        }
+        needed
+    }
+
+    /// A second has passed. `true`: it is what the file says again.
+    pub fn second(&mut self) -> bool {
+        let most = std::mem::take(&mut self.most_moving);
+        self.calm = if most * 2 < usize::from(self.base) {
+            self.calm + 1
+        } else {
+            0
+        };
+        let shrinks = self.now > self.base && self.calm >= CALM_SECONDS;
+        if shrinks {
+            self.now = self.base;
+        }
+        shrinks
+    }
 }
 
 #[cfg(test)]
@@ -27,5 +89,28 @@ mod tests {
         ] {
             assert_eq!(may_wait(expected, waiting, 16), may, "{what}");
         }
+    }
+
+    #[test]
+    fn it_grows_while_much_is_shed_and_shrinks_after_a_calm() {
+        let mut prefetch = Prefetch::new(16);
+        assert!(!prefetch.moving(7));
+        for (moving, expected) in [(8, 64), (32, 256), (128, 1_000), (500, 1_000)] {
+            prefetch.moving(moving);
+            assert_eq!(prefetch.get(), expected, "{moving} on the move");
+        }
+        assert!(
+            (0..CALM_SECONDS).all(|_| !prefetch.second()),
+            "the first second was not calm"
+        );
+        assert!(prefetch.second());
+        assert_eq!(prefetch.get(), 16);
+    }
+
+    #[test]
+    fn a_larger_one_of_the_file_stays() {
+        let mut prefetch = Prefetch::new(5_000);
+        assert!(!prefetch.moving(4_000));
+        assert_eq!(prefetch.get(), 5_000);
     }
 }

@@ -20,6 +20,7 @@ pub mod settlement;
 pub mod snapshot;
 pub mod top;
 pub mod units;
+pub mod value;
 pub mod valve;
 pub mod verdict;
 pub mod watermark;

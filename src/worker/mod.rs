@@ -27,7 +27,7 @@ use crate::config::Queue;
 use crate::metrics::{Ledger, Metrics, QueueMetrics};
 use crate::rules::envelope;
 use crate::rules::gate::{Gate, decide};
-use crate::rules::hold::{LONGEST_WAIT, may_wait};
+use crate::rules::hold::{LONGEST_WAIT, Prefetch, may_wait};
 use crate::rules::names::FlagKey;
 use crate::rules::snapshot::Snapshot;
 use crate::rules::valve::Valve;
@@ -91,6 +91,7 @@ pub struct Worker<I, O> {
     at_work: HashMap<u64, AtWork>,
     answers: FuturesUnordered<LocalBoxFuture<'static, (u64, Answer)>>,
     moving: Moving,
+    prefetch: Prefetch,
     ledger: Ledger,
     link: LinkState,
     next_id: u64,
@@ -106,6 +107,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let queue = given.settings.name.as_str();
         let numbers = Arc::clone(given.metrics.queue(queue)?);
         let gate = Arc::clone(given.flags.borrow().gate(queue)?);
+        let prefetch = Prefetch::new(given.settings.prefetch);
         let mut ledger = numbers.ledger();
         ledger.settled[Why::Unsettled as usize] += std::mem::take(&mut ledger.in_hand);
         Some(Self {
@@ -118,6 +120,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             at_work: HashMap::new(),
             answers: FuturesUnordered::new(),
             moving: Moving::default(),
+            prefetch,
             ledger,
             link: LinkState::Connecting("starting".to_owned()),
             next_id: 0,
@@ -177,11 +180,14 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 self.give_back(held);
             }
         } else {
-            self.given.inlet.want(Wanted::Consume {
-                prefetch: self.given.settings.prefetch,
-            });
+            self.consume();
         }
         self.given.vitals.link(self.link.clone(), gate.is_shut());
+    }
+
+    fn consume(&mut self) {
+        let prefetch = self.prefetch.get();
+        self.given.inlet.want(Wanted::Consume { prefetch });
     }
 
     fn arrived(&mut self, arrival: Arrival) {
@@ -316,7 +322,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             Some(interval) => Some(own.unwrap_or_default() + interval.saturating_mul(turns)),
             None => own,
         };
-        if was_head || may_wait(expected, self.hand.waiting(), self.given.settings.prefetch) {
+        if was_head || may_wait(expected, self.hand.waiting(), self.prefetch.get()) {
             self.hand.wait(held, was_head, why, until, now.mono);
         } else {
             self.defer(held, why, expected.unwrap_or(LONGEST_WAIT), now);
@@ -397,6 +403,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             for held in self.hand.held_since_before(taken_before) {
                 self.defer(held, Why::Rate, LONGEST_WAIT, now);
             }
+        }
+        if self.prefetch.second() && !self.gate.is_shut() {
+            self.consume();
         }
         self.throttle.sweep(now.mono);
         let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);

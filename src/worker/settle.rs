@@ -157,6 +157,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             failures: 0,
         };
         self.moving.publish(&self.given.outlet, one);
+        if self.prefetch.moving(self.moving.len()) && !self.gate.is_shut() {
+            self.consume();
+        }
     }
 
     /// Something happened to a message on the move.

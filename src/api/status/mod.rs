@@ -13,9 +13,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::error::{BROKEN, Problem};
-use super::views::rfc3339;
-use super::{Doors, QueueDoor};
+use crate::api::error::{BROKEN, Problem};
+use crate::api::views::rfc3339;
+use crate::api::{Doors, QueueDoor};
 use crate::rules::flag::{Flag, Value};
 use crate::rules::names::FlagKey;
 use crate::rules::opening::Opening;

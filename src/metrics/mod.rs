@@ -1,0 +1,212 @@
+//! Every number that we publish is a field here; the doc comment beside it is its help text, or says what it is for.
+//!
+//! Rooms call a verb. Children of a labelled family are looked up once and kept beside the queue they belong to. Every known
+//! series is there at zero from the start. May import `rules`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prometheus::{GaugeVec, IntCounterVec, IntGauge, Registry, TextEncoder};
+
+use crate::rules::change::Cause;
+use crate::rules::names::QueueName;
+use ledger::Ledgers;
+use queue::Families;
+use register::{counter, gauge, int_gauge};
+
+pub use ledger::Ledger;
+pub use queue::{OUTCOMES, QueueMetrics};
+
+mod ledger;
+mod queue;
+mod register;
+
+/// All numbers.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    queues: BTreeMap<QueueName, Arc<QueueMetrics>>,
+    flag_value: GaugeVec,
+    flag_changes: IntCounterVec,
+    flag_changed: GaugeVec,
+    opening_ends: GaugeVec,
+    evaluations: IntCounterVec,
+    snapshot_revision: IntGauge,
+    config_reload_ok: IntGauge,
+}
+
+impl Metrics {
+    /// The numbers of a daemon with these queues.
+    ///
+    /// # Errors
+    /// When two of our own series clash, which a test rules out.
+    pub fn new(queues: &[QueueName]) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let families = Families::register(&registry)?;
+        let queues: BTreeMap<QueueName, Arc<QueueMetrics>> = queues
+            .iter()
+            .map(|queue| (queue.clone(), Arc::new(families.queue(queue.as_str()))))
+            .collect();
+        registry.register(Box::new(Ledgers::new(queues.clone())?))?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        let build = gauge(
+            &registry,
+            "build_info",
+            "What runs: always 1, with the version as a label.",
+            &["version"],
+        )?;
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1.0);
+        let config_reload_ok = int_gauge(
+            &registry,
+            "config_reload_ok",
+            "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
+            &[],
+        )?
+        .with_label_values(&[] as &[&str]);
+        config_reload_ok.set(1);
+        Ok(Self {
+            flag_value: gauge(
+                &registry,
+                "flag_value",
+                "What a flag says now: numbers and booleans; durations in seconds, rates per second.",
+                &["flag"],
+            )?,
+            flag_changes: counter(
+                &registry,
+                "flag_changes_total",
+                "Changes of what a flag says, by what caused them.",
+                &["flag", "cause"],
+            )?,
+            flag_changed: gauge(
+                &registry,
+                "flag_changed_timestamp_seconds",
+                "When what a flag says last changed, in seconds since 1970; 0: never.",
+                &["flag"],
+            )?,
+            opening_ends: gauge(
+                &registry,
+                "opening_ends_timestamp_seconds",
+                "When the newest opening on a flag ends, in seconds since 1970; 0: none.",
+                &["flag"],
+            )?,
+            evaluations: counter(
+                &registry,
+                "evaluations_total",
+                "How often a flag was evaluated.",
+                &["flag"],
+            )?,
+            snapshot_revision: int_gauge(
+                &registry,
+                "snapshot_revision",
+                "The revision of the flags in force.",
+                &[],
+            )?
+            .with_label_values(&[] as &[&str]),
+            config_reload_ok,
+            queues,
+            registry,
+        })
+    }
+
+    /// The numbers of one queue.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> Option<&Arc<QueueMetrics>> {
+        self.queues.get(name)
+    }
+
+    /// What a flag says now, and when the newest opening on it ends (seconds since 1970). Makes the flag's series if need be.
+    pub fn flag_says(&self, flag: &str, value: Option<f64>, ends: Option<f64>) {
+        if let Some(value) = value {
+            self.flag_value.with_label_values(&[flag]).set(value);
+        } else {
+            let _ = self.flag_value.remove_label_values(&[flag]);
+        }
+        self.opening_ends
+            .with_label_values(&[flag])
+            .set(ends.unwrap_or(0.0));
+        self.flag_changed.with_label_values(&[flag]);
+        self.evaluations.with_label_values(&[flag]);
+        for cause in Cause::ALL {
+            self.flag_changes.with_label_values(&[flag, cause.word()]);
+        }
+    }
+
+    /// What a flag says has changed at this time, in seconds since 1970.
+    pub fn flag_changed(&self, flag: &str, cause: Cause, at: f64) {
+        self.flag_changes
+            .with_label_values(&[flag, cause.word()])
+            .inc();
+        self.flag_changed.with_label_values(&[flag]).set(at);
+    }
+
+    /// A flag was evaluated so often.
+    pub fn evaluated(&self, flag: &str, times: u64) {
+        self.evaluations.with_label_values(&[flag]).inc_by(times);
+    }
+
+    /// The revision in force.
+    pub fn snapshot(&self, revision: u64) {
+        self.snapshot_revision
+            .set(i64::try_from(revision).unwrap_or(i64::MAX));
+    }
+
+    /// Whether the file was fine when it was last read.
+    pub fn config_reloaded(&self, fine: bool) {
+        self.config_reload_ok.set(i64::from(fine));
+    }
+
+    /// All numbers in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When a family cannot be encoded, which a test rules out.
+    pub fn encode(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::verdict::Why;
+
+    #[test]
+    fn every_known_series_is_there_at_zero_from_the_start() {
+        let metrics = Metrics::new(&["orders".parse().unwrap()]).unwrap();
+        metrics.flag_says("queue.orders.skip", Some(0.0), None);
+        let page = metrics.encode().unwrap();
+        for why in Why::ALL {
+            let series = format!(
+                "sluicegate_messages_settled_total{{queue=\"orders\",reason=\"{}\",verdict=\"{}\"}} 0",
+                why.word(),
+                why.verdict()
+            );
+            assert!(page.contains(&series), "{series} is missing");
+        }
+        for series in [
+            "sluicegate_messages_in_hand{queue=\"orders\"} 0",
+            "sluicegate_flag_changes_total{cause=\"expiry\",flag=\"queue.orders.skip\"} 0",
+        ] {
+            assert!(page.contains(series), "{series} is missing");
+        }
+    }
+
+    #[test]
+    fn names_have_base_units_and_no_percent() {
+        let metrics = Metrics::new(&["orders".parse().unwrap()]).unwrap();
+        for line in metrics
+            .encode()
+            .unwrap()
+            .lines()
+            .filter(|line| line.starts_with("# TYPE sluicegate_"))
+        {
+            for word in ["percent", "pct", "_ms", "milliseconds"] {
+                assert!(!line.contains(word), "{line}: use base units and ratios");
+            }
+        }
+    }
+}
