@@ -56,7 +56,9 @@ impl Tasks {
 
     /// Runs until stopped or until a task ends unasked, which stops all; those that are not done `within` are named and cut off.
     pub async fn run(mut self, within: Duration) -> Ended {
+        // Biased: a task that is told to stop may end before we look, and did not end unasked.
         let unasked = tokio::select! {
+            biased;
             () = self.stop.cancelled() => None,
             Some(ended) = self.set.join_next_with_id() => Some(self.describe(ended)),
         };

@@ -323,11 +323,6 @@ impl Broker {
         ));
     }
 
-    /// The last lines of the node's log.
-    pub(crate) fn log_tail(&self) -> String {
-        tail(&self.home.join("log"), 40)
-    }
-
     fn node(&self) -> std::sync::MutexGuard<'_, Option<Kept>> {
         self.node.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -236,11 +236,6 @@ impl Daemon {
         self.process().signal("TERM");
     }
 
-    /// Sends it a signal, such as `HUP`.
-    pub(crate) fn signal(&self, name: &str) {
-        self.process().signal(name);
-    }
-
     /// Waits for its end: the exit status.
     pub(crate) fn ended(&self, within: Duration) -> Option<i32> {
         self.process().wait(within)

@@ -39,6 +39,10 @@ fn keeper() -> &'static Keeper {
         std::fs::create_dir(&files).unwrap();
         // The broker may run as another user, who must be able to pass.
         std::fs::set_permissions(&files, std::fs::Permissions::from_mode(0o755)).unwrap();
+        #[expect(
+            clippy::zombie_processes,
+            reason = "it outlives us: that is what it is for"
+        )]
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "keeper"])
             .arg(&files)

@@ -1,6 +1,6 @@
 //! The laws of the house. Each is a table or a few lines, and fails with a sentence that says what to do.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// What a room may import besides itself. Imports point one way: a room may name only rooms that stand above it here.
@@ -264,13 +264,9 @@ fn nobody_leaves_a_room_by_the_back_door() {
         if is_tests(&file) || room_of(&file).is_none() {
             continue;
         }
-        let is_root_of_room = file.matches('/').count() == 1 || file.ends_with("/mod.rs");
-        let up = if is_root_of_room {
-            "super::"
-        } else {
-            "super::super::"
-        };
-        let line = code(&text).lines().position(|line| line.contains(up));
+        let is_mod = usize::from(file.ends_with("/mod.rs"));
+        let up = "super::".repeat(file.matches('/').count() - is_mod);
+        let line = code(&text).lines().position(|line| line.contains(&up));
         assert!(
             line.is_none(),
             "{file}: write `crate::…`, not `{up}…`, so that imports can be seen"
@@ -294,21 +290,22 @@ fn some_words_are_for_some_rooms_only() {
 
 #[test]
 fn every_file_says_what_it_is_for_and_is_short() {
-    for below in ["src", "tests", "examples", "benches"] {
-        for (file, text) in rust_files(below) {
-            let header = text.starts_with("//! ");
-            assert!(
-                header,
+    let files = ["src", "tests", "examples", "benches"];
+    let mut wrong = Vec::new();
+    for (file, text) in files.into_iter().flat_map(rust_files) {
+        if !text.starts_with("//! ") {
+            wrong.push(format!(
                 "{file} does not begin with `//!` and what it is for"
-            );
-            let length = before_tests(&text).lines().count();
-            let fine = length <= LONGEST || is_tests(&file);
-            assert!(
-                fine,
+            ));
+        }
+        let length = before_tests(&text).lines().count();
+        if length > LONGEST && !is_tests(&file) {
+            wrong.push(format!(
                 "{file} has {length} lines before its tests: split it, {LONGEST} is the most"
-            );
+            ));
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The files that git knows, by their path from the root, with their text; none without git.
@@ -459,18 +456,65 @@ fn licences_are_read_as_spdx_says() {
     check("", false);
 }
 
-/// Every sample file of a directory, by its path.
-fn samples(directory: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(root().join(directory));
-    let mut files: Vec<PathBuf> = entries
-        .into_iter()
-        .flatten()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    files.sort();
-    files
+#[test]
+fn every_file_in_config_loads() {
+    let directory = std::fs::read_dir(root().join("config")).unwrap();
+    for path in directory.map(|entry| entry.unwrap().path()) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let read = if text.contains("\n[[flag]]") {
+            sluicegate::config::flags::read(&path)
+                .map(|_| ())
+                .map_err(|why| why.to_string())
+        } else {
+            let no_variables = std::collections::BTreeMap::new();
+            sluicegate::config::read(&path, &no_variables)
+                .map(|_| ())
+                .map_err(|why| why.to_string())
+        };
+        assert_eq!(read, Ok(()), "{}", path.display());
+    }
 }
 
-fn name(path: &Path) -> &str {
-    path.file_name().and_then(|name| name.to_str()).unwrap()
+/// The commands of `sluicegate` in the code blocks of a page: their words before the first option or value.
+fn commands_in(page: &str) -> Vec<Vec<String>> {
+    let blocks = page.split("\n```").skip(1).step_by(2);
+    let lines = blocks.flat_map(str::lines);
+    let commands = lines.filter_map(|line| {
+        let line = line.trim_start_matches("$ ");
+        let rest = line
+            .strip_prefix("sluicegate ")
+            .or_else(|| line.split_once("/sluicegate ").map(|(_, rest)| rest))
+            .or_else(|| {
+                line.strip_prefix("cargo run ")?
+                    .split_once("-- ")
+                    .map(|(_, rest)| rest)
+            })?;
+        let plain = |word: &&str| word.chars().all(|letter| letter.is_ascii_lowercase());
+        Some(
+            rest.split_whitespace()
+                .take_while(plain)
+                .map(str::to_owned)
+                .collect(),
+        )
+    });
+    commands.collect()
+}
+
+#[test]
+fn every_command_in_the_readme_is_one() {
+    let page = std::fs::read_to_string(root().join("README.md")).expect("README.md is the manual");
+    let commands = commands_in(&page);
+    assert!(!commands.is_empty(), "README.md shows no command");
+    for words in commands {
+        // What follows a command that takes a name may be a name: then the first word alone must be known.
+        let known = |words: &[String]| {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            crate::daemon::command(&[&words[..], &["--help"]].concat()).0 == Some(0)
+        };
+        assert!(
+            known(&words) || known(&words[..1]),
+            "README.md says `sluicegate {}`, which is no command",
+            words.join(" ")
+        );
+    }
 }

@@ -268,21 +268,6 @@ impl Ledger {
         Some(found.message_count())
     }
 
-    /// How many consumers a queue has; `None`: there is no such queue.
-    pub(crate) fn consumers(&self, queue: &str) -> Option<u32> {
-        let channel = self.channel();
-        let look = channel.queue_declare(
-            queue.into(),
-            QueueDeclareOptions {
-                passive: true,
-                ..QueueDeclareOptions::default()
-            },
-            FieldTable::default(),
-        );
-        let found = self.runtime.block_on(look).ok()?;
-        Some(found.consumer_count())
-    }
-
     /// Takes all that is ready out of a queue.
     pub(crate) fn drain(&self, queue: &str) -> Vec<Message> {
         let channel = self.channel();

@@ -37,7 +37,6 @@ pub(crate) const fn secs(seconds: u64) -> Duration {
 /// One queue with all around it.
 pub(crate) struct Scene<'b> {
     pub(crate) broker: &'b Broker,
-    pub(crate) kind: Kind,
     pub(crate) vhost: String,
     pub(crate) ledger: Ledger,
     pub(crate) worker: Worker,
@@ -62,7 +61,6 @@ impl<'b> Scene<'b> {
         ledger.declare(QUEUE, kind, arguments);
         Self {
             broker,
-            kind,
             vhost,
             ledger,
             worker: Worker::start(),

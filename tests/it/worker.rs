@@ -125,11 +125,6 @@ impl Worker {
         ids
     }
 
-    /// How many requests are being answered now.
-    pub(crate) fn in_hand(&self) -> usize {
-        self.inner.in_hand.load(Ordering::Relaxed)
-    }
-
     /// How many requests were being answered at once, at most.
     pub(crate) fn most_at_once(&self) -> usize {
         self.inner.most_at_once.load(Ordering::Relaxed)
@@ -153,9 +148,11 @@ fn serve(stream: &TcpStream, inner: &Inner) {
         inner.most_at_once.fetch_max(now, Ordering::Relaxed);
         let before = write_down(inner, &got);
         let decide = Arc::clone(&inner.decide.lock().unwrap_or_else(PoisonError::into_inner));
-        let keep = answer(stream, inner, decide(&got, before));
+        let reply = decide(&got, before);
+        work(stream, inner, &reply);
+        // Before the answer is written: whoever has read it may send the next one at once.
         inner.in_hand.fetch_sub(1, Ordering::Relaxed);
-        if keep.is_err() {
+        if answer(stream, inner, reply).is_err() {
             return;
         }
     }
@@ -195,26 +192,30 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Got> {
     })
 }
 
+/// What takes time before an answer.
+fn work(stream: &TcpStream, inner: &Inner, reply: &Reply) {
+    match reply {
+        Reply::Slow(time) => std::thread::sleep(*time),
+        Reply::Hang => {
+            while !inner.gone.load(Ordering::Relaxed) && still_there(stream) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Gives an error when the connection must not be used again.
 fn answer(mut stream: &TcpStream, inner: &Inner, reply: Reply) -> std::io::Result<()> {
     let closed = || Err(std::io::Error::other("closed on purpose"));
     match reply {
         Reply::Status(status) => status_line(stream, status, ""),
-        Reply::Slow(time) => {
-            std::thread::sleep(time);
-            status_line(stream, 200, "")
-        }
+        Reply::Slow(_) => status_line(stream, 200, ""),
         Reply::Throttle(seconds) => {
             status_line(stream, 429, &format!("retry-after: {seconds}\r\n"))
         }
         Reply::Redirect(to) => status_line(stream, 302, &format!("location: {to}\r\n")),
-        Reply::Hang => {
-            while !inner.gone.load(Ordering::Relaxed) && still_there(stream) {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            closed()
-        }
-        Reply::Drop => closed(),
+        Reply::Hang | Reply::Drop => closed(),
         Reply::Cut => {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")?;
             closed()
