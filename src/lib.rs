@@ -1,7 +1,32 @@
 //! Sluicegate: an operational control panel for queues.
 //!
 //! A daemon that takes RabbitMQ queues in hand beside their workers, and lets an operator open and close safety valves on the
-//! traffic, live. This page is the map.
+//! traffic, live, with nothing lost. This page is the map.
+//!
+//! ```text
+//!            main → app (introduces the rooms to each other, decides nothing)
+//!                    │
+//!   ┌───────┬────────┼─────────┬──────────┬─────────┐      the loops and doors; they do not know each other
+//!  api     cli     guard     worker   amqp memory targets
+//!   └───────┴────────┼─────────┴──────────┴─────────┘
+//!         store   vitals   throttle   metrics   seams   clock   supervise
+//!                    │
+//!                 config → rules (pure: no clock, lock, log, await or I/O)
+//! ```
+//!
+//! Where to begin reading:
+//! - what happens to a message: [`rules::gate::decide`], then [`worker`], which does it;
+//! - what a flag and an opening are: [`rules::flag`], [`rules::opening`], [`rules::snapshot`]; the one door through which they
+//!   change: [`store::Store::turn`];
+//! - what the worker asks of the world: [`seams`]; who answers: [`amqp`] or [`memory`] for queues, [`targets`] for work;
+//! - how few acknowledgements settle everything exactly once: [`rules::watermark`].
+//!
+//! Three rooms hold what changes: `store` (flags), `throttle` (permits), `vitals` (health). A test holds the arrows above.
+//!
+//! Deliberately absent: an expression language on the message path, automatic recovery inside the AMQP client (a supervisor of
+//! our own is heard when it gives up), delaying by nack and requeue, a task for each message, metrics by account.
+//!
+//! A program embeds the daemon by [`app::run_with`], with Rust handlers as targets; see `examples/embedded.rs`.
 #![forbid(unsafe_code)]
 
 pub mod amqp;

@@ -23,7 +23,8 @@ use super::probe::depth;
 use super::tap::raw;
 use crate::clock::Clock;
 use crate::config::{Queue, Settings};
-use crate::rules::message::{Facts, Raw, Reading};
+use crate::rules::facts::{Facts, Reading};
+use crate::rules::message::Raw;
 use crate::rules::units::Span;
 use crate::seams::Place;
 

@@ -326,7 +326,8 @@ impl AmqpInlet {
             return LinkState::QueueMissing;
         }
         match (&self.tap, self.wanted) {
-            (Tap::Open { .. }, Wanted::Consume { .. }) => LinkState::Consuming,
+            // Until it has ended, also when nobody wants it any more: what is on its way still comes.
+            (Tap::Open { .. }, _) => LinkState::Consuming,
             (_, Wanted::Idle) => LinkState::Idle,
             // While the prefetch is changed the consumer is away for a moment, which is nobody's business.
             _ if self.acks.is_some() => LinkState::Consuming,

@@ -5,6 +5,7 @@ mod acks;
 pub mod check;
 mod connection;
 mod declare;
+mod flights;
 mod greeting;
 mod headers;
 mod inlet;

@@ -1,9 +1,6 @@
 //! Places to put messages: one connection that publishes, with a supervisor of its own.
 //!
 //! One local task, the [`Publisher`], owns the connection; [`AmqpOutlet::publish`] hands it a message and waits for the answer.
-//! One task for all is what makes returned messages safe. Lapin gives a returned message to whichever publish of the same
-//! acknowledgement it completes first, so that another's `Ack` may carry the return of ours, and ours none. Those that carry one
-//! are completed first, and one task sees them in that order: it notes whose message came back before it believes any `Ack`.
 //! May import `config`, `rules` and `seams`.
 
 use std::cell::{Cell, RefCell};

@@ -2,24 +2,22 @@
 //! May import `config`, `rules` and `seams`.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::LocalBoxFuture;
-use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::AMQPValue;
 use lapin::{Channel, Confirmation};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connector, Link, Lost, Tries};
 use super::declare::Declarer;
+use super::flights::{Believed, Flights, Landed, Said, Waiting};
 use super::headers::{basic_properties, short, table};
 use super::outlet::Order;
 use crate::config::Queue;
@@ -33,65 +31,13 @@ const NUMBER_HEADER: &str = "x-sluicegate-publish";
 /// Persistent, as AMQP numbers it.
 const PERSISTENT: u8 = 2;
 
-type Waiting = oneshot::Sender<Result<(), NotPlaced>>;
-
-/// A publish that has come to its end; nobody waits for it when it came too late.
-struct Landed {
-    number: i64,
-    name: String,
-    said: Result<Said, NotPlaced>,
-    waiting: Option<Waiting>,
-}
-
-/// What the broker said, as lapin tells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
-    /// Acknowledged.
-    Taken,
-    /// Acknowledged, and the message with this number came back.
-    CameBack(Option<i64>),
-    /// Not acknowledged: the queue is full.
-    Full,
-}
-
-/// What may be believed of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Believed {
-    Placed,
-    CameBack,
-    Full,
-    /// Another's return came with it: its own may be on its way to somebody else.
-    Doubtful,
-}
-
-/// Whose message came back. Lapin tells it to any publish of the same acknowledgement, but to the first ones that it completes.
-#[derive(Debug, Default)]
-struct Returns(HashSet<i64>);
-
-impl Returns {
-    /// What to believe of publish `number`, asked in the order in which lapin completes them.
-    fn believe(&mut self, number: i64, said: Said) -> Believed {
-        match said {
-            Said::Full => Believed::Full,
-            Said::CameBack(Some(back)) if back == number => Believed::CameBack,
-            Said::CameBack(another) => {
-                self.0.extend(another);
-                Believed::Doubtful
-            }
-            Said::Taken if self.0.remove(&number) => Believed::CameBack,
-            Said::Taken => Believed::Placed,
-        }
-    }
-}
-
 /// A connection on which messages are published.
 struct Line {
     link: Rc<Link>,
     channel: Rc<Channel>,
     declarer: Rc<Declarer>,
-    flights: FuturesUnordered<LocalBoxFuture<'static, Landed>>,
+    flights: Flights,
     late: Rc<Notify>,
-    returns: Returns,
     last_number: i64,
 }
 
@@ -171,9 +117,8 @@ impl Publisher {
             link,
             channel,
             declarer: Rc::new(declarer),
-            flights: FuturesUnordered::new(),
+            flights: Flights::default(),
             late: Rc::default(),
-            returns: Returns::default(),
             last_number: 0,
         })
     }
@@ -186,10 +131,11 @@ impl Publisher {
         let lost = loop {
             self.blocked.set(line.link.blocked());
             tokio::select! {
-                // Answers before new orders, so that memory stays bounded and returns are seen in their order.
+                // Answers before new orders.
                 biased;
-                Some(landed) = line.flights.next() => {
-                    if let Some(lost) = self.landed(&mut line, landed) {
+                Some(answer) = line.flights.next() => {
+                    self.answer(&line, answer);
+                    if let Some(lost) = line.broken() {
                         break lost;
                     }
                 }
@@ -212,45 +158,35 @@ impl Publisher {
             }
         };
         line.link.cut();
-        // Their frames are gone with the connection; what each knows already is still true.
-        while let Some(Some(landed)) = line.flights.next().now_or_never() {
-            self.landed(&mut line, landed);
-        }
+        // Those that are under way are dropped unanswered: it is not known what came of them.
         let (name, in_flight) = (self.connector.name(), line.flights.len());
         tracing::warn!(name, in_flight, reason = %lost, "the connection to publish on is lost");
         Some(lost)
     }
 
-    /// Answers one publish. `Some`: the connection is of no use any more.
-    fn landed(&mut self, line: &mut Line, landed: Landed) -> Option<Lost> {
-        let name = landed.name;
-        let answer = match landed.said {
-            Err(why) => Err(why),
-            Ok(said) => match line.returns.believe(landed.number, said) {
-                Believed::Placed => {
-                    self.tries.over();
-                    Ok(())
-                }
-                Believed::CameBack => {
-                    line.declarer.forget(&name);
-                    Err(NotPlaced::Refused(format!(
-                        "the queue {name} does not exist"
-                    )))
-                }
-                Believed::Full => Err(NotPlaced::Refused(format!("the queue {name} is full"))),
-                Believed::Doubtful => Err(NotPlaced::Unsure(
-                    "another message came back in its place".to_owned(),
-                )),
-            },
+    fn answer(&mut self, line: &Line, (landed, believed): (Landed, Believed)) {
+        let name = &landed.name;
+        let answer = match believed {
+            Believed::Placed => {
+                self.tries.over();
+                Ok(())
+            }
+            Believed::CameBack => {
+                line.declarer.forget(name);
+                Err(NotPlaced::Refused(format!(
+                    "the queue {name} does not exist"
+                )))
+            }
+            Believed::Full => Err(NotPlaced::Refused(format!("the queue {name} is full"))),
+            Believed::Doubtful => Err(NotPlaced::Unsure(
+                "another message came back in its place".to_owned(),
+            )),
+            Believed::Not(why) => Err(why),
         };
-        if line.flights.is_empty() {
-            line.returns.0.clear();
-        }
         if let Some(waiting) = landed.waiting {
-            // Nobody waits any more: then nobody acknowledges the source, which is safe.
+            // An error means that nobody waits any more: then nobody acknowledges the source, which is safe.
             let _ = waiting.send(answer);
         }
-        line.broken()
     }
 }
 
@@ -278,20 +214,24 @@ impl Line {
                 &name,
             );
             let said = followed(flown, &mut waiting, &late).await;
-            drop(order.permit);
             Landed {
                 number,
                 name,
                 said,
                 waiting,
+                _permit: order.permit,
             }
         };
-        self.flights.push(flight.boxed_local());
+        self.flights.push(flight);
     }
 
     fn broken(&self) -> Option<Lost> {
-        let usable = self.link.up() && self.channel.status().connected();
-        (!usable).then(|| Lost::Broken("the channel was closed".to_owned()))
+        let lost = |what: &str| Some(Lost::Broken(format!("the {what} was closed")));
+        match (self.link.up(), self.channel.status().connected()) {
+            (true, true) => None,
+            (true, false) => lost("channel"),
+            (false, _) => lost("connection"),
+        }
     }
 }
 
@@ -373,47 +313,5 @@ async fn refusing<T>(
                 let _ = order.answer.send(Err(NotPlaced::Unsure(reason.to_owned())));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(what: &str, said: &[(i64, Said)], believed: &[Believed]) {
-        let mut returns = Returns::default();
-        let found: Vec<Believed> = said
-            .iter()
-            .map(|(number, said)| returns.believe(*number, *said))
-            .collect();
-        assert_eq!(found, believed, "{what}");
-    }
-
-    #[test]
-    fn no_message_that_came_back_is_believed_to_be_placed() {
-        use Believed::{CameBack, Doubtful, Full, Placed};
-        use Said::Taken;
-        let back = |number| Said::CameBack(Some(number));
-        check("taken", &[(1, Taken), (2, Taken)], &[Placed, Placed]);
-        check(
-            "its own return",
-            &[(1, back(1)), (2, Taken)],
-            &[CameBack, Placed],
-        );
-        check(
-            "another's return comes first",
-            &[(1, back(2)), (2, Taken), (3, Taken)],
-            &[Doubtful, CameBack, Placed],
-        );
-        check(
-            "two returns change hands",
-            &[(1, back(2)), (2, back(1)), (3, Taken)],
-            &[Doubtful, Doubtful, Placed],
-        );
-        check(
-            "a return that cannot be read",
-            &[(1, Said::CameBack(None)), (2, Said::Full)],
-            &[Doubtful, Full],
-        );
     }
 }

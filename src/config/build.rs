@@ -16,7 +16,7 @@ use super::shape::Setting;
 use super::tree::{Place, Table, Value};
 use super::walk::fits;
 use super::{Amqp, Daemon, Settings, broker_url, queue};
-use crate::rules::message::Source;
+use crate::rules::facts::Source;
 use crate::rules::names::FlagKey;
 use crate::rules::units::Span;
 

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::rules::message::Reading;
+use crate::rules::facts::Reading;
 use crate::rules::names::{FlagKey, QueueName};
 pub use crate::rules::settlement::{Disposition, OnUnknown};
 use secret::Secret;
@@ -206,4 +206,4 @@ impl Queue {
 }
 
 /// The names of attributes with their places; kept sorted so that errors and pages are stable.
-pub type Attributes = BTreeMap<String, crate::rules::message::Source>;
+pub type Attributes = BTreeMap<String, crate::rules::facts::Source>;

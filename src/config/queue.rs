@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::build::Section;
 use super::problems::Notes;
 use super::{Attributes, Disposition, OnUnknown, ParkSettings, Queue, TargetSettings};
-use crate::rules::message::Reading;
+use crate::rules::facts::Reading;
 use crate::rules::names::QueueName;
 
 /// All queues; none when one of them cannot be read. `vhost` is that of the broker's URL, when it is known.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::near::nearest;
 use super::tree::{Value, parse_value};
 use super::url;
-use crate::rules::message::Source;
+use crate::rules::facts::Source;
 use crate::rules::names::{FlagKey, QueueName};
 use crate::rules::units::Span;
 

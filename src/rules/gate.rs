@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::facts::Facts;
 use super::flag::Value;
 use super::lots::Seed;
-use super::message::Facts;
 use super::names::{FlagKey, QueueName};
 use super::opening::OpeningId;
 use super::units::{Rate, Ratio, Span};

@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod change;
 pub mod envelope;
+pub mod facts;
 pub mod flag;
 pub mod gate;
 pub mod hold;

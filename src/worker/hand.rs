@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::rules::facts::Facts;
 use crate::rules::lots::KeyHash;
-use crate::rules::message::{Facts, Raw};
+use crate::rules::message::Raw;
 use crate::rules::verdict::Why;
 use crate::seams::Receipt;
 

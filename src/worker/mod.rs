@@ -4,6 +4,8 @@
 //! exactly one settlement. Whether RabbitMQ or the queue in memory stands behind the seams, it does not know. May import
 //! `rules`, `config`, `clock`, `metrics`, `seams`, `throttle` and `vitals`.
 
+mod dispatch;
+mod finish;
 mod hand;
 mod moving;
 mod settle;
@@ -19,7 +21,7 @@ use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Now};
@@ -27,15 +29,13 @@ use crate::config::Queue;
 use crate::metrics::{Ledger, Metrics, QueueMetrics};
 use crate::rules::envelope;
 use crate::rules::gate::{Gate, decide};
-use crate::rules::hold::{LONGEST_WAIT, Prefetch, may_wait};
+use crate::rules::hold::{LONGEST_WAIT, Prefetch};
 use crate::rules::names::FlagKey;
 use crate::rules::snapshot::Snapshot;
 use crate::rules::valve::Valve;
 use crate::rules::verdict::{Verdict, Why};
-use crate::seams::{
-    Answer, Arrival, Delivery, Inlet, Job, LinkState, Outlet, Settle, Target, Wanted,
-};
-use crate::throttle::{Hold, Permit, Throttle};
+use crate::seams::{Answer, Arrival, Delivery, Inlet, LinkState, Outlet, Settle, Target, Wanted};
+use crate::throttle::{Permit, Throttle};
 use crate::vitals::QueueVitals;
 use hand::{Hand, Held};
 use moving::Moving;
@@ -219,7 +219,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let read = self.given.settings.reading.read(&raw);
         let (facts, malformed) = match read {
             Ok(facts) => (facts, None),
-            Err(why) => (crate::rules::message::Facts::of_unreadable(&raw), Some(why)),
+            Err(why) => (crate::rules::facts::Facts::of_unreadable(&raw), Some(why)),
         };
         let held = Held {
             raw: Arc::new(raw),
@@ -253,125 +253,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     fn decide(&mut self, held: &Held, now: Now) -> Verdict {
         self.decided += 1;
         decide(&self.gate, &held.facts, now.ms)
-    }
-
-    /// How many messages may be at the target at once.
-    fn slots(&self) -> u32 {
-        let most = self.given.settings.slots;
-        self.gate.concurrency.map_or(most, |limit| limit.min(most))
-    }
-
-    /// Fills the free slots with the next messages in hand.
-    fn dispatch(&mut self) {
-        let slots = self.slots() as usize;
-        while self.at_work.len() < slots && !self.gate.is_shut() {
-            let now = self.now();
-            if now.mono < self.not_before {
-                return;
-            }
-            let Some((held, was_head)) = self.hand.next(now.mono) else {
-                return;
-            };
-            self.admit(held, was_head, now);
-        }
-    }
-
-    /// A slot is free for this message: asks the gate once more, then for a permit.
-    fn admit(&mut self, held: Held, was_head: bool, now: Now) {
-        if !self.given.inlet.usable(&held.receipt) {
-            return self.give_back(held);
-        }
-        if let Verdict::Shed { why, opening } = self.decide(&held, now) {
-            let key = held.facts.key.as_ref().map(|(hash, _)| *hash);
-            self.shed(held, why, opening, "");
-            key.into_iter()
-                .for_each(|key| self.hand.release(key, now.mono));
-            return;
-        }
-        let key = held.facts.key.as_ref().map(|(hash, _)| *hash);
-        if let Some(key) = key
-            && !was_head
-            && self.hand.line_length(key) > 0
-        {
-            return self.line_up(held, was_head, Why::Rate, None, now);
-        }
-        match self.throttle.admit(key, now.mono) {
-            Ok(permit) => {
-                key.into_iter()
-                    .for_each(|key| self.hand.release(key, now.mono));
-                self.hand_over(held, permit, now);
-            }
-            Err(Hold::Queue(until)) => {
-                self.not_before = until;
-                self.hand.put_back(held);
-            }
-            Err(Hold::Key(why, until)) => self.line_up(held, was_head, why, until, now),
-        }
-    }
-
-    /// Lets a message wait for its key: here if it will not be long, else in a delay queue.
-    fn line_up(&mut self, held: Held, was_head: bool, why: Why, until: Option<Duration>, now: Now) {
-        let before_it = held
-            .facts
-            .key
-            .as_ref()
-            .map_or(0, |(key, _)| self.hand.line_length(*key));
-        let turns = u32::try_from(before_it).unwrap_or(u32::MAX);
-        let own = until.map(|until| until.saturating_sub(now.mono));
-        let expected = match self.throttle.key_interval() {
-            Some(interval) => Some(own.unwrap_or_default() + interval.saturating_mul(turns)),
-            None => own,
-        };
-        if was_head || may_wait(expected, self.hand.waiting(), self.prefetch.get()) {
-            self.hand.wait(held, was_head, why, until, now.mono);
-        } else {
-            self.defer(held, why, expected.unwrap_or(LONGEST_WAIT), now);
-        }
-    }
-
-    fn hand_over(&mut self, held: Held, permit: Permit, now: Now) {
-        if let Some(since) = held.waits_since {
-            self.numbers.waited(now.mono.saturating_sub(since));
-        }
-        let job = Job {
-            queue: self.given.settings.name.clone(),
-            id: held.facts.id.clone(),
-            raw: Arc::clone(&held.raw),
-            attempt: held.tried + 1,
-            published_ms: held.facts.published_ms,
-            deadline_ms: self.deadline_ms(&held),
-            mode: self.gate.mode(&held.facts),
-            account: held.facts.key.as_ref().map(|(_, key)| key.clone()),
-            flags: Arc::clone(&self.passed),
-            timeout: self.gate.timeout(&held.facts),
-        };
-        self.next_id += 1;
-        let id = self.next_id;
-        let answer = self.given.target.hand_over(job);
-        self.answers
-            .push(Box::pin(async move { (id, answer.await) }));
-        let gate = Arc::clone(&self.gate);
-        self.at_work.insert(
-            id,
-            AtWork {
-                held,
-                gate,
-                permit,
-                started: now.mono,
-            },
-        );
-    }
-
-    /// When a job is useless: what the message says, else what the file says of all.
-    fn deadline_ms(&self, held: &Held) -> Option<i64> {
-        let after = self
-            .given
-            .settings
-            .deadline_after
-            .map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
-        held.facts
-            .deadline_ms
-            .or_else(|| Some(held.facts.published_ms?.saturating_add(after?)))
     }
 
     fn link_changed(&mut self, link: LinkState) {
@@ -438,54 +319,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             self.hand.len() + self.at_work.len() + self.moving.len() + self.given.inlet.settling();
         self.ledger.in_hand = in_hand as u64;
         self.numbers.write_ledger(self.ledger);
-    }
-
-    /// Takes nothing more, finishes what is at work and on the move, sends every settlement, closes.
-    async fn finish(mut self, within: Duration) -> Finished {
-        self.given.inlet.want(Wanted::Idle);
-        let deadline: Instant = self.given.clock.instant(self.now().mono + within);
-        for held in self.hand.take_out(|_| true) {
-            self.give_back(held);
-        }
-        while !(self.at_work.is_empty() && self.moving.len() == 0) {
-            self.write_ledger();
-            tokio::select! {
-                biased;
-                () = sleep_until(deadline) => break,
-                Some((id, answer)) = self.answers.next() => self.came_back(id, &answer),
-                Some(step) = self.moving.next() => self.moved(step),
-                arrival = self.given.inlet.next() => match arrival {
-                    Arrival::Message(delivery) => self.return_unread(*delivery),
-                    other => self.arrived(other),
-                },
-            }
-        }
-        let stragglers: Vec<String> = self
-            .at_work
-            .values()
-            .map(|work| work.held.facts.id.clone())
-            .collect();
-        let left = self
-            .at_work
-            .drain()
-            .map(|(_, work)| work.held.receipt)
-            .chain(self.moving.abandon());
-        for receipt in left.collect::<Vec<_>>() {
-            let _ = receipt.spend();
-            self.ledger.settled[Why::Unsettled as usize] += 1;
-        }
-        let told = self.given.inlet.close().await;
-        self.arrived(Arrival::Settled(told));
-        self.given.outlet.close().await;
-        self.write_ledger();
-        Finished { stragglers }
-    }
-
-    fn return_unread(&mut self, delivery: Delivery) {
-        self.ledger.received += 1;
-        self.given
-            .inlet
-            .settle(delivery.receipt, Settle::GiveBack, Why::GivenBack);
     }
 }
 

@@ -18,7 +18,8 @@ use crate::config::{Disposition, OnUnknown, ParkSettings, Queue, TargetSettings}
 use crate::memory::MemoryQueue;
 use crate::metrics::{Ledger, Metrics};
 use crate::rules::change::{Actor, Cause, Change, Edit};
-use crate::rules::message::{Field, Properties, Raw, Reading, Source};
+use crate::rules::facts::{Reading, Source};
+use crate::rules::message::{Field, Properties, Raw};
 use crate::rules::snapshot::{GatedQueue, Snapshot};
 use crate::rules::verdict::Why;
 use crate::seams::{Answer, Job, Outcome, Target};

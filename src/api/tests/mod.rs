@@ -11,7 +11,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::config::{Disposition, OnUnknown, ParkSettings, TargetSettings};
 use crate::metrics::Ledger;
-use crate::rules::message::Reading;
+use crate::rules::facts::Reading;
 use crate::rules::snapshot::{GatedQueue, Snapshot};
 use crate::rules::verdict::Why;
 use crate::seams::LinkState;

@@ -6,7 +6,7 @@ use super::*;
 use crate::api::{self, Doors, QueueDoor, Remembered};
 use crate::config::{Queue, TargetSettings};
 use crate::metrics::Metrics;
-use crate::rules::message::Reading;
+use crate::rules::facts::Reading;
 use crate::rules::snapshot::{GatedQueue, Snapshot};
 use crate::store::Store;
 use crate::vitals::QueueVitals;

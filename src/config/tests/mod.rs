@@ -1,7 +1,7 @@
 //! The file as a whole.
 
 use super::*;
-use crate::rules::message::Source;
+use crate::rules::facts::Source;
 
 mod hostile;
 mod refusals;

@@ -1,0 +1,488 @@
+//! The facts that the valves ask of a message.
+//!
+//! [`Reading`] says where a queue keeps id, age and attributes; with it [`Facts`] are read once from what came, and every rule
+//! sees only those.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use thiserror::Error;
+
+use super::lots::KeyHash;
+use super::message::{Field, PROPERTIES, Raw};
+
+/// Where in a message something is found. Written `header:x-account`, `property:user_id`, `body:/customer/id`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Source {
+    /// A header.
+    Header(String),
+    /// One of [`PROPERTIES`].
+    Property(String),
+    /// A JSON pointer (RFC 6901) into the body.
+    Body(String),
+}
+
+/// Why a text names no place in a message.
+#[derive(Debug, Error, PartialEq)]
+#[error("{0:?} names no place in a message; write \"header:x-account\", \"property:user_id\" (one of {properties}) or \"body:/customer/id\"", properties = PROPERTIES.join(", "))]
+pub struct NotASource(String);
+
+impl FromStr for Source {
+    type Err = NotASource;
+    fn from_str(text: &str) -> Result<Self, NotASource> {
+        match text.split_once(':') {
+            Some(("header", name)) if !name.is_empty() && name.len() <= 255 => {
+                Ok(Self::Header(name.to_owned()))
+            }
+            Some(("property", name)) if PROPERTIES.contains(&name) => {
+                Ok(Self::Property(name.to_owned()))
+            }
+            Some(("body", pointer)) if pointer.starts_with('/') => {
+                Ok(Self::Body(pointer.to_owned()))
+            }
+            _ => Err(NotASource(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = NotASource;
+    fn try_from(text: String) -> Result<Self, NotASource> {
+        text.parse()
+    }
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> String {
+        source.to_string()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Property(name) => write!(f, "property:{name}"),
+            Self::Body(pointer) => write!(f, "body:{pointer}"),
+        }
+    }
+}
+
+/// Where a queue keeps what the valves ask for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reading {
+    /// Where the id is; `None`: message id, else correlation id, else a hash of the body.
+    pub id: Option<Source>,
+    /// Where the time of publishing is; `None`: header `timestamp_in_ms`, else property `timestamp`. Numbers above 10^11 are
+    /// milliseconds, others seconds.
+    pub age: Option<Source>,
+    /// Where an absolute deadline is, in the same form.
+    pub deadline: Option<Source>,
+    /// The attributes, by name.
+    pub attributes: BTreeMap<String, Source>,
+    /// The name of the attribute that keyed limits count by.
+    pub key: Option<String>,
+    /// The largest body that is read, in bytes.
+    pub max_body: usize,
+}
+
+/// What the valves ask of a message; read once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// The id.
+    pub id: String,
+    /// The hash of the id: the lot it draws.
+    pub lot: KeyHash,
+    /// Whether the id is only a hash of the body, because the message carries none.
+    pub id_from_body: bool,
+    /// When it was published, milliseconds since 1970; `None`: unknown.
+    pub published_ms: Option<i64>,
+    /// When it is useless, milliseconds since 1970.
+    pub deadline_ms: Option<i64>,
+    /// What keyed limits count by.
+    pub key: Option<(KeyHash, String)>,
+    /// The attributes that were found.
+    pub attributes: BTreeMap<String, String>,
+    /// Higher goes first.
+    pub priority: u8,
+}
+
+/// Why a message cannot be read: a word for its dead letter.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// The body is larger than the queue's `max_body`.
+    #[error("the body is larger than this queue's max_body")]
+    TooLarge,
+    /// An attribute lies in the body, and the body is no JSON that can be read: not UTF-8, cut, nested too deep, or with
+    /// a key twice.
+    #[error("an attribute is read from the body, and the body is no readable JSON")]
+    NotJson,
+}
+
+/// The longest attribute that is kept as it is; a longer one is replaced by its hash.
+pub const LONGEST_ATTRIBUTE: usize = 256;
+/// An age below this is clamped to zero, further below it is unknown: clocks differ a little.
+const CLOCK_SKEW_MS: i64 = 1_000;
+const DAY_MS: i64 = 86_400_000;
+
+impl Facts {
+    /// The facts of a message that carries nothing but an id with this hash.
+    #[must_use]
+    pub fn bare(lot: KeyHash) -> Self {
+        Self {
+            id: format!("{:016x}", lot.0),
+            lot,
+            id_from_body: false,
+            published_ms: None,
+            deadline_ms: None,
+            key: None,
+            attributes: BTreeMap::new(),
+            priority: 0,
+        }
+    }
+
+    /// The facts of a message that cannot be read: its id, as far as its properties tell.
+    #[must_use]
+    pub fn of_unreadable(raw: &Raw) -> Self {
+        let reading = Reading {
+            max_body: usize::MAX,
+            ..Reading::default()
+        };
+        reading
+            .read(raw)
+            .unwrap_or_else(|_| Self::bare(KeyHash::of(&raw.body)))
+    }
+
+    /// How long ago it was published. Unknown when it carries no time, or one that cannot be: more than a second in the
+    /// future or more than 365 days ago.
+    #[must_use]
+    pub fn age_ms(&self, now_ms: i64) -> Option<i64> {
+        let age = now_ms.saturating_sub(self.published_ms?);
+        (-CLOCK_SKEW_MS..=365 * DAY_MS)
+            .contains(&age)
+            .then_some(age.max(0))
+    }
+}
+
+impl Reading {
+    /// Reads the facts of a message.
+    ///
+    /// # Errors
+    /// When the message cannot be read; it is then dead-lettered.
+    pub fn read(&self, raw: &Raw) -> Result<Facts, Malformed> {
+        if raw.body.len() > self.max_body {
+            return Err(Malformed::TooLarge);
+        }
+        let body = if self.needs_body() {
+            Some(super::json::strict(&raw.body).map_err(|_| Malformed::NotJson)?)
+        } else {
+            None
+        };
+        let find = |source: &Source| find(source, raw, body.as_ref());
+        let given = match &self.id {
+            Some(source) => find(source),
+            None => raw
+                .properties
+                .message_id
+                .clone()
+                .or_else(|| raw.properties.correlation_id.clone()),
+        };
+        let given = given.filter(|id| !id.is_empty()).map(bounded);
+        let id_from_body = given.is_none();
+        let id = given.unwrap_or_else(|| format!("{:016x}", KeyHash::of(&raw.body).0));
+        let attributes: BTreeMap<String, String> = self
+            .attributes
+            .iter()
+            .filter_map(|(name, source)| Some((name.clone(), bounded(find(source)?))))
+            .collect();
+        let key = self.key.as_ref().map(|name| {
+            let value = attributes
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| "unknown".to_owned());
+            (KeyHash::of(value.as_bytes()), value)
+        });
+        Ok(Facts {
+            lot: KeyHash::of(id.as_bytes()),
+            id,
+            id_from_body,
+            published_ms: self.published_ms(raw, &find),
+            deadline_ms: self
+                .deadline
+                .as_ref()
+                .and_then(&find)
+                .and_then(|text| time_ms(&text)),
+            key,
+            attributes,
+            priority: raw.properties.priority.unwrap_or(0),
+        })
+    }
+
+    fn needs_body(&self) -> bool {
+        let places = [&self.id, &self.age, &self.deadline];
+        places
+            .into_iter()
+            .flatten()
+            .chain(self.attributes.values())
+            .any(|source| matches!(source, Source::Body(_)))
+    }
+
+    fn published_ms(&self, raw: &Raw, find: &impl Fn(&Source) -> Option<String>) -> Option<i64> {
+        match &self.age {
+            Some(source) => time_ms(&find(source)?),
+            None => raw
+                .header("timestamp_in_ms")
+                .and_then(Field::as_integer)
+                .or_else(|| {
+                    Some(
+                        i64::try_from(raw.properties.timestamp?)
+                            .ok()?
+                            .saturating_mul(1_000),
+                    )
+                }),
+        }
+    }
+}
+
+fn find(source: &Source, raw: &Raw, body: Option<&Json>) -> Option<String> {
+    match source {
+        Source::Header(name) => raw.header(name)?.as_text(),
+        Source::Property(name) => raw.properties.text(name),
+        Source::Body(pointer) => match body?.pointer(pointer)? {
+            Json::String(text) => Some(text.clone()),
+            Json::Number(number) => Some(number.to_string()),
+            Json::Bool(value) => Some(value.to_string()),
+            Json::Null | Json::Array(_) | Json::Object(_) => None,
+        },
+    }
+}
+
+/// A value that is too long to be kept is replaced by its hash, so that the same account stays the same.
+fn bounded(text: String) -> String {
+    if text.len() <= LONGEST_ATTRIBUTE {
+        text
+    } else {
+        format!("xxh3:{:016x}", KeyHash::of(text.as_bytes()).0)
+    }
+}
+
+/// A time written as seconds or milliseconds since 1970.
+fn time_ms(text: &str) -> Option<i64> {
+    let number: f64 = text.trim().parse().ok()?;
+    if !(0.0..=1e15).contains(&number) {
+        return None;
+    }
+    let ms = if number >= 1e11 {
+        number as i64
+    } else {
+        (number * 1_000.0) as i64
+    };
+    Some(ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::super::message::Properties;
+    use super::*;
+
+    fn reading(places: &[(&str, &str)]) -> Reading {
+        let place = |name: &str| {
+            let found = places.iter().find(|(given, _)| *given == name);
+            found.map(|(_, place)| place.parse().unwrap())
+        };
+        let attributes = place("account").map(|source| ("account".to_owned(), source));
+        Reading {
+            id: place("id"),
+            age: place("age"),
+            deadline: place("deadline"),
+            attributes: attributes.into_iter().collect(),
+            key: Some("account".to_owned()),
+            max_body: 1_000,
+        }
+    }
+
+    fn with(name: &str, field: Field) -> Raw {
+        Raw {
+            headers: vec![(name.to_owned(), field)],
+            ..Raw::default()
+        }
+    }
+
+    fn text(text: &str) -> Field {
+        Field::LongString(text.into())
+    }
+
+    #[test]
+    fn an_account_is_the_same_however_it_is_written() {
+        for (what, field, account) in [
+            ("text", text("42"), "42"),
+            ("a number", Field::LongInt(42), "42"),
+            ("a long number", Field::LongLongInt(42), "42"),
+            ("bytes", Field::ByteArray(b"42".to_vec()), "42"),
+            ("a table", Field::Table(vec![]), "unknown"),
+            ("not UTF-8", Field::LongString(vec![0xff]), "unknown"),
+            ("nothing", Field::Void, "unknown"),
+        ] {
+            let facts = reading(&[("account", "header:a")])
+                .read(&with("a", field))
+                .unwrap();
+            assert_eq!(facts.key.unwrap().1, account, "{what}");
+        }
+    }
+
+    #[test]
+    fn an_endless_account_is_kept_as_its_hash() {
+        let raw = with("a", text(&"x".repeat(10_000)));
+        let facts = reading(&[("account", "header:a")]).read(&raw).unwrap();
+        assert_eq!(facts.key.unwrap().1.len(), "xxh3:".len() + 16);
+    }
+
+    #[test]
+    fn an_id_comes_from_the_message_or_from_its_body() {
+        let properties = |message_id: Option<&str>, correlation_id: Option<&str>| {
+            let owned = |id: Option<&str>| id.map(str::to_owned);
+            let (message_id, correlation_id) = (owned(message_id), owned(correlation_id));
+            Properties {
+                message_id,
+                correlation_id,
+                ..Properties::default()
+            }
+        };
+        for (what, properties, expected) in [
+            (
+                "the message id",
+                properties(Some("m"), Some("c")),
+                Some("m"),
+            ),
+            (
+                "else the correlation id",
+                properties(None, Some("c")),
+                Some("c"),
+            ),
+            ("an empty one is none", properties(Some(""), None), None),
+            ("nothing", properties(None, None), None),
+        ] {
+            let raw = Raw {
+                properties,
+                body: Bytes::from_static(b"job"),
+                ..Raw::default()
+            };
+            let facts = Reading {
+                max_body: 10,
+                ..Reading::default()
+            }
+            .read(&raw)
+            .unwrap();
+            let hash = format!("{:016x}", KeyHash::of(b"job").0);
+            assert_eq!(
+                (facts.id.as_str(), facts.id_from_body),
+                (expected.unwrap_or(&hash), expected.is_none()),
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
+    fn ages_are_read_in_seconds_and_milliseconds_and_doubted_when_they_cannot_be() {
+        let now_ms = 1_795_219_200_000;
+        for (what, field, age_ms) in [
+            (
+                "milliseconds",
+                Field::LongLongInt(now_ms - 1_500),
+                Some(1_500),
+            ),
+            (
+                "seconds",
+                Field::LongLongInt(now_ms / 1_000 - 2),
+                Some(2_000),
+            ),
+            (
+                "seconds with a fraction, as text",
+                text("1795219198.5"),
+                Some(1_500),
+            ),
+            (
+                "a clock a little ahead",
+                Field::LongLongInt(now_ms + 900),
+                Some(0),
+            ),
+            (
+                "far in the future",
+                Field::LongLongInt(now_ms + 60_000),
+                None,
+            ),
+            ("1970", Field::LongLongInt(0), None),
+            ("negative", Field::LongLongInt(-5), None),
+            ("no number", text("yesterday"), None),
+            ("not a number", text("NaN"), None),
+            ("too large", text("1e300"), None),
+        ] {
+            let facts = reading(&[("age", "header:at")])
+                .read(&with("at", field))
+                .unwrap();
+            assert_eq!(facts.age_ms(now_ms), age_ms, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_only_when_a_setting_asks_for_it() {
+        let broken = Raw {
+            body: Bytes::from_static(b"{\"a\": 1, \"a\": 2}"),
+            ..Raw::default()
+        };
+        assert!(reading(&[("account", "header:a")]).read(&broken).is_ok());
+        assert_eq!(
+            reading(&[("account", "body:/a")]).read(&broken),
+            Err(Malformed::NotJson)
+        );
+        let fine = Raw {
+            body: Bytes::from_static(b"{\"customer\": {\"id\": 7}}"),
+            ..Raw::default()
+        };
+        let facts = reading(&[("account", "body:/customer/id")])
+            .read(&fine)
+            .unwrap();
+        assert_eq!(facts.key.unwrap().1, "7");
+        let large = Raw {
+            body: Bytes::from(vec![b' '; 1_001]),
+            ..Raw::default()
+        };
+        assert_eq!(reading(&[]).read(&large), Err(Malformed::TooLarge));
+    }
+
+    #[test]
+    fn what_names_no_place_is_refused() {
+        for place in [
+            "",
+            "x-account",
+            "header:",
+            "property:colour",
+            "body:customer",
+            "cookie:a",
+        ] {
+            assert!(
+                place
+                    .parse::<Source>()
+                    .unwrap_err()
+                    .to_string()
+                    .contains("write"),
+                "{place}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let raw = Raw { body: body.into(), ..Raw::default() };
+            let _ = reading(&[("account", "body:/a/0"), ("id", "body:/b"), ("age", "body:/c")]).read(&raw);
+        }
+    }
+}

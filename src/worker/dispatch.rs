@@ -1,0 +1,141 @@
+//! Dispatching: the free slots are filled with the next messages in hand. Each is asked once more whether it may run, then for a
+//! permit; who gets none waits, here or elsewhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::hand::Held;
+use super::{AtWork, Worker};
+use crate::clock::Now;
+use crate::rules::hold::{LONGEST_WAIT, may_wait};
+use crate::rules::verdict::{Verdict, Why};
+use crate::seams::{Inlet, Job, Outlet};
+use crate::throttle::{Hold, Permit};
+
+impl<I: Inlet, O: Outlet> Worker<I, O> {
+    /// How many messages may be at the target at once.
+    pub(super) fn slots(&self) -> u32 {
+        let most = self.given.settings.slots;
+        self.gate.concurrency.map_or(most, |limit| limit.min(most))
+    }
+
+    /// Fills the free slots with the next messages in hand.
+    pub(super) fn dispatch(&mut self) {
+        let slots = self.slots() as usize;
+        while self.at_work.len() < slots && !self.gate.is_shut() {
+            let now = self.now();
+            if now.mono < self.not_before {
+                return;
+            }
+            let Some((held, was_head)) = self.hand.next(now.mono) else {
+                return;
+            };
+            self.admit(held, was_head, now);
+        }
+    }
+
+    /// A slot is free for this message: asks the gate once more, then for a permit.
+    pub(super) fn admit(&mut self, held: Held, was_head: bool, now: Now) {
+        if !self.given.inlet.usable(&held.receipt) {
+            return self.give_back(held);
+        }
+        if let Verdict::Shed { why, opening } = self.decide(&held, now) {
+            let key = held.facts.key.as_ref().map(|(hash, _)| *hash);
+            self.shed(held, why, opening, "");
+            key.into_iter()
+                .for_each(|key| self.hand.release(key, now.mono));
+            return;
+        }
+        let key = held.facts.key.as_ref().map(|(hash, _)| *hash);
+        if let Some(key) = key
+            && !was_head
+            && self.hand.line_length(key) > 0
+        {
+            return self.line_up(held, was_head, Why::Rate, None, now);
+        }
+        match self.throttle.admit(key, now.mono) {
+            Ok(permit) => {
+                key.into_iter()
+                    .for_each(|key| self.hand.release(key, now.mono));
+                self.hand_over(held, permit, now);
+            }
+            Err(Hold::Queue(until)) => {
+                self.not_before = until;
+                self.hand.put_back(held);
+            }
+            Err(Hold::Key(why, until)) => self.line_up(held, was_head, why, until, now),
+        }
+    }
+
+    /// Lets a message wait for its key: here if it will not be long, else in a delay queue.
+    pub(super) fn line_up(
+        &mut self,
+        held: Held,
+        was_head: bool,
+        why: Why,
+        until: Option<Duration>,
+        now: Now,
+    ) {
+        let before_it = held
+            .facts
+            .key
+            .as_ref()
+            .map_or(0, |(key, _)| self.hand.line_length(*key));
+        let turns = u32::try_from(before_it).unwrap_or(u32::MAX);
+        let own = until.map(|until| until.saturating_sub(now.mono));
+        let expected = match self.throttle.key_interval() {
+            Some(interval) => Some(own.unwrap_or_default() + interval.saturating_mul(turns)),
+            None => own,
+        };
+        if was_head || may_wait(expected, self.hand.waiting(), self.prefetch.get()) {
+            self.hand.wait(held, was_head, why, until, now.mono);
+        } else {
+            self.defer(held, why, expected.unwrap_or(LONGEST_WAIT), now);
+        }
+    }
+
+    pub(super) fn hand_over(&mut self, held: Held, permit: Permit, now: Now) {
+        if let Some(since) = held.waits_since {
+            self.numbers.waited(now.mono.saturating_sub(since));
+        }
+        let job = Job {
+            queue: self.given.settings.name.clone(),
+            id: held.facts.id.clone(),
+            raw: Arc::clone(&held.raw),
+            attempt: held.tried + 1,
+            published_ms: held.facts.published_ms,
+            deadline_ms: self.deadline_ms(&held),
+            mode: self.gate.mode(&held.facts),
+            account: held.facts.key.as_ref().map(|(_, key)| key.clone()),
+            flags: Arc::clone(&self.passed),
+            timeout: self.gate.timeout(&held.facts),
+        };
+        self.next_id += 1;
+        let id = self.next_id;
+        let answer = self.given.target.hand_over(job);
+        self.answers
+            .push(Box::pin(async move { (id, answer.await) }));
+        let gate = Arc::clone(&self.gate);
+        self.at_work.insert(
+            id,
+            AtWork {
+                held,
+                gate,
+                permit,
+                started: now.mono,
+            },
+        );
+    }
+
+    /// When a job is useless: what the message says, else what the file says of all.
+    pub(super) fn deadline_ms(&self, held: &Held) -> Option<i64> {
+        let after = self
+            .given
+            .settings
+            .deadline_after
+            .map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+        held.facts
+            .deadline_ms
+            .or_else(|| Some(held.facts.published_ms?.saturating_add(after?)))
+    }
+}

@@ -1,0 +1,60 @@
+//! The end: nothing more is taken, what is at work and on the move is finished, every settlement is sent, and then it closes.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Finished, Worker};
+use crate::rules::verdict::Why;
+use crate::seams::{Arrival, Delivery, Inlet, Outlet, Settle, Wanted};
+
+impl<I: Inlet, O: Outlet> Worker<I, O> {
+    /// Takes nothing more, finishes what is at work and on the move, sends every settlement, closes.
+    pub(super) async fn finish(mut self, within: Duration) -> Finished {
+        self.given.inlet.want(Wanted::Idle);
+        let deadline: Instant = self.given.clock.instant(self.now().mono + within);
+        for held in self.hand.take_out(|_| true) {
+            self.give_back(held);
+        }
+        while !(self.at_work.is_empty() && self.moving.len() == 0) {
+            self.write_ledger();
+            tokio::select! {
+                biased;
+                () = sleep_until(deadline) => break,
+                Some((id, answer)) = self.answers.next() => self.came_back(id, &answer),
+                Some(step) = self.moving.next() => self.moved(step),
+                arrival = self.given.inlet.next() => match arrival {
+                    Arrival::Message(delivery) => self.return_unread(*delivery),
+                    other => self.arrived(other),
+                },
+            }
+        }
+        let stragglers: Vec<String> = self
+            .at_work
+            .values()
+            .map(|work| work.held.facts.id.clone())
+            .collect();
+        let left = self
+            .at_work
+            .drain()
+            .map(|(_, work)| work.held.receipt)
+            .chain(self.moving.abandon());
+        for receipt in left.collect::<Vec<_>>() {
+            let _ = receipt.spend();
+            self.ledger.settled[Why::Unsettled as usize] += 1;
+        }
+        let told = self.given.inlet.close().await;
+        self.arrived(Arrival::Settled(told));
+        self.given.outlet.close().await;
+        self.write_ledger();
+        Finished { stragglers }
+    }
+
+    pub(super) fn return_unread(&mut self, delivery: Delivery) {
+        self.ledger.received += 1;
+        self.given
+            .inlet
+            .settle(delivery.receipt, Settle::GiveBack, Why::GivenBack);
+    }
+}
