@@ -175,3 +175,44 @@ fn two_daemons_do_not_share_a_data_directory() {
     assert!(said.contains("data"), "{said}");
     assert_eq!(daemon.terminate(), Some(0));
 }
+
+/// A quorum queue takes acks as fast as its disk: those that the broker has not passed on when their channel closes are forgotten.
+#[test]
+fn acks_to_a_quorum_queue_on_a_slow_disk_are_out_before_the_end() {
+    let broker = Broker::own();
+    let scene = Scene::set(&broker, "slow-disk", Kind::Quorum);
+    let daemon = scene.daemon("prefetch = 300\non_skip = \"park\"");
+    daemon.set(&format!("queue.{QUEUE}.skip"), 1.0);
+    scene.publish_many("first", 1);
+    daemon.counts("there is a park", secs(10), |now| {
+        now.settled(QUEUE, "skipped") == 1
+    });
+    daemon.set(&format!("queue.{QUEUE}.pause"), true);
+    scene.publish_many("parked", 300);
+    // Nothing can be parked while the alarm lasts, so that all of it is in hand when the daemon is asked to stop.
+    broker.alarm();
+    daemon.set(&format!("queue.{QUEUE}.pause"), false);
+    daemon.counts("all is in hand", secs(10), |now| {
+        now.of_queue("messages_in_hand", QUEUE) >= 300.0
+    });
+    daemon.ask_to_stop();
+    std::thread::sleep(Duration::from_millis(500));
+    broker.eval("sys:suspend(ra_log_wal).");
+    broker.clear_alarm();
+    std::thread::sleep(Duration::from_millis(1_500));
+    broker.eval("sys:resume(ra_log_wal).");
+    assert_eq!(daemon.ended(secs(20)), Some(0), "{}", daemon.log());
+    let log = daemon.log();
+    let found = scene.nothing_lost(daemon);
+    let parked: BTreeSet<&String> = found.parked.iter().map(|message| &message.id).collect();
+    let twice = found
+        .remaining
+        .iter()
+        .filter(|message| parked.contains(&message.id));
+    assert_eq!(
+        twice.count(),
+        0,
+        "parked and yet in the queue, of {}\n{log}",
+        parked.len()
+    );
+}
