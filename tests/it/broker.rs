@@ -1,26 +1,23 @@
 //! A private RabbitMQ node: own name, ports, data, log and Erlang port mapper, no plugins, ended by its process id.
 //!
 //! [`Broker::shared`] serves all tests of this process, each in a vhost of its own. A test that kills, freezes or starves its
-//! broker borrows one with [`Broker::own`]; two of those exist at most, and a healthy one is handed on.
+//! broker borrows one with [`Broker::own`].
 //!
 //! One setting differs from RabbitMQ's own: a delay queue whose source is full or gone tries again after 1 s, not after 3 min.
 
 use std::fs::File;
 use std::io::Write;
 use std::net::TcpStream;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::keeper::{Kept, directory, eventually, free_port, tail};
 
 /// How long a node may take to start; about five seconds on an idle machine.
 const START: Duration = Duration::from_secs(90);
-/// How many nodes the tests that need one of their own have at once.
-const OWN: usize = 2;
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 /// One node.
@@ -69,20 +66,6 @@ impl Broker {
     pub(crate) fn shared() -> &'static Broker {
         static SHARED: OnceLock<Broker> = OnceLock::new();
         SHARED.get_or_init(Broker::start)
-    }
-
-    /// A node for this test alone, as long as the test holds it.
-    pub(crate) fn own() -> OwnBroker {
-        let mut pool = pool();
-        while pool.free.is_empty() && pool.lent == OWN {
-            pool = POOL.1.wait(pool).unwrap_or_else(PoisonError::into_inner);
-        }
-        pool.lent += 1;
-        let free = pool.free.pop();
-        drop(pool);
-        OwnBroker {
-            broker: Some(free.unwrap_or_else(Broker::start)),
-        }
     }
 
     /// The port for AMQP.
@@ -323,6 +306,11 @@ impl Broker {
         ));
     }
 
+    /// Whether it runs and no alarm is raised: fit for the next test.
+    pub(crate) fn healthy(&self) -> bool {
+        self.node().is_some() && self.try_eval("rabbit_alarm:get_alarms().").as_deref() == Ok("[]")
+    }
+
     fn node(&self) -> std::sync::MutexGuard<'_, Option<Kept>> {
         self.node.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -363,49 +351,6 @@ fn hand_over_to_rabbitmq(home: &Path) {
 fn we_are_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-struct Pool {
-    free: Vec<Broker>,
-    lent: usize,
-}
-
-static POOL: (Mutex<Pool>, Condvar) = (
-    Mutex::new(Pool {
-        free: Vec::new(),
-        lent: 0,
-    }),
-    Condvar::new(),
-);
-
-fn pool() -> std::sync::MutexGuard<'static, Pool> {
-    POOL.0.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A borrowed node. It is handed on when its test went well and it runs, else ended.
-pub(crate) struct OwnBroker {
-    broker: Option<Broker>,
-}
-
-impl Deref for OwnBroker {
-    type Target = Broker;
-    fn deref(&self) -> &Broker {
-        self.broker.as_ref().expect("held until it is dropped")
-    }
-}
-
-impl Drop for OwnBroker {
-    fn drop(&mut self) {
-        let broker = self.broker.take().filter(|broker| {
-            !std::thread::panicking()
-                && broker.node().is_some()
-                && broker.try_eval("rabbit_alarm:get_alarms().").as_deref() == Ok("[]")
-        });
-        let mut pool = pool();
-        pool.lent -= 1;
-        pool.free.extend(broker);
-        POOL.1.notify_one();
-    }
 }
 
 #[test]

@@ -1,19 +1,17 @@
 //! The program itself: started with a file of its own, watched over HTTP, ended by its process id.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use crate::http::{Answer, request};
 use crate::keeper::{Kept, directory, eventually, free_port, tail};
+use crate::scrape::{Auditor, Scrape};
 
 /// How long the program may take to answer for the first time; under a second on an idle machine.
 const START: Duration = Duration::from_secs(20);
@@ -60,87 +58,6 @@ impl Config {
             "[daemon]\nlisten = \"127.0.0.1:{port}\"\n{data}{}\n[amqp]\nurl = \"{}\"\n{}\n{}",
             self.daemon, self.amqp_url, self.amqp, self.queues
         )
-    }
-}
-
-/// What came back over HTTP.
-#[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    /// The body as JSON.
-    pub(crate) fn json(&self) -> Json {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
-    }
-}
-
-/// The numbers of one scrape, by series: `sluicegate_messages_in_hand{queue="orders"}`.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Scrape(BTreeMap<String, f64>);
-
-impl Scrape {
-    fn parse(page: &str) -> Self {
-        let series = page.lines().filter(|line| !line.starts_with('#'));
-        let parsed = series.filter_map(|line| {
-            let (name, value) = line.rsplit_once(' ')?;
-            Some((name.to_owned(), value.parse().ok()?))
-        });
-        Self(parsed.collect())
-    }
-
-    /// One series, which must be there.
-    pub(crate) fn get(&self, series: &str) -> f64 {
-        *self
-            .0
-            .get(series)
-            .unwrap_or_else(|| panic!("there is no series {series}"))
-    }
-
-    /// The sum of all series of a family whose labels contain all of `labels`, such as `queue="orders"`.
-    pub(crate) fn sum(&self, family: &str, labels: &[&str]) -> f64 {
-        let of_family = |name: &str| {
-            name.strip_prefix(family)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
-        };
-        self.0
-            .iter()
-            .filter(|(name, _)| of_family(name) && labels.iter().all(|label| name.contains(label)))
-            .map(|(_, value)| value)
-            .sum()
-    }
-
-    /// Messages of a queue settled for this reason.
-    pub(crate) fn settled(&self, queue: &str, reason: &str) -> u64 {
-        let labels = [format!("queue=\"{queue}\""), format!("reason=\"{reason}\"")];
-        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-        self.sum("sluicegate_messages_settled_total", &labels) as u64
-    }
-
-    /// A number that a queue has once.
-    pub(crate) fn of_queue(&self, family: &str, queue: &str) -> f64 {
-        self.get(&format!("sluicegate_{family}{{queue=\"{queue}\"}}"))
-    }
-
-    /// Where received differs from settled plus in hand.
-    fn does_not_add_up(&self) -> Option<String> {
-        let queues = self.0.keys().filter_map(|name| {
-            let rest = name.strip_prefix("sluicegate_messages_received_total{queue=\"")?;
-            rest.strip_suffix("\"}")
-        });
-        queues.into_iter().find_map(|queue| {
-            let label = format!("queue=\"{queue}\"");
-            let received = self.of_queue("messages_received_total", queue);
-            let settled = self.sum("sluicegate_messages_settled_total", &[&label]);
-            let in_hand = self.of_queue("messages_in_hand", queue);
-            let wrong = received.to_bits() != (settled + in_hand).to_bits();
-            wrong.then(|| {
-                format!("{queue}: received {received}, settled {settled}, in hand {in_hand}")
-            })
-        })
     }
 }
 
@@ -360,18 +277,7 @@ impl Daemon {
 
     /// Says that the numbers added up in every scrape of its life so far.
     pub(crate) fn always_added_up(&self) {
-        let seen = self.auditor.seen.load(Ordering::Relaxed);
-        assert!(seen > 0, "no scrape was audited");
-        let wrong = self
-            .auditor
-            .wrong
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        assert!(
-            wrong.is_empty(),
-            "in {} of {seen} scrapes: {wrong:?}",
-            wrong.len()
-        );
+        self.auditor.found_nothing();
     }
 
     fn process(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -410,87 +316,4 @@ pub(crate) fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
         text(&output.stdout),
         text(&output.stderr),
     )
-}
-
-/// Scrapes as long as the daemon is there, and writes down each scrape that does not add up.
-struct Auditor {
-    wrong: Arc<Mutex<Vec<String>>>,
-    seen: Arc<AtomicUsize>,
-    over: Arc<AtomicBool>,
-}
-
-impl Auditor {
-    fn start(port: u16) -> Self {
-        let auditor = Self {
-            wrong: Arc::default(),
-            seen: Arc::default(),
-            over: Arc::default(),
-        };
-        let (wrong, seen, over) = (
-            Arc::clone(&auditor.wrong),
-            Arc::clone(&auditor.seen),
-            Arc::clone(&auditor.over),
-        );
-        std::thread::spawn(move || {
-            while !over.load(Ordering::Relaxed) {
-                if let Ok(page) = request(port, "GET", "/metrics", &[], None) {
-                    seen.fetch_add(1, Ordering::Relaxed);
-                    let found = Scrape::parse(&page.body).does_not_add_up();
-                    wrong
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .extend(found);
-                }
-                std::thread::sleep(Duration::from_millis(40));
-            }
-        });
-        auditor
-    }
-}
-
-impl Drop for Auditor {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-    }
-}
-
-/// One request on a connection of its own.
-pub(crate) fn request(
-    port: u16,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: Option<&str>,
-) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut head = format!("{method} {path} HTTP/1.0\r\nhost: 127.0.0.1:{port}\r\n");
-    for (name, value) in headers {
-        let _ = write!(head, "{name}: {value}\r\n");
-    }
-    if let Some(body) = body {
-        let _ = write!(
-            head,
-            "content-type: application/json\r\ncontent-length: {}\r\n",
-            body.len()
-        );
-    }
-    stream.write_all(format!("{head}\r\n{}", body.unwrap_or_default()).as_bytes())?;
-    let mut raw = Vec::new();
-    stream.read_to_end(&mut raw)?;
-    let text = String::from_utf8_lossy(&raw);
-    let broken = || std::io::Error::other(format!("no whole answer: {text:?}"));
-    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(broken)?;
-    let mut lines = head.lines();
-    let status = lines
-        .next()
-        .and_then(|line| line.split(' ').nth(1)?.parse().ok());
-    let headers = lines.filter_map(|line| line.split_once(':'));
-    Ok(Answer {
-        status: status.ok_or_else(broken)?,
-        headers: headers
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-            .collect(),
-        body: body.to_owned(),
-    })
 }

@@ -283,7 +283,7 @@ impl Ledger {
         self.runtime.block_on(drain).unwrap()
     }
 
-    /// Reads a stream from its first message to where it ends now: when nothing came for a third of a second.
+    /// Reads a stream from its first message to where it ends now: when nothing came for a while.
     pub(crate) fn read_stream(&self, stream: &str) -> Vec<Message> {
         let channel = self.channel();
         let read = async {
@@ -296,8 +296,10 @@ impl Ledger {
                 channel.basic_consume(stream.into(), "the test".into(), options, from_the_start);
             let mut consumer = consume.await?;
             let mut read = Vec::new();
-            let quiet = Duration::from_millis(350);
+            // A busy broker takes its time to begin.
+            let mut quiet = Duration::from_secs(5);
             while let Ok(Some(next)) = tokio::time::timeout(quiet, consumer.next()).await {
+                quiet = Duration::from_secs(1);
                 let delivery = next?;
                 delivery.ack(BasicAckOptions::default()).await?;
                 read.push(Message::found(delivery.properties, delivery.data));

@@ -10,6 +10,8 @@
 // The laws.
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod laws_of_shipping;
 
 // What must be survived: the rows of the catalogue of faults, by their numbers.
 #[cfg(test)]
@@ -39,12 +41,18 @@ mod broker;
 #[cfg(test)]
 mod daemon;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod keeper;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod nodes;
+#[cfg(test)]
 mod path;
 #[cfg(test)]
 mod scene;
+#[cfg(test)]
+mod scrape;
 #[cfg(test)]
 mod worker;

@@ -8,9 +8,10 @@ use std::time::Duration;
 use lapin::types::AMQPValue;
 
 use crate::broker::Broker;
-use crate::daemon::{Config, Daemon, Scrape};
+use crate::daemon::{Config, Daemon};
 use crate::keeper::eventually;
 use crate::ledger::{Kind, Ledger, Message};
+use crate::scrape::Scrape;
 use crate::worker::Worker;
 
 /// The queue of every scene.

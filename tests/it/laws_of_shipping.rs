@@ -1,0 +1,216 @@
+//! Laws of what we hand out: nothing of one machine in it, licences that allow it, samples that load, a manual that is true.
+
+use std::process::Command;
+
+use crate::laws::root;
+
+/// The files that git knows, by their path from the root, with their text; none without git.
+fn tracked_files() -> Vec<(String, String)> {
+    let output = Command::new("git")
+        .arg("ls-files")
+        .current_dir(root())
+        .output();
+    let names = output.map(|output| output.stdout).unwrap_or_default();
+    let names = String::from_utf8(names).unwrap();
+    let read = |name: &str| {
+        Some((
+            name.to_owned(),
+            std::fs::read_to_string(root().join(name)).ok()?,
+        ))
+    };
+    names.lines().filter_map(read).collect()
+}
+
+#[test]
+fn no_file_names_a_machine_or_a_registry() {
+    // Put together here, so that this file does not name them itself.
+    let paths = ["work", "root", "home"].map(|name| format!("/{name}/"));
+    let hosts = [
+        ["static.crates", "io"],
+        ["index.crates", "io"],
+        ["deb.debian", "org"],
+        ["pypi", "org"],
+        ["registry.npmjs", "org"],
+    ]
+    .map(|parts| parts.join("."));
+    for (file, text) in tracked_files() {
+        for (number, line) in text.lines().enumerate() {
+            let path = paths.iter().find(|path| {
+                line.match_indices(path.as_str()).any(|(at, _)| {
+                    let before = line[..at].chars().next_back();
+                    !before.is_some_and(|character| {
+                        character.is_alphanumeric() || "._-}$".contains(character)
+                    })
+                })
+            });
+            let host = hosts.iter().find(|host| line.contains(host.as_str()));
+            let found = path.or(host);
+            assert!(
+                found.is_none(),
+                "{file}:{}: `{found:?}` is of one machine, not of the project",
+                number + 1
+            );
+        }
+    }
+}
+
+/// Every crate that is built on Linux: name, licence as an SPDX expression, source.
+fn crates() -> Vec<(String, String, Option<String>)> {
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked"])
+        .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        metadata.status.success(),
+        "{}",
+        String::from_utf8_lossy(&metadata.stderr)
+    );
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
+    let built: Vec<&str> = nodes
+        .iter()
+        .filter_map(|node| node["id"].as_str())
+        .collect();
+    let packages = metadata["packages"].as_array().unwrap();
+    let packages = packages
+        .iter()
+        .filter(|package| built.contains(&package["id"].as_str().unwrap()));
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    packages
+        .map(|package| {
+            let licence = text(&package["license"]).unwrap_or_default();
+            (
+                text(&package["name"]).unwrap(),
+                licence,
+                text(&package["source"]),
+            )
+        })
+        .collect()
+}
+
+/// Whether an SPDX expression lets us choose licences that are all allowed. `AND` binds stronger than `OR`.
+fn fits(expression: &str, allowed: &[String]) -> bool {
+    let expression = expression.replace('/', " OR ");
+    if let Some((before, rest)) = expression.split_once('(') {
+        let (inner, after) = rest.split_once(')').unwrap_or((rest, ""));
+        let inner = if fits(inner, allowed) {
+            "fits"
+        } else {
+            "does-not-fit"
+        };
+        return fits(&format!("{before}{inner}{after}"), allowed);
+    }
+    let one = |licence: &str| {
+        licence.trim() == "fits" || allowed.iter().any(|name| name == licence.trim())
+    };
+    expression
+        .split(" OR ")
+        .any(|all| all.split(" AND ").all(one))
+}
+
+#[test]
+fn every_crate_has_a_licence_that_we_may_ship_and_comes_from_the_one_registry() {
+    let text = std::fs::read_to_string(root().join("deny.toml")).unwrap();
+    let deny: toml::Table = text.parse().unwrap();
+    let list = |table: &str, key: &str| -> Vec<String> {
+        let list = deny[table][key].as_array().unwrap().iter();
+        list.map(|item| item.as_str().unwrap().to_owned()).collect()
+    };
+    let allowed = list("licenses", "allow");
+    let registries = list("sources", "allow-registry");
+    let crates = crates();
+    assert!(crates.len() > 100, "the crates were not seen");
+    for (name, licence, source) in crates {
+        assert!(
+            fits(&licence, &allowed),
+            "{name}: {licence:?} is not among the licences that deny.toml allows"
+        );
+        let Some(source) = source else { continue };
+        let known = registries
+            .iter()
+            .any(|registry| source == format!("registry+{registry}"));
+        assert!(
+            known,
+            "{name} comes from {source}, which deny.toml does not allow"
+        );
+    }
+}
+
+#[test]
+fn licences_are_read_as_spdx_says() {
+    let allowed = ["MIT".to_owned(), "ISC".to_owned()];
+    let check = |expression: &str, expected: bool| {
+        assert_eq!(fits(expression, &allowed), expected, "{expression}");
+    };
+    check("MIT", true);
+    check("GPL-3.0-only", false);
+    check("Apache-2.0/MIT", true);
+    check("(GPL-3.0-only OR MIT) AND ISC", true);
+    check("MIT AND Apache-2.0", false);
+    check("", false);
+}
+
+#[test]
+fn every_file_in_config_loads() {
+    let directory = std::fs::read_dir(root().join("config")).unwrap();
+    for path in directory.map(|entry| entry.unwrap().path()) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let read = if text.contains("\n[[flag]]") {
+            sluicegate::config::flags::read(&path)
+                .map(|_| ())
+                .map_err(|why| why.to_string())
+        } else {
+            let no_variables = std::collections::BTreeMap::new();
+            sluicegate::config::read(&path, &no_variables)
+                .map(|_| ())
+                .map_err(|why| why.to_string())
+        };
+        assert_eq!(read, Ok(()), "{}", path.display());
+    }
+}
+
+/// The commands of `sluicegate` in the code blocks of a page: their words before the first option or value.
+fn commands_in(page: &str) -> Vec<Vec<String>> {
+    let blocks = page.split("\n```").skip(1).step_by(2);
+    let lines = blocks.flat_map(str::lines);
+    let commands = lines.filter_map(|line| {
+        let line = line.trim_start_matches("$ ");
+        let rest = line
+            .strip_prefix("sluicegate ")
+            .or_else(|| line.split_once("/sluicegate ").map(|(_, rest)| rest))
+            .or_else(|| {
+                line.strip_prefix("cargo run ")?
+                    .split_once("-- ")
+                    .map(|(_, rest)| rest)
+            })?;
+        let plain = |word: &&str| word.chars().all(|letter| letter.is_ascii_lowercase());
+        Some(
+            rest.split_whitespace()
+                .take_while(plain)
+                .map(str::to_owned)
+                .collect(),
+        )
+    });
+    commands.collect()
+}
+
+#[test]
+fn every_command_in_the_readme_is_one() {
+    let page = std::fs::read_to_string(root().join("README.md")).expect("README.md is the manual");
+    let commands = commands_in(&page);
+    assert!(!commands.is_empty(), "README.md shows no command");
+    for words in commands {
+        // What follows a command that takes a name may be a name: then the first word alone must be known.
+        let known = |words: &[String]| {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            crate::daemon::command(&[&words[..], &["--help"]].concat()).0 == Some(0)
+        };
+        assert!(
+            known(&words) || known(&words[..1]),
+            "README.md says `sluicegate {}`, which is no command",
+            words.join(" ")
+        );
+    }
+}
