@@ -11,6 +11,8 @@
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod laws_of_shipping;
 
 // What must be survived: the rows of the catalogue of faults, by their numbers.
