@@ -11,9 +11,9 @@
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
-mod manual;
-#[cfg(test)]
 mod laws_of_shipping;
+#[cfg(test)]
+mod manual;
 
 // What must be survived: the rows of the catalogue of faults, by their numbers.
 #[cfg(test)]
