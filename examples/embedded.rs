@@ -35,7 +35,7 @@ async fn resize(job: Job) -> Outcome {
         return Outcome::Failed("there is no picture in it".to_owned()); // becomes a dead letter with this cause
     }
     let light = job.mode.is_some(); // the valve `degrade` asks for less
-    let effort = Duration::from_millis(if light { 5 } else { 20 });
+    let effort = Duration::from_millis(if light { 25 } else { 100 });
     tokio::time::sleep(effort).await; // the work; what keeps a processor busy belongs into `spawn_blocking`
     Outcome::Done
 }

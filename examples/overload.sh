@@ -4,7 +4,7 @@
 #
 #   examples/overload.sh [AMQP_URL] [SECONDS_PER_ROW]
 #
-# A job takes 20 ms, the worker does 4 at once (about 200 each second), 600 come each second, and a job is useless 600 ms (30 service
+# A job takes 100 ms, the worker does 20 at once (about 200 each second), 600 come each second, and a job is useless 3 s (30 service
 # times) after it was published. Takes about 5 minutes with 20 seconds per row. Use a broker that you may fill: the queue `tasks` is made,
 # and what is shed is parked beside it. Needs curl and jq. Ends what it started, and only that.
 set -euo pipefail
@@ -14,7 +14,8 @@ amqp=${1:-amqp://guest:guest@127.0.0.1:5672/%2f}
 seconds=${2:-20}
 daemon=127.0.0.1:${SLUICEGATE_PORT:-7170}
 worker=127.0.0.1:${WORKER_PORT:-8181}
-service=20 deadline=600 rush=600 calm=150 # milliseconds, and jobs each second
+service=100 slots=20 deadline=3000 # milliseconds
+rush=600 calm=100                   # jobs each second
 
 for tool in curl jq; do
   command -v $tool >/dev/null || { echo "overload.sh needs $tool: install it" >&2; exit 1; }
@@ -62,9 +63,9 @@ gate() { "$bin/sluicegate" --url "http://$daemon" "$@" > "$work/gate.log" 2>&1 |
 come() { gate flag set demo.task_queuer.rate "$1/s" --reason overload.sh --yes; }
 open() { gate flag open "$@" --for 10m --reason overload.sh --yes; }
 close() { for valve; do gate flag close "queue.tasks.$valve" --reason overload.sh --yes; done; }
-ready() { "$bin/sluicegate" --url "http://$daemon" --json queue list tasks | jq -r '.. | .ready? // empty' | head -1; }
+vital() { "$bin/sluicegate" --url "http://$daemon" --json queue list tasks | jq "first(.. | .$1? // empty)"; }
 is_ready() { curl -fso /dev/null "http://$daemon/readyz"; }
-is_empty() { [ "$(ready)" = 0 ]; }
+is_empty() { [ "$(vital ready)" = 0 ]; }
 served() { curl -fs "http://$worker/jobs"; }
 empty() { # nothing comes, and what is there is shed
   come 0
@@ -73,14 +74,17 @@ empty() { # nothing comes, and what is there is shed
   wait_for "an empty queue" is_empty
   close max_age
 }
-fill() { # an incident: five seconds of the rush, and nobody has turned anything yet
+fill() { # an incident: the rush has lasted a while, and nobody has turned anything yet
   empty
   come $rush
-  sleep 6
+  sleep 10
+}
+service_time() { # as the daemon has measured it: 99 of 100 jobs take at most so many milliseconds
+  vital service_p99_seconds | jq '. * 1000 | ceil'
 }
 row() { # NAME OFFERED: measures
   local before after
-  sleep 4 # until it is steady
+  sleep 5 # until it is steady
   before=$(served)
   sleep "$seconds"
   after=$(served)
@@ -89,7 +93,7 @@ row() { # NAME OFFERED: measures
     "| \($name) | \($offered) | \(each("on_time")) | \(each("late")) |"'
 }
 
-start worker "$bin/examples/task_worker" --listen "$worker" --url "http://$daemon" --service ${service}ms --deadline ${deadline}ms
+start worker "$bin/examples/task_worker" --listen "$worker" --url "http://$daemon" --slots $slots --service ${service}ms --deadline ${deadline}ms
 start queuer "$bin/examples/task_queuer" --amqp "$amqp" --url "http://$daemon" --rate 0 --deadline ${deadline}ms
 start daemon "$bin/sluicegate" run --config "$work/sluicegate.toml"
 wait_for "the daemon" is_ready
@@ -106,8 +110,9 @@ row "\`max_age\` = deadline" $rush
 close max_age
 
 fill
-open queue.tasks.max_age $((deadline - service))ms
-row "\`max_age\` = deadline less one service time" $rush
+less=$((deadline - $(service_time)))
+open queue.tasks.max_age ${less}ms
+row "\`max_age\` = deadline less one service time (${less} ms)" $rush
 close max_age
 
 fill
@@ -122,9 +127,10 @@ row "\`skip\` 70 % alone, turned before the rush" $rush
 close skip
 
 fill
-open queue.tasks.max_age $((deadline - service))ms queue.tasks.skip 70%
+open queue.tasks.max_age ${less}ms queue.tasks.skip 70%
 row "both" $rush
 
 come $calm
+sleep 10 # the valves stay until the rush has been worked off
 close max_age
 row "none: the rush is over, the valves are closed" $calm

@@ -1,7 +1,7 @@
 //! Publishes jobs that are worth something only for a while: each carries when it was published, when it is useless, and whose
 //! it is. How many come each second is a flag of the daemon, so that a rush can be turned on and off while you watch.
 //!
-//! `cargo run --example task_queuer -- --rate 600 --deadline 600ms`
+//! `cargo run --example task_queuer -- --rate 600 --deadline 3s`
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::cell::Cell;
@@ -44,7 +44,7 @@ struct Args {
     #[arg(long, default_value_t = 600.0)]
     rate: f64,
     /// How long a job is worth something.
-    #[arg(long, default_value = "600ms")]
+    #[arg(long, default_value = "3s")]
     deadline: Span,
     /// End after so many seconds.
     #[arg(long)]
@@ -114,12 +114,12 @@ async fn publish(
                 last = now.mono;
                 while owed >= 1.0 && confirms.len() < MOST_UNCONFIRMED {
                     owed -= 1.0;
-                    count.published += 1;
-                    let job = job(count.published, now.ms, args.deadline);
+                    let job = job(count.published + 1, now.ms, args.deadline);
                     let to_queue = args.queue.as_str().into();
                     // Mandatory, so that a job that no queue takes comes back instead of being lost.
                     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
                     confirms.push(channel.basic_publish("".into(), to_queue, options, b"{}", job).await?);
+                    count.published += 1;
                 }
                 owed = owed.min(rate.get()); // what could not be published in time is not made up for
             }

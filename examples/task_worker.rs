@@ -1,7 +1,7 @@
 //! An HTTP worker with a few slots, each busy for one service time with one job. A job that ends after its deadline is useless,
 //! and has cost as much as any other: the way in which an overloaded queue fails *all* of its jobs.
 //!
-//! `cargo run --example task_worker -- --slots 4 --deadline 600ms`
+//! `cargo run --example task_worker -- --slots 20 --deadline 3s`
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use tokio::sync::Semaphore;
 
 mod follow;
 
-/// The flag that says how long a job takes, in milliseconds.
-const FLAG: &str = "demo.task_worker.service_ms";
+/// The flag that says how long a job takes: a duration (`"100ms"`).
+const FLAG: &str = "demo.task_worker.service_time";
 
 /// Does jobs that come over HTTP, and counts which were on time.
 #[derive(Parser)]
@@ -31,20 +31,20 @@ struct Args {
     /// Where jobs come in (POST), and where the counts are read (GET).
     #[arg(long, default_value = "127.0.0.1:8081")]
     listen: String,
-    /// The daemon, which is asked each second for the flag demo.task_worker.service_ms.
+    /// The daemon, which is asked each second for the flag demo.task_worker.service_time.
     #[arg(long, default_value = "http://127.0.0.1:7070")]
     url: String,
     /// Jobs that are worked on at once; others wait for their turn.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 20)]
     slots: usize,
     /// How long a job takes, until the daemon says otherwise.
-    #[arg(long, default_value = "20ms")]
+    #[arg(long, default_value = "100ms")]
     service: Span,
     /// Let service times vary as those of real work do: exponentially, with that mean.
     #[arg(long)]
     exponential: bool,
     /// When the daemon names no deadline: how long after it was published a job is worth something.
-    #[arg(long, default_value = "600ms")]
+    #[arg(long, default_value = "3s")]
     deadline: Span,
     /// End after so many seconds.
     #[arg(long)]
@@ -54,7 +54,7 @@ struct Args {
 struct Worker {
     clock: Clock,
     slots: Semaphore,
-    service_us: AtomicU64,
+    service_ms: AtomicU64,
     exponential: bool,
     deadline_ms: i64,
     begun: AtomicU64,
@@ -69,7 +69,7 @@ impl Worker {
 
     fn service_time(&self) -> Duration {
         let number = self.begun.fetch_add(1, Relaxed);
-        let mean = Duration::from_micros(self.service_us.load(Relaxed));
+        let mean = Duration::from_millis(self.service_ms.load(Relaxed));
         if !self.exponential {
             return mean;
         }
@@ -94,7 +94,7 @@ async fn main() -> Result<()> {
     let worker = Arc::new(Worker {
         clock: Clock::system(),
         slots: Semaphore::new(args.slots),
-        service_us: AtomicU64::new(args.service.as_millis().unsigned_abs() * 1_000),
+        service_ms: AtomicU64::new(millis(args.service)),
         exponential: args.exponential,
         deadline_ms: args.deadline.as_millis(),
         begun: AtomicU64::new(0),
@@ -108,8 +108,8 @@ async fn main() -> Result<()> {
         .await
         .context("the address is not free; name another by --listen")?;
     let turned = |value: &Value| {
-        if let Some(ms) = value.as_f64().filter(|ms| (0.0..=60_000.0).contains(ms)) {
-            worker.service_us.store((ms * 1_000.0) as u64, Relaxed);
+        if let Some(service) = value.as_str().and_then(|text| text.parse().ok()) {
+            worker.service_ms.store(millis(service), Relaxed);
         }
     };
     let time_is_up = tokio::time::sleep(Duration::from_secs(args.seconds.unwrap_or(u64::MAX >> 2)));
@@ -122,6 +122,10 @@ async fn main() -> Result<()> {
     }
     println!("{}", worker.count());
     Ok(())
+}
+
+fn millis(span: Span) -> u64 {
+    span.as_millis().unsigned_abs()
 }
 
 /// Does one job. Late ones are answered 200 as well: to do them again would help nobody.

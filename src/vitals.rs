@@ -75,7 +75,7 @@ pub struct VitalsReport {
     pub done_per_second: f64,
     /// Messages shed per second, over the last ten seconds.
     pub shed_per_second: f64,
-    /// Share of the jobs done in the last minute that were on time; null: none had a deadline.
+    /// Share of the jobs done that were on time, of the last ten seconds, else of the last minute; null: none had a deadline.
     pub on_time_ratio: Option<f64>,
     /// Median service time of the last 512 jobs done, in seconds; null: nothing was done yet.
     pub service_p50_seconds: Option<f64>,
@@ -233,8 +233,11 @@ impl Inner {
     fn report(&self, now: Duration) -> VitalsReport {
         let rate = |event: Event| self.events.per_second(now, event as usize);
         let lately = |event: Event| self.events.in_the_last_minute(now, event as usize);
-        let (on_time, late) = (lately(Event::OnTime), lately(Event::Late));
-        let dated = on_time + late;
+        // The last seconds, so that a valve's effect is seen at once; a queue with little to do is looked at for a minute.
+        let share =
+            |on_time: f64, late: f64| (on_time + late > 0.0).then(|| on_time / (on_time + late));
+        let on_time_ratio = share(rate(Event::OnTime), rate(Event::Late))
+            .or_else(|| share(lately(Event::OnTime) as f64, lately(Event::Late) as f64));
         let service = self.service.quantiles([0.5, 0.9, 0.99]);
         let named = |top: &Top| top.top(now, NAMED).into_iter().map(KeyLoad::from).collect();
         VitalsReport {
@@ -247,7 +250,7 @@ impl Inner {
             received_per_second: rate(Event::Received),
             done_per_second: rate(Event::Done),
             shed_per_second: rate(Event::Shed),
-            on_time_ratio: (dated > 0).then(|| on_time as f64 / dated as f64),
+            on_time_ratio,
             service_p50_seconds: service.map(|[p50, _, _]| p50),
             service_p90_seconds: service.map(|[_, p90, _]| p90),
             service_p99_seconds: service.map(|[_, _, p99]| p99),

@@ -16,8 +16,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream, StreamExt};
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
-use tokio::time::Sleep;
+use lapin::types::ShortString;
+use tokio::time::{Sleep, timeout};
 
+use super::tap::cancel;
 use crate::rules::verdict::Why;
 use crate::rules::watermark::{Ack, Tally, Watermark};
 use crate::seams::Settle;
@@ -26,6 +28,9 @@ use crate::seams::Settle;
 const FLUSH_AFTER: Duration = Duration::from_millis(3);
 /// A batch that is sent at once, when the prefetch is large enough for it.
 const BATCH: usize = 64;
+
+/// How long the last settlements may take at a stop.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The settlements of one channel.
 pub(super) struct Acks {
@@ -109,7 +114,7 @@ impl Acks {
     }
 
     /// Sends all that is finished, whatever stands before it.
-    pub(super) fn send_all(&mut self) {
+    fn send_all(&mut self) {
         self.send_covered();
         for ack in self.marks.stragglers() {
             self.send(ack);
@@ -118,8 +123,33 @@ impl Acks {
     }
 
     /// Whether nothing is left to be sent or told.
-    pub(super) fn quiet(&self) -> bool {
+    fn quiet(&self) -> bool {
         self.writes.is_empty() && self.marks.finished() == 0
+    }
+
+    /// Cancels the consumer, has everything written that was asked for, and closes the channel; within a deadline.
+    pub(super) async fn last_words(mut self, consumer: Option<ShortString>, queue: &str) -> Tally {
+        self.send_all();
+        let channel = Rc::clone(&self.channel);
+        let mut told = Tally::default();
+        let written = async {
+            if let Some(tag) = consumer {
+                // An error means that there is nothing left to cancel.
+                let _ = cancel(Rc::clone(&channel), tag).await;
+            }
+            while !self.quiet() {
+                if let Some(tally) = self.next().await {
+                    merge(&mut told, tally);
+                }
+            }
+        };
+        if timeout(LAST_WORDS, written).await.is_err() {
+            tracing::warn!(queue, "the last settlements were not surely sent");
+        }
+        merge(&mut told, self.end());
+        // What lies in the client's buffer goes back to the queue when the channel closes.
+        let _ = timeout(LAST_WORDS, channel.close(200, "goodbye".into())).await;
+        told
     }
 
     /// The channel is gone: what was written is told as it is, the rest as unsettled.

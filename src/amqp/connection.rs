@@ -2,7 +2,7 @@
 //!
 //! Lapin's own recovery is not used (it hides a lost connection and gives up without a word), and neither is its own connecting,
 //! which waits for ever for a peer that accepts and stays mute. We connect the socket ourselves and keep a duplicate: to shut that
-//! down ends whatever lapin does with the original. May import `config` and `rules`.
+//! down ends whatever lapin does with the original. May import `config`, `rules` and `seams`.
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::greeting::version;
 use crate::config::{Amqp, Queue};
 use crate::rules::backoff::full_jitter;
+use crate::seams::LinkState;
 
 /// How long name, socket, TLS and AMQP may take to come up together.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -56,6 +57,19 @@ pub(super) enum Lost {
     /// Anything else: retried soon.
     #[error("{0}")]
     Broken(String),
+}
+
+impl Lost {
+    /// What the link is while this is not mended.
+    pub(super) fn state(&self) -> LinkState {
+        match self {
+            Self::Denied(why) => LinkState::Denied(why.clone()),
+            Self::Missing(_) => LinkState::QueueMissing,
+            Self::Untrusted(_) | Self::Unreadable(_) | Self::Broken(_) => {
+                LinkState::Connecting(self.to_string())
+            }
+        }
+    }
 }
 
 impl From<lapin::Error> for Lost {

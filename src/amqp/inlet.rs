@@ -8,17 +8,15 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use lapin::{Channel, Consumer};
-use tokio::time::timeout;
 
 use super::acks::{Acks, merge, unsettled};
 use super::connection::{Connector, Link, Lost, Tries};
 use super::probe::{Answer, Probe};
-use super::tap::{Flow, Tap, cancel, raw};
+use super::tap::{Flow, Tap, raw};
 use crate::rules::verdict::Why;
 use crate::rules::watermark::Tally;
 use crate::seams::{Arrival, Delivery, Inlet, LinkState, Receipt, Settle, Wanted};
@@ -27,8 +25,6 @@ use crate::seams::{Arrival, Delivery, Inlet, LinkState, Receipt, Settle, Wanted}
 const WEDGED_AFTER: u32 = 12;
 /// Deliveries in a row after which the other tasks of this thread (lapin's among them) get their turn.
 const TURN: u32 = 64;
-/// How long the last settlements may take at a stop.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The connection.
 enum Stage {
@@ -314,16 +310,15 @@ impl AmqpInlet {
     }
 
     fn state_now(&self) -> LinkState {
-        if !matches!(self.stage, Stage::Up { .. }) || self.trouble.is_some() {
-            return match &self.trouble {
-                Some(Lost::Denied(why)) => LinkState::Denied(why.clone()),
-                Some(lost) if !self.missing => LinkState::Connecting(lost.to_string()),
-                Some(_) => LinkState::QueueMissing,
-                None => LinkState::Connecting("starting".to_owned()),
-            };
-        }
-        if self.missing {
+        let up = matches!(self.stage, Stage::Up { .. });
+        if up && self.missing {
             return LinkState::QueueMissing;
+        }
+        if let Some(lost) = &self.trouble {
+            return lost.state();
+        }
+        if !up {
+            return LinkState::Connecting("starting".to_owned());
         }
         match (&self.tap, self.wanted) {
             // Until it has ended, also when nobody wants it any more: what is on its way still comes.
@@ -348,35 +343,6 @@ impl AmqpInlet {
             return Some(Arrival::Settled(tally));
         }
         self.news.pop_front()
-    }
-
-    /// Cancels the consumer and has everything written that was asked for.
-    async fn finish(&mut self) {
-        let Some(mut acks) = self.acks.take() else {
-            return;
-        };
-        acks.send_all();
-        let channel = Rc::clone(acks.channel());
-        let last_words = async {
-            if let Tap::Open { consumer, .. } = &self.tap {
-                // An error means that there is nothing left to cancel.
-                let _ = cancel(Rc::clone(&channel), consumer.tag()).await;
-            }
-            while !acks.quiet() {
-                if let Some(tally) = acks.next().await {
-                    merge(&mut self.tally, tally);
-                }
-            }
-        };
-        if timeout(LAST_WORDS, last_words).await.is_err() {
-            tracing::warn!(
-                queue = self.queue,
-                "the last settlements were not surely sent"
-            );
-        }
-        merge(&mut self.tally, acks.end());
-        // What lies in the client's buffer goes back to the queue when the channel closes.
-        let _ = timeout(LAST_WORDS, channel.close(200, "goodbye".into())).await;
     }
 }
 
@@ -426,8 +392,11 @@ impl Inlet for AmqpInlet {
     }
 
     async fn close(&mut self) -> Tally {
-        self.finish().await;
-        self.tap = Tap::Shut;
+        let tap = std::mem::replace(&mut self.tap, Tap::Shut);
+        if let Some(acks) = self.acks.take() {
+            let told = acks.last_words(tap.tag(), &self.queue).await;
+            merge(&mut self.tally, told);
+        }
         if let Stage::Up { link, .. } = std::mem::replace(&mut self.stage, Stage::Closed) {
             link.close().await;
         }

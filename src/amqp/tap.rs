@@ -72,6 +72,14 @@ impl Tap {
         }
     }
 
+    /// The tag of the consumer, if there is one.
+    pub(super) fn tag(&self) -> Option<ShortString> {
+        match self {
+            Self::Open { consumer, .. } => Some(consumer.tag()),
+            _ => None,
+        }
+    }
+
     /// Asks the consumer to end.
     pub(super) fn end(&mut self, channel: Rc<Channel>) {
         if let Self::Open {

@@ -44,8 +44,10 @@ pub(super) fn start(filter: &str) -> anyhow::Result<LogFilter> {
     Ok(LogFilter(handle))
 }
 
+/// The AMQP client writes whole messages into its warnings, so it is only heard when it fails, whatever the filter says.
 fn parse(filter: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(filter).with_context(|| {
+    let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("{filter:?} is not a log filter; write \"info\" or \"sluicegate=debug,info\"")
-    })
+    })?;
+    Ok(filter.add_directive("lapin=error".parse()?))
 }

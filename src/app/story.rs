@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 
 use super::Ended;
@@ -13,6 +14,7 @@ use super::demo::{Done, is_overloaded};
 use crate::api::Doors;
 use crate::clock::Clock;
 use crate::memory::MemoryQueue;
+use crate::rules::names::FlagKey;
 use crate::rules::snapshot::Snapshot;
 use crate::rules::verdict::Why;
 
@@ -167,17 +169,19 @@ fn greeting(address: SocketAddr) -> String {
 /// What the flags of `orders` say now, when somebody has turned one.
 fn turned(snapshot: &Snapshot) -> String {
     let openings = snapshot.openings().map(|opening| {
-        let values: Vec<String> = opening
-            .values
-            .iter()
-            .map(|(key, value)| format!("{key} is {value}"))
-            .collect();
+        let value = |(key, value): &(FlagKey, Json)| {
+            format!(
+                "{key} {}",
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned)
+            )
+        };
+        let values: Vec<String> = opening.values.iter().map(value).collect();
+        let (who, why, id) = (&opening.owner, &opening.reason, opening.id);
         format!(
-            "\n  {} opened by {}: {} ({})\n\n",
-            values.join(", "),
-            opening.owner,
-            opening.reason,
-            opening.id
+            "\n  {who} opened {}, because of {why} ({id}).\n\n",
+            values.join(", ")
         )
     });
     let said: String = openings.collect();

@@ -28,10 +28,12 @@ use crate::vitals::QueueVitals;
 
 const START_MS: i64 = 1_795_219_200_000;
 
+type Answering = Box<dyn Fn(&Job) -> Outcome>;
+
 /// A target whose answer the test chooses, that takes as long as the test says and writes down what it was given.
 struct Script {
     takes: Cell<Duration>,
-    answer: RefCell<Box<dyn Fn(&Job) -> Outcome>>,
+    answer: RefCell<Answering>,
     done: RefCell<Vec<(String, u32)>>,
     at_once: Cell<usize>,
     most_at_once: Cell<usize>,
@@ -103,7 +105,7 @@ fn settings() -> Queue {
 impl House {
     fn open(clock: Clock) -> Self {
         let settings = Arc::new(settings());
-        let metrics = Arc::new(Metrics::new(&[settings.name.clone()]).unwrap());
+        let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
         let gated = GatedQueue {
             name: settings.name.clone(),
             modes: vec![],

@@ -199,6 +199,32 @@ fn deferred_messages_come_back_as_they_went(kind: Kind) {
     }
 }
 
+/// The ledger has a runtime of its own, which must not run inside another.
+fn aside(work: impl FnOnce() + Send) {
+    std::thread::scope(|threads| threads.spawn(work).join().unwrap());
+}
+
+#[test]
+fn a_queue_that_is_deleted_is_said_to_be_missing_until_it_is_there_again() {
+    let (ledger, settings) = scene("missing", Kind::Classic, "");
+    on_a_queue_thread(&settings, async |mut inlet, _outlet| {
+        let is =
+            |state| move |arrival: &Arrival| matches!(arrival, Arrival::Link(now) if *now == state);
+        inlet.want(Wanted::Consume { prefetch: 5 });
+        until(&mut inlet, is(LinkState::Consuming)).await;
+        aside(|| ledger.delete(QUEUE));
+        until(&mut inlet, is(LinkState::QueueMissing)).await;
+        aside(|| ledger.declare(QUEUE, Kind::Classic, &[]));
+        until(&mut inlet, is(LinkState::Consuming)).await;
+        aside(|| publish(&ledger, 1));
+        let (_, receipt) = message(&mut inlet).await;
+        assert!(inlet.usable(&receipt));
+        inlet.settle(receipt, Settle::Ack, Why::Done);
+        assert_eq!(inlet.close().await.0[Why::Done as usize], 1);
+    });
+    assert_eq!(ledger.ready(QUEUE), Some(0));
+}
+
 #[test]
 fn a_message_that_cannot_be_placed_is_told_of_and_hurts_no_other() {
     let queue = "dead_letter = { queue = \"nowhere\" }\n";

@@ -12,6 +12,8 @@
 mod laws;
 #[cfg(test)]
 mod laws_of_shipping;
+#[cfg(test)]
+mod manual;
 
 // What must be survived: the rows of the catalogue of faults, by their numbers.
 #[cfg(test)]

@@ -35,6 +35,14 @@ fn every_sample_reads() {
             "config/demo.toml",
             include_str!("../../../config/demo.toml"),
         ),
+        (
+            "examples/sluicegate.toml",
+            include_str!("../../../examples/sluicegate.toml"),
+        ),
+        (
+            "examples/embedded.toml",
+            include_str!("../../../examples/embedded.toml"),
+        ),
     ] {
         read_text(name, text, &Environment::new()).unwrap_or_else(|problems| panic!("{problems}"));
     }
@@ -45,9 +53,12 @@ fn every_sample_reads() {
         .map(|queue| queue.name.as_str())
         .collect();
     assert_eq!(names, ["orders", "mail", "reports"]);
-    let flags =
-        flags::read(Path::new("config/flags.toml")).unwrap_or_else(|problems| panic!("{problems}"));
-    assert!(flags.iter().any(|flag| flag.key == "demo.task_queuer.rate"));
+    for file in ["config/flags.toml", "examples/flags.toml"] {
+        let flags = flags::read(Path::new(file)).unwrap_or_else(|problems| panic!("{problems}"));
+        for key in ["demo.task_queuer.rate", "demo.task_worker.service_time"] {
+            assert!(flags.iter().any(|flag| flag.key == key), "{file}: {key}");
+        }
+    }
 }
 
 #[test]
