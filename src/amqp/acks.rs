@@ -19,7 +19,7 @@ use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::ShortString;
 use tokio::time::{Sleep, timeout};
 
-use super::tap::cancel;
+use super::tap::{cancel, passed_on};
 use crate::rules::verdict::Why;
 use crate::rules::watermark::{Ack, Tally, Watermark};
 use crate::seams::Settle;
@@ -142,6 +142,8 @@ impl Acks {
                     merge(&mut told, tally);
                 }
             }
+            // An error means that the channel is gone, and the broker redelivers.
+            let _ = passed_on(&channel, queue).await;
         };
         if timeout(LAST_WORDS, written).await.is_err() {
             tracing::warn!(queue, "the last settlements were not surely sent");

@@ -162,3 +162,18 @@ pub(super) async fn cancel(channel: Rc<Channel>, tag: ShortString) -> lapin::Res
         .basic_cancel(tag, BasicCancelOptions::default())
         .await
 }
+
+/// Waits until the broker has passed on every settlement of this channel.
+///
+/// It tells a quorum queue of settlements bit by bit, as fast as the disk takes them, and forgets what is left when their channel
+/// closes. A consumer that comes and goes is something that the queue answers in its turn, after what it was told before.
+pub(super) async fn passed_on(channel: &Rc<Channel>, queue: &str) -> Result<(), Lost> {
+    let name =
+        short("the name of the queue", queue).map_err(|why| Lost::Broken(why.to_string()))?;
+    channel.basic_qos(1, BasicQosOptions::default()).await?;
+    let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+    let consumer = channel
+        .basic_consume(name, "".into(), options, none)
+        .await?;
+    Ok(cancel(Rc::clone(channel), consumer.tag()).await?)
+}
