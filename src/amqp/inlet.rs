@@ -224,14 +224,7 @@ impl AmqpInlet {
 
     /// The consumer has given its last delivery: because we cancelled it, or because the broker did.
     fn tap_ended(&mut self) {
-        let ours = matches!(
-            &self.tap,
-            Tap::Open {
-                ending: Some(_),
-                ..
-            }
-        );
-        if ours {
+        if self.tap.is_ending() {
             self.tap = Tap::Shut;
             return;
         }

@@ -19,6 +19,9 @@ pub use outlet::AmqpOutlet;
 
 use crate::config::{Amqp, Queue};
 
+/// For the log filter: the client writes whole messages into its warnings, so it is only heard when it fails.
+pub const CLIENT_LOGS: &str = "lapin=error";
+
 /// Both ends of one queue: to take messages from, and to put them elsewhere.
 ///
 /// To be called inside a `LocalSet` on the queue's own thread: both ends stay there, and the outlet keeps its connection up by a

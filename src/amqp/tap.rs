@@ -60,6 +60,14 @@ impl Tap {
         Self::Opening { prefetch, opened }
     }
 
+    /// Whether we have cancelled the consumer ourselves.
+    pub(super) fn is_ending(&self) -> bool {
+        let Self::Open { ending, .. } = self else {
+            return false;
+        };
+        ending.is_some()
+    }
+
     /// What an open consumer that was not asked to end does.
     pub(super) fn flowing(&self) -> Option<Wanted> {
         match *self {

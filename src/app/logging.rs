@@ -44,10 +44,10 @@ pub(super) fn start(filter: &str) -> anyhow::Result<LogFilter> {
     Ok(LogFilter(handle))
 }
 
-/// The AMQP client writes whole messages into its warnings, so it is only heard when it fails, whatever the filter says.
+/// The filter as written; the AMQP client is kept quiet whatever it says.
 fn parse(filter: &str) -> anyhow::Result<EnvFilter> {
     let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("{filter:?} is not a log filter; write \"info\" or \"sluicegate=debug,info\"")
     })?;
-    Ok(filter.add_directive("lapin=error".parse()?))
+    Ok(filter.add_directive(crate::amqp::CLIENT_LOGS.parse()?))
 }
