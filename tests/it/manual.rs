@@ -1,12 +1,9 @@
-//! The manual is true: its table of valves is drawn from the code, and its commands exist.
+//! The manual is true: its table of valves is drawn from the code.
 
 use std::fmt::Write as _;
-use std::process::Command;
 
 use sluicegate::rules::flag::ValueType;
 use sluicegate::rules::valve::Valve;
-
-use crate::daemon::PROGRAM;
 
 const README: &str = include_str!("../../README.md");
 
@@ -48,50 +45,4 @@ fn the_table_of_valves_is_drawn_from_the_code() {
         Some(table.as_str()),
         "README's table of valves differs from the code; it should be:\n{table}"
     );
-}
-
-/// Each line of the manuals' code blocks that begins with `sluicegate`, perhaps after a prompt.
-fn commands() -> Vec<String> {
-    let manuals = [README, include_str!("../../examples/README.md")];
-    let mut commands = Vec::new();
-    for manual in manuals {
-        for block in manual.split("```").skip(1).step_by(2) {
-            let lines = block
-                .lines()
-                .map(|line| line.trim().trim_start_matches("$ "));
-            commands.extend(
-                lines
-                    .filter(|line| line.starts_with("sluicegate "))
-                    .map(str::to_owned),
-            );
-        }
-    }
-    commands
-}
-
-#[test]
-fn every_command_of_the_manuals_exists() {
-    let commands = commands();
-    assert!(
-        commands.len() >= 5,
-        "the manuals show commands: {commands:?}"
-    );
-    for command in commands {
-        let words = command
-            .split(" #")
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .skip(1);
-        let shown = Command::new(PROGRAM)
-            .args(words.take_while(|word| !word.starts_with("--")))
-            .arg("--help")
-            .output()
-            .unwrap();
-        assert!(
-            shown.status.success(),
-            "{command}: {}",
-            String::from_utf8_lossy(&shown.stderr)
-        );
-    }
 }
