@@ -33,12 +33,16 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts a node and waits until it serves.
     pub(crate) fn start() -> Self {
-        let home = directory("broker");
+        Self::start_with(directory("broker"), "")
+    }
+
+    /// Starts a node with its files in `home` and further lines of configuration.
+    pub(crate) fn start_with(home: PathBuf, settings: &str) -> Self {
         let (port, distribution, mapper_port) = (free_port(), free_port(), free_port());
         let config = format!(
             "listeners.tcp.1 = 127.0.0.1:{port}\n\
              log.file = false\nlog.console = true\nlog.console.level = info\n\
-             disk_free_limit.absolute = 1MB\n"
+             disk_free_limit.absolute = 1MB\n{settings}"
         );
         std::fs::write(home.join("rabbitmq.conf"), config).unwrap();
         std::fs::write(home.join("environment"), "").unwrap();

@@ -153,6 +153,14 @@ impl Daemon {
         self.process().signal("TERM");
     }
 
+    /// Writes another file for it and has it read again (SIGHUP).
+    pub(crate) fn reads_again(&self, change: impl FnOnce(String) -> String) {
+        let file = self.home.join("sluicegate.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, change(text)).unwrap();
+        self.process().signal("HUP");
+    }
+
     /// Waits for its end: the exit status.
     pub(crate) fn ended(&self, within: Duration) -> Option<i32> {
         self.process().wait(within)

@@ -1,4 +1,4 @@
-//! Laws of what we hand out: nothing of one machine in it, licences that allow it, samples that load, a manual that is true.
+//! Laws of what we hand out: nothing of one machine in it, licences that allow it, samples that load.
 
 use std::process::Command;
 
@@ -168,49 +168,5 @@ fn every_file_in_config_loads() {
                 .map_err(|why| why.to_string())
         };
         assert_eq!(read, Ok(()), "{}", path.display());
-    }
-}
-
-/// The commands of `sluicegate` in the code blocks of a page: their words before the first option or value.
-fn commands_in(page: &str) -> Vec<Vec<String>> {
-    let blocks = page.split("\n```").skip(1).step_by(2);
-    let lines = blocks.flat_map(str::lines);
-    let commands = lines.filter_map(|line| {
-        let line = line.trim_start_matches("$ ");
-        let rest = line
-            .strip_prefix("sluicegate ")
-            .or_else(|| line.split_once("/sluicegate ").map(|(_, rest)| rest))
-            .or_else(|| {
-                line.strip_prefix("cargo run ")?
-                    .split_once("-- ")
-                    .map(|(_, rest)| rest)
-            })?;
-        let plain = |word: &&str| word.chars().all(|letter| letter.is_ascii_lowercase());
-        Some(
-            rest.split_whitespace()
-                .take_while(plain)
-                .map(str::to_owned)
-                .collect(),
-        )
-    });
-    commands.collect()
-}
-
-#[test]
-fn every_command_in_the_readme_is_one() {
-    let page = std::fs::read_to_string(root().join("README.md")).expect("README.md is the manual");
-    let commands = commands_in(&page);
-    assert!(!commands.is_empty(), "README.md shows no command");
-    for words in commands {
-        // What follows a command that takes a name may be a name: then the first word alone must be known.
-        let known = |words: &[String]| {
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            crate::daemon::command(&[&words[..], &["--help"]].concat()).0 == Some(0)
-        };
-        assert!(
-            known(&words) || known(&words[..1]),
-            "README.md says `sluicegate {}`, which is no command",
-            words.join(" ")
-        );
     }
 }
