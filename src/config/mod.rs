@@ -198,6 +198,12 @@ impl Queue {
         }
     }
 
+    /// Whether the prefetch follows from the slots, and may grow while much is shed; one that was written is a bound.
+    #[must_use]
+    pub fn prefetch_may_grow(&self) -> bool {
+        self.prefetch == Self::prefetch_for(self.slots)
+    }
+
     /// The prefetch that follows from `slots` when the file names none: twice the slots, from 16 to 1000.
     #[must_use]
     pub fn prefetch_for(slots: u32) -> u16 {

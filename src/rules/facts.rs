@@ -157,6 +157,15 @@ impl Facts {
             .unwrap_or_else(|_| Self::bare(KeyHash::of(&raw.body)))
     }
 
+    /// The same facts; a time of publishing that cannot be is dropped, so that nobody is put before others by it.
+    #[must_use]
+    pub fn with_a_possible_age(mut self, now_ms: i64) -> Self {
+        if self.age_ms(now_ms).is_none() {
+            self.published_ms = None;
+        }
+        self
+    }
+
     /// How long ago it was published. Unknown when it carries no time, or one that cannot be: more than a second in the
     /// future or more than 365 days ago.
     #[must_use]

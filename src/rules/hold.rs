@@ -19,22 +19,25 @@ pub const MOST_OUT: u16 = 1_000;
 pub const CALM_SECONDS: u32 = 30;
 
 /// The prefetch of a queue. Twice the slots feed a target; shedding a backlog needs more, because each message that goes to the
-/// park is out until the broker has confirmed it there.
+/// park is out until the broker has confirmed it there. One that was written in the file is a bound, and stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefetch {
     base: u16,
+    most: u16,
     now: u16,
     calm: u32,
     most_moving: usize,
 }
 
 impl Prefetch {
-    /// The prefetch of the file; never 0.
+    /// The prefetch to begin with; never 0.
     #[must_use]
-    pub fn new(base: u16) -> Self {
+    pub fn new(base: u16, may_grow: bool) -> Self {
         let base = base.max(1);
+        let most = if may_grow { base.max(MOST_OUT) } else { base };
         Self {
             base,
+            most,
             now: base,
             calm: 0,
             most_moving: 0,
@@ -47,10 +50,10 @@ impl Prefetch {
         self.now
     }
 
-    /// So many messages are on their way to another place; asked at each. `true`: it has grown.
+    /// So many shed messages are on their way to another place; asked at each. `true`: it has grown.
     pub fn moving(&mut self, moving: usize) -> bool {
         self.most_moving = self.most_moving.max(moving);
-        let grown = self.now.saturating_mul(4).min(MOST_OUT.max(self.base));
+        let grown = self.now.saturating_mul(4).min(self.most);
         let needed = moving * 2 >= usize::from(self.now) && grown > self.now;
         if needed {
             (self.now, self.calm) = (grown, 0);
@@ -93,7 +96,7 @@ mod tests {
 
     #[test]
     fn it_grows_while_much_is_shed_and_shrinks_after_a_calm() {
-        let mut prefetch = Prefetch::new(16);
+        let mut prefetch = Prefetch::new(16, true);
         assert!(!prefetch.moving(7));
         for (moving, expected) in [(8, 64), (32, 256), (128, 1_000), (500, 1_000)] {
             prefetch.moving(moving);
@@ -108,9 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_one_of_the_file_stays() {
-        let mut prefetch = Prefetch::new(5_000);
-        assert!(!prefetch.moving(4_000));
-        assert_eq!(prefetch.get(), 5_000);
+    fn one_that_was_written_stays() {
+        let mut prefetch = Prefetch::new(20, false);
+        assert!(!prefetch.moving(20));
+        assert_eq!(prefetch.get(), 20);
     }
 }

@@ -26,6 +26,12 @@ impl KeyHash {
         ((u128::from(x) * u128::from(STEPS)) >> 64) as u32
     }
 
+    /// A number from 0 to 1, another one for each turn.
+    #[must_use]
+    pub fn draw(self, turn: u32) -> f64 {
+        f64::from(Self(self.0.rotate_left(turn)).bucket(Seed(0))) / f64::from(STEPS)
+    }
+
     /// Whether the key falls in `share` for a flag with this seed.
     #[must_use]
     pub fn falls_in(self, share: Ratio, seed: Seed) -> bool {

@@ -24,7 +24,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let slots = self.slots() as usize;
         while self.at_work.len() < slots && !self.gate.is_shut() {
             let now = self.now();
-            if now.mono < self.not_before {
+            if now.mono < self.not_before() {
                 return;
             }
             let Some((held, was_head)) = self.hand.next(now.mono) else {
@@ -35,52 +35,48 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     /// A slot is free for this message: asks the gate once more, then for a permit.
-    pub(super) fn admit(&mut self, held: Held, was_head: bool, now: Now) {
+    fn admit(&mut self, mut held: Held, was_head: bool, now: Now) {
         if !self.given.inlet.usable(&held.receipt) {
             return self.give_back(held);
         }
+        let key = held.key();
         if let Verdict::Shed { why, opening } = self.decide(&held, now) {
-            let key = held.facts.key.as_ref().map(|(hash, _)| *hash);
             self.shed(held, why, opening, "");
-            key.into_iter()
-                .for_each(|key| self.hand.release(key, now.mono));
-            return;
+            return self.hand.release(key, now.mono);
         }
-        let key = held.facts.key.as_ref().map(|(hash, _)| *hash);
-        if let Some(key) = key
-            && !was_head
-            && self.hand.line_length(key) > 0
-        {
-            return self.line_up(held, was_head, Why::Rate, None, now);
+        let line_waits_for = key.and_then(|key| self.hand.line_waits_for(key));
+        if let Some(why) = line_waits_for.filter(|_| !was_head) {
+            return self.line_up(held, was_head, why, None, now);
         }
         match self.throttle.admit(key, now.mono) {
             Ok(permit) => {
-                key.into_iter()
-                    .for_each(|key| self.hand.release(key, now.mono));
+                self.hand.release(key, now.mono);
                 self.hand_over(held, permit, now);
             }
             Err(Hold::Queue(until)) => {
-                self.not_before = until;
-                self.hand.put_back(held);
+                self.rate_until = until;
+                held.refused_at.get_or_insert(now.mono);
+                if was_head {
+                    self.hand.wait(held, true, Why::Rate, Some(until), now.mono);
+                } else {
+                    self.hand.put_back(held);
+                }
             }
             Err(Hold::Key(why, until)) => self.line_up(held, was_head, why, until, now),
         }
     }
 
     /// Lets a message wait for its key: here if it will not be long, else in a delay queue.
-    pub(super) fn line_up(
+    fn line_up(
         &mut self,
-        held: Held,
+        mut held: Held,
         was_head: bool,
         why: Why,
         until: Option<Duration>,
         now: Now,
     ) {
-        let before_it = held
-            .facts
-            .key
-            .as_ref()
-            .map_or(0, |(key, _)| self.hand.line_length(*key));
+        held.refused_at.get_or_insert(now.mono);
+        let before_it = held.key().map_or(0, |key| self.hand.line_length(key));
         let turns = u32::try_from(before_it).unwrap_or(u32::MAX);
         let own = until.map(|until| until.saturating_sub(now.mono));
         let expected = match self.throttle.key_interval() {
@@ -94,8 +90,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
-    pub(super) fn hand_over(&mut self, held: Held, permit: Permit, now: Now) {
-        if let Some(since) = held.waits_since {
+    fn hand_over(&mut self, held: Held, permit: Permit, now: Now) {
+        if let Some(since) = held.refused_at {
             self.numbers.waited(now.mono.saturating_sub(since));
         }
         let job = Job {

@@ -12,6 +12,7 @@ use crate::seams::{Arrival, Delivery, Inlet, Outlet, Settle, Wanted};
 impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Takes nothing more, finishes what is at work and on the move, sends every settlement, closes.
     pub(super) async fn finish(mut self, within: Duration) -> Finished {
+        self.stopping = true;
         self.given.inlet.want(Wanted::Idle);
         let deadline: Instant = self.given.clock.instant(self.now().mono + within);
         for held in self.hand.take_out(|_| true) {
@@ -30,19 +31,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 },
             }
         }
-        let stragglers: Vec<String> = self
-            .at_work
-            .values()
-            .map(|work| work.held.facts.id.clone())
-            .collect();
-        let left = self
-            .at_work
-            .drain()
-            .map(|(_, work)| work.held.receipt)
-            .chain(self.moving.abandon());
-        for receipt in left.collect::<Vec<_>>() {
-            let _ = receipt.spend();
+        let at_work = self.at_work.drain().map(|(_, work)| work.held);
+        let left: Vec<_> = at_work.chain(self.moving.abandon()).collect();
+        let mut stragglers = Vec::new();
+        for held in left {
+            let _ = held.receipt.spend();
             self.ledger.settled[Why::Unsettled as usize] += 1;
+            stragglers.push(held.facts.id);
         }
         let told = self.given.inlet.close().await;
         self.arrived(Arrival::Settled(told));
@@ -51,7 +46,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         Finished { stragglers }
     }
 
-    pub(super) fn return_unread(&mut self, delivery: Delivery) {
+    fn return_unread(&mut self, delivery: Delivery) {
         self.ledger.received += 1;
         self.given
             .inlet

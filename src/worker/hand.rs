@@ -23,12 +23,14 @@ pub(super) struct Held {
     /// When it was taken, and since when it waits for its key; time since the clock's start.
     pub(super) taken: Duration,
     pub(super) waits_since: Option<Duration>,
+    /// When a limit first said no to it.
+    pub(super) refused_at: Option<Duration>,
     /// The order in which messages were taken; given by [`Hand::take`].
     pub(super) number: u64,
 }
 
 impl Held {
-    fn key(&self) -> Option<KeyHash> {
+    pub(super) fn key(&self) -> Option<KeyHash> {
         self.facts.key.as_ref().map(|(hash, _)| *hash)
     }
 
@@ -70,6 +72,13 @@ impl Hand {
         self.waiting
     }
 
+    /// What the head of the line of `key` waits for; `None`: nobody of this key waits.
+    pub(super) fn line_waits_for(&self, key: KeyHash) -> Option<Why> {
+        self.lines
+            .get(&key)
+            .map(|line| line.why.unwrap_or(Why::Rate))
+    }
+
     /// How many wait in the line of `key`.
     pub(super) fn line_length(&self, key: KeyHash) -> usize {
         self.lines.get(&key).map_or(0, |line| line.held.len())
@@ -83,15 +92,21 @@ impl Hand {
 
     /// The next message that may be asked for a permit, and whether it stood at the head of a line.
     pub(super) fn next(&mut self, now: Duration) -> Option<(Held, bool)> {
-        if let Some((until, key)) = self.due.first().copied()
-            && until <= now
+        let due = self.due.first().copied();
+        if let Some((until, key)) = due.filter(|(until, _)| *until <= now)
+            && self.comes_before_the_ready(key)
         {
-            self.due.pop_first();
-            if let Some(held) = self.step_out(key) {
-                return Some((held, true));
-            }
+            self.due.remove(&(until, key));
+            return self.step_out(key).map(|held| (held, true));
         }
         self.ready.pop_first().map(|(_, held)| (held, false))
+    }
+
+    /// Whether the head of the line of `key` comes before whatever is ready, by priority and age.
+    fn comes_before_the_ready(&self, key: KeyHash) -> bool {
+        let head = self.lines.get(&key).and_then(|line| line.held.front());
+        let ready = self.ready.first_key_value().map(|(rank, _)| *rank);
+        head.is_some_and(|head| ready.is_none_or(|ready| head.rank() < ready))
     }
 
     /// A message that was not dispatched after all, though nothing is wrong with it: in its place again.
@@ -124,8 +139,8 @@ impl Hand {
     }
 
     /// The head of the line of `key` may be asked again at once: a slot of its came back, or its head has just gone.
-    pub(super) fn release(&mut self, key: KeyHash, now: Duration) {
-        if self.lines.contains_key(&key) {
+    pub(super) fn release(&mut self, key: Option<KeyHash>, now: Duration) {
+        if let Some(key) = key.filter(|key| self.lines.contains_key(key)) {
             self.ask_again(key, Some(now));
         }
     }
@@ -164,7 +179,7 @@ impl Hand {
             {
                 out.extend(self.step_out(key).map(|held| (held, why)));
             }
-            self.release(key, now);
+            self.release(Some(key), now);
         }
         out
     }
@@ -251,6 +266,7 @@ mod tests {
             tried: 0,
             taken: Duration::ZERO,
             waits_since: None,
+            refused_at: None,
             number: 0,
         }
     }
@@ -286,7 +302,7 @@ mod tests {
             hand.next(SECOND * 3).is_none(),
             "the rest waits until it is released"
         );
-        hand.release(KeyHash(1), SECOND * 3);
+        hand.release(Some(KeyHash(1)), SECOND * 3);
         assert_eq!(order(&mut hand, SECOND * 3), [2]);
     }
 

@@ -28,6 +28,7 @@ use crate::clock::{Clock, Now};
 use crate::config::Queue;
 use crate::metrics::{Ledger, Metrics, QueueMetrics};
 use crate::rules::envelope;
+use crate::rules::facts::Facts;
 use crate::rules::gate::{Gate, decide};
 use crate::rules::hold::{LONGEST_WAIT, Prefetch};
 use crate::rules::names::FlagKey;
@@ -95,8 +96,12 @@ pub struct Worker<I, O> {
     ledger: Ledger,
     link: LinkState,
     next_id: u64,
-    /// Until when nothing is dispatched: the queue's rate, or a target that asked for less.
-    not_before: Duration,
+    /// Until when nothing is dispatched: because of the queue's rate, and because the target asked for less.
+    rate_until: Duration,
+    target_rests_until: Duration,
+    /// Until when nothing is taken, because what was taken could not be put where it belongs.
+    takes_nothing_until: Option<Duration>,
+    stopping: bool,
     decided: u64,
 }
 
@@ -107,7 +112,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let queue = given.settings.name.as_str();
         let numbers = Arc::clone(given.metrics.queue(queue)?);
         let gate = Arc::clone(given.flags.borrow().gate(queue)?);
-        let prefetch = Prefetch::new(given.settings.prefetch);
+        let settings = &given.settings;
+        let prefetch = Prefetch::new(settings.prefetch, settings.prefetch_may_grow());
         let mut ledger = numbers.ledger();
         ledger.settled[Why::Unsettled as usize] += std::mem::take(&mut ledger.in_hand);
         Some(Self {
@@ -124,7 +130,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             ledger,
             link: LinkState::Connecting("starting".to_owned()),
             next_id: 0,
-            not_before: Duration::ZERO,
+            rate_until: Duration::ZERO,
+            target_rests_until: Duration::ZERO,
+            takes_nothing_until: None,
+            stopping: false,
             decided: 0,
         })
     }
@@ -135,6 +144,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let mut next_tick = self.now().mono + TICK;
         let mut alarm = Box::pin(sleep_until(self.given.clock.instant(next_tick)));
         loop {
+            // A valve that was turned holds for the very next message.
+            if self.given.flags.has_changed().unwrap_or(false) {
+                self.obey();
+            }
             self.dispatch();
             self.write_ledger();
             let wake = self.given.clock.instant(self.next_wake(next_tick));
@@ -173,7 +186,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.passed = passed_flags(&self.given.settings.pass, &snapshot);
         self.throttle.obey(gate, now);
         self.hand.release_all(now);
-        self.not_before = now;
+        self.rate_until = now;
         if gate.is_shut() {
             self.given.inlet.want(Wanted::Idle);
             for held in self.hand.take_out(|_| true) {
@@ -185,9 +198,12 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.given.vitals.link(self.link.clone(), gate.is_shut());
     }
 
+    /// Takes messages, unless something speaks against it: the gate is shut, the end has come, or nothing could be placed.
     fn consume(&mut self) {
-        let prefetch = self.prefetch.get();
-        self.given.inlet.want(Wanted::Consume { prefetch });
+        if !self.stopping && !self.gate.is_shut() && self.takes_nothing_until.is_none() {
+            let prefetch = self.prefetch.get();
+            self.given.inlet.want(Wanted::Consume { prefetch });
+        }
     }
 
     fn arrived(&mut self, arrival: Arrival) {
@@ -200,10 +216,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             }
             Arrival::Link(link) => self.link_changed(link),
             Arrival::Depth { ready } => {
-                let oldest_ms = self
-                    .hand
-                    .oldest_published_ms()
-                    .map(|at| (self.now().ms - at).max(0));
+                let oldest_ms = self.oldest_age_ms();
                 self.given.vitals.backlog(Some(ready), oldest_ms);
                 let oldest = Duration::from_millis(oldest_ms.unwrap_or(0).unsigned_abs());
                 self.numbers.backlog(ready, oldest);
@@ -219,15 +232,16 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let read = self.given.settings.reading.read(&raw);
         let (facts, malformed) = match read {
             Ok(facts) => (facts, None),
-            Err(why) => (crate::rules::facts::Facts::of_unreadable(&raw), Some(why)),
+            Err(why) => (Facts::of_unreadable(&raw), Some(why)),
         };
         let held = Held {
             raw: Arc::new(raw),
-            facts,
+            facts: facts.with_a_possible_age(now.ms),
             receipt: delivery.receipt,
             tried,
             taken: now.mono,
             waits_since: None,
+            refused_at: None,
             number: 0,
         };
         self.numbers.picked_up(held.facts.age_ms(now.ms));
@@ -241,7 +255,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if let Some(why) = malformed {
             return self.shed(held, Why::Malformed, None, &why.to_string());
         }
-        if self.gate.is_shut() {
+        if self.gate.is_shut() || self.takes_nothing_until.is_some() {
             return self.give_back(held);
         }
         match self.decide(&held, now) {
@@ -282,20 +296,25 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
             for held in self.hand.held_since_before(taken_before) {
-                self.defer(held, Why::Rate, LONGEST_WAIT, now);
+                let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);
+                self.defer(held, why, LONGEST_WAIT, now);
             }
         }
-        if self.prefetch.second() && !self.gate.is_shut() {
+        if self
+            .takes_nothing_until
+            .is_some_and(|until| until <= now.mono)
+            && !self.given.outlet.blocked()
+        {
+            self.takes_nothing_until = None;
+            self.consume();
+        }
+        if self.prefetch.second() {
             self.consume();
         }
         self.throttle.sweep(now.mono);
         let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
         self.given.vitals.slots(busy, self.slots());
-        let oldest_ms = self
-            .hand
-            .oldest_published_ms()
-            .map(|at| (now.ms - at).max(0));
-        self.given.vitals.backlog(None, oldest_ms);
+        self.given.vitals.backlog(None, self.oldest_age_ms());
         let decided = std::mem::take(&mut self.decided);
         for valve in Valve::ALL {
             let key = FlagKey::of_valve(&self.given.settings.name, valve);
@@ -303,14 +322,28 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
+    /// Before this nothing may be dispatched.
+    fn not_before(&self) -> Duration {
+        self.rate_until.max(self.target_rests_until)
+    }
+
+    /// When there may be something to do though nothing happens. With all slots busy it is an answer that wakes us.
     fn next_wake(&self, next_tick: Duration) -> Duration {
-        let throttled = (self.hand.len() > 0)
-            .then_some(self.not_before)
-            .filter(|until| *until > self.now().mono);
-        [throttled, self.hand.next_due()]
+        if self.at_work.len() >= self.slots() as usize || self.hand.len() == 0 {
+            return next_tick;
+        }
+        let not_before = self.not_before();
+        let held_up = (not_before > self.now().mono).then_some(not_before);
+        let line = self.hand.next_due().map(|due| due.max(not_before));
+        [held_up, line]
             .into_iter()
             .flatten()
             .fold(next_tick, Duration::min)
+    }
+
+    fn oldest_age_ms(&self) -> Option<i64> {
+        let published_ms = self.hand.oldest_published_ms()?;
+        Some(self.now().ms.saturating_sub(published_ms).max(0))
     }
 
     /// Writes the queue's account: what is in hand is counted by the lists that hold it.

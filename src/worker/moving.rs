@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::hand::Held;
 use crate::rules::verdict::Why;
-use crate::seams::{NotPlaced, Outgoing, Outlet, Place, Receipt};
+use crate::seams::{NotPlaced, Outgoing, Outlet, Place};
 
 /// One message on the move.
 #[derive(Debug)]
@@ -22,6 +22,12 @@ pub(super) struct Move {
     /// Since when, and how often it was tried in vain.
     pub(super) since: Duration,
     pub(super) failures: u32,
+}
+
+impl Move {
+    fn is_shed(&self) -> bool {
+        self.why.verdict() == "shed"
+    }
 }
 
 /// What happened to a message on the move.
@@ -38,11 +44,18 @@ pub(super) struct Moving {
     moves: HashMap<u64, Move>,
     steps: FuturesUnordered<LocalBoxFuture<'static, Step>>,
     next_id: u64,
+    /// How many of them were shed.
+    shed: usize,
 }
 
 impl Moving {
     pub(super) fn len(&self) -> usize {
         self.moves.len()
+    }
+
+    /// How many of them were shed.
+    pub(super) fn shed(&self) -> usize {
+        self.shed
     }
 
     /// What happened next; `None` when nothing is on the move.
@@ -51,10 +64,8 @@ impl Moving {
     }
 
     pub(super) fn publish(&mut self, outlet: &impl Outlet, one: Move) {
-        self.next_id += 1;
-        let id = self.next_id;
         let confirmed = outlet.publish(one.place, one.outgoing.clone());
-        self.moves.insert(id, one);
+        let id = self.keep(one);
         self.steps.push(Box::pin(
             async move { Step::Published(id, confirmed.await) },
         ));
@@ -62,9 +73,7 @@ impl Moving {
 
     /// Leaves a message on the move, to be tried again after `wait`.
     pub(super) fn try_again_after(&mut self, one: Move, wait: Duration) {
-        self.next_id += 1;
-        let id = self.next_id;
-        self.moves.insert(id, one);
+        let id = self.keep(one);
         self.steps.push(Box::pin(async move {
             tokio::time::sleep(wait).await;
             Step::TryAgain(id)
@@ -72,14 +81,21 @@ impl Moving {
     }
 
     pub(super) fn take(&mut self, id: u64) -> Option<Move> {
-        self.moves.remove(&id)
+        let one = self.moves.remove(&id)?;
+        self.shed -= usize::from(one.is_shed());
+        Some(one)
     }
 
     /// Gives up on all of them.
-    pub(super) fn abandon(&mut self) -> Vec<Receipt> {
-        self.moves
-            .drain()
-            .map(|(_, one)| one.held.receipt)
-            .collect()
+    pub(super) fn abandon(&mut self) -> Vec<Held> {
+        self.shed = 0;
+        self.moves.drain().map(|(_, one)| one.held).collect()
+    }
+
+    fn keep(&mut self, one: Move) -> u64 {
+        self.next_id += 1;
+        self.shed += usize::from(one.is_shed());
+        self.moves.insert(self.next_id, one);
+        self.next_id
     }
 }

@@ -9,14 +9,15 @@ use super::{AtWork, LONGEST_PAUSE_FOR_TARGET, Worker};
 use crate::clock::Now;
 use crate::rules::backoff::{delay_for, full_jitter};
 use crate::rules::envelope::{Sealed, Stamp, seal, seal_without_original};
-use crate::rules::lots::KeyHash;
 use crate::rules::opening::OpeningId;
 use crate::rules::settlement::{Next, Outcome, Place, after_run, after_shed};
 use crate::rules::verdict::Why;
-use crate::seams::{Answer, Inlet, NotPlaced, Outgoing, Outlet, Settle};
+use crate::seams::{Answer, Inlet, NotPlaced, Outgoing, Outlet, Settle, Wanted};
 
 /// The longest wait before a message that could not be placed is tried again.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// How long nothing is taken after messages had to go back because their place did not take them.
+const REST_AFTER_GIVING_UP: Duration = Duration::from_secs(30);
 
 impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// The target answered.
@@ -33,9 +34,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let now = self.now();
         let took = now.mono.saturating_sub(started);
         self.throttle.came_back(permit);
-        if let Some((key, _)) = &held.facts.key {
-            self.hand.release(*key, now.mono);
-        }
+        self.hand.release(held.key(), now.mono);
         self.observe(&held, answer, took, now);
         let settings = &self.given.settings;
         let (next, why) = after_run(
@@ -73,7 +72,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 let pause = after
                     .unwrap_or(Duration::from_secs(1))
                     .min(LONGEST_PAUSE_FOR_TARGET);
-                self.not_before = self.not_before.max(now.mono + pause);
+                self.target_rests_until = self.target_rests_until.max(now.mono + pause);
             }
             Outcome::Retry(cause) | Outcome::Failed(cause) | Outcome::Unknown(cause) => {
                 self.given.vitals.in_vain(now.mono, key, took);
@@ -157,7 +156,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             failures: 0,
         };
         self.moving.publish(&self.given.outlet, one);
-        if self.prefetch.moving(self.moving.len()) && !self.gate.is_shut() {
+        if !self.given.outlet.blocked() && self.prefetch.moving(self.moving.shed()) {
             self.consume();
         }
     }
@@ -190,20 +189,25 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
-    /// A message could not be placed: it is held and tried again; held for too long, it goes back to the queue.
+    /// A message could not be placed: it is held and tried again. Held for too long, one that was not tried at the target goes
+    /// back to the queue, and nothing is taken for a while; one that was stays, else it would be done again and again.
     fn not_placed(&mut self, mut one: Move, why: &NotPlaced) {
         self.numbers.publish_failed();
         let now = self.now();
         if one.failures == 0 {
             tracing::warn!(queue = %self.given.settings.name, place = ?one.place, reason = one.why.word(), %why, "a message could not be placed; it is held and tried again");
         }
-        let held_too_long = now.mono.saturating_sub(one.since) > self.given.settings.hold;
-        if held_too_long || !self.given.inlet.usable(&one.held.receipt) {
+        if !self.given.inlet.usable(&one.held.receipt) {
             return self.give_back(one.held);
         }
-        // The draw spreads retries evenly; the message's own lot serves, so that a run can be repeated.
-        let draw = f64::from(KeyHash(one.held.facts.lot.0.rotate_left(one.failures)).0 as u32)
-            / f64::from(u32::MAX);
+        let held_too_long = now.mono.saturating_sub(one.since) > self.given.settings.hold;
+        if held_too_long && one.why.verdict() != "run" {
+            self.takes_nothing_until = Some(now.mono + REST_AFTER_GIVING_UP);
+            self.given.inlet.want(Wanted::Idle);
+            return self.give_back(one.held);
+        }
+        // The message's own lot is drawn, so that a run can be repeated.
+        let draw = one.held.facts.lot.draw(one.failures);
         let wait = full_jitter(one.failures, LONGEST_RETRY, draw).max(Duration::from_millis(50));
         one.failures += 1;
         self.moving.try_again_after(one, wait);

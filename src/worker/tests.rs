@@ -523,3 +523,136 @@ fn a_stop_finishes_what_is_at_work_and_names_the_stragglers() {
         assert_eq!(queue.ready(), 1, "it is redelivered");
     });
 }
+
+#[test]
+fn a_stop_takes_nothing_more_however_much_is_on_the_move() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.queue.refuse(true);
+        house.script.takes.set(Duration::from_secs(1));
+        *house.script.answer.borrow_mut() = Box::new(|_| Outcome::Failed("no".into()));
+        house.publish(0..1_000, "acme", START_MS);
+        after(50).await;
+        house.turn("skip", json!(1.0));
+        house.stop.cancel();
+        let metrics = Arc::clone(&house.metrics);
+        house.worker.await.unwrap();
+        let ledger = metrics.queue("orders").unwrap().ledger();
+        assert!(ledger.received <= 32, "{ledger:?}");
+    });
+}
+
+#[test]
+fn messages_on_the_move_at_the_deadline_are_stragglers() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.queue.refuse(true);
+        house.turn("skip", json!(1.0));
+        house.publish(7..8, "acme", START_MS);
+        after(50).await;
+        house.stop.cancel();
+        assert_eq!(house.worker.await.unwrap().stragglers, ["acme-7"]);
+    });
+}
+
+#[test]
+fn a_line_whose_head_meets_the_queues_rate_keeps_its_order_and_its_turn() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.script.takes.set(Duration::from_millis(1));
+        house.turn("rate", json!("4/s burst 1"));
+        house.turn("rate_each", json!("2/s burst 1"));
+        house.publish(0..4, "acme", START_MS);
+        house.publish(0..4, "other", START_MS);
+        after(3_000).await;
+        let done = house.script.done.borrow().clone();
+        let of = |account: &str| {
+            done.iter()
+                .filter(|(id, _)| id.starts_with(account))
+                .map(|(id, _)| id.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("acme"), ["acme-0", "acme-1", "acme-2", "acme-3"]);
+        assert_eq!(of("other").len(), 4);
+    });
+}
+
+#[test]
+fn a_line_that_is_due_while_all_slots_are_busy_does_not_spin() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.script.takes.set(Duration::from_secs(3));
+        house.turn("rate_each", json!("2/s burst 1"));
+        for account in 0..4 {
+            house.publish(0..2, &format!("account{account}"), START_MS);
+        }
+        // In made-up time a loop that spins never lets the time go on, and this would not end.
+        after(10_000).await;
+        assert_eq!(house.done(), 8);
+    });
+}
+
+#[test]
+fn somebody_elses_flag_does_not_end_a_targets_rest() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        *house.script.answer.borrow_mut() =
+            Box::new(|_| Outcome::Throttled(Some(Duration::from_secs(8))));
+        house.publish(0..1, "acme", START_MS);
+        after(200).await;
+        house.publish(1..2, "acme", START_MS);
+        house.turn("timeout", json!("20s"));
+        after(2_000).await;
+        assert_eq!(house.done(), 1);
+    });
+}
+
+#[test]
+fn what_was_done_in_vain_and_cannot_be_placed_is_not_done_again() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.queue.refuse(true);
+        *house.script.answer.borrow_mut() =
+            Box::new(|_| Outcome::Failed("the worker answered 400".into()));
+        house.publish(0..1, "acme", START_MS);
+        after(3_600_000).await;
+        assert_eq!((house.done(), house.ledger().in_hand), (1, 1));
+        house.queue.refuse(false);
+        after(6_000).await;
+        assert_eq!((house.done(), house.settled(Why::Failed)), (1, 1));
+    });
+}
+
+#[test]
+fn what_cannot_be_parked_for_long_goes_back_and_nothing_is_taken_for_a_while() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.queue.refuse(true);
+        house.turn("skip", json!(1.0));
+        house.publish(0..100, "acme", START_MS);
+        after(320_000).await;
+        let taken = house.ledger().received;
+        assert!(house.settled(Why::GivenBack) > 0);
+        after(120_000).await;
+        assert_eq!(
+            house.ledger().received,
+            taken,
+            "nothing is taken while no place takes anything"
+        );
+        house.queue.refuse(false);
+        after(60_000).await;
+        assert_eq!(house.queue.put_away().0, 100);
+    });
+}
+
+#[test]
+fn an_impossible_time_neither_comes_first_nor_breaks_anything() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.publish(0..1, "acme", i64::MIN);
+        house.publish(1..2, "acme", i64::MAX);
+        house.publish(2..3, "acme", 1_795_219_200);
+        after(2_000).await;
+        assert_eq!((house.done(), house.settled(Why::Done)), (3, 3));
+    });
+}
