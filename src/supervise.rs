@@ -63,14 +63,22 @@ impl Tasks {
             Some(ended) = self.set.join_next_with_id() => Some(self.describe(ended)),
         };
         self.stop.cancel();
-        let all_done = async { while self.set.join_next().await.is_some() {} };
-        let stragglers = match tokio::time::timeout(within, all_done).await {
-            Ok(()) => Vec::new(),
-            Err(_) => self.still_running(),
+        let all_done = async {
+            while let Some(ended) = self.set.join_next_with_id().await {
+                let ended = ended.map_or_else(|error| error.id(), |(id, _)| id);
+                self.names.retain(|(id, _)| *id != ended);
+            }
         };
+        let in_time = tokio::time::timeout(within, all_done).await.is_ok();
+        self.set.abort_all();
+        let still_running = self.names.iter().map(|(_, name)| (*name).to_owned());
         Ended {
             unasked,
-            stragglers,
+            stragglers: if in_time {
+                Vec::new()
+            } else {
+                still_running.collect()
+            },
         }
     }
 
@@ -90,15 +98,33 @@ impl Tasks {
             }
         }
     }
+}
 
-    fn still_running(&mut self) -> Vec<String> {
-        self.set.abort_all();
-        let running = self.set.len();
-        self.names
-            .iter()
-            .rev()
-            .take(running)
-            .map(|(_, name)| (*name).to_owned())
-            .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_those_that_do_not_end_are_named() {
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::stopping_with(stop.clone());
+        tasks.spawn("deaf", |_| std::future::pending());
+        tasks.spawn("obedient", |stop| async move { stop.cancelled().await });
+        stop.cancel();
+        let ended = tasks.run(Duration::from_secs(1)).await;
+        assert_eq!(
+            (ended.unasked, ended.stragglers),
+            (None, vec!["deaf".to_owned()])
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_ends_unasked_stops_all_and_is_named() {
+        let mut tasks = Tasks::default();
+        tasks.spawn("brief", |_| async {});
+        tasks.spawn("obedient", |stop| async move { stop.cancelled().await });
+        let ended = tasks.run(Duration::from_secs(1)).await;
+        assert_eq!(ended.unasked.as_deref(), Some("brief ended by itself"));
+        assert!(ended.stragglers.is_empty() && !ended.cleanly());
     }
 }

@@ -62,8 +62,9 @@ struct KeyState {
 }
 
 impl Throttle {
-    /// Takes over the limits of a gate. A rate that did not change keeps its state; a new one starts without its burst, so that
-    /// turning a knob ten times lets nothing extra through.
+    /// Takes over the limits of a gate. A rate that did not change keeps its state. A new one of the queue starts without its
+    /// burst, so that turning a knob ten times lets nothing extra through; so does a new one of each key, for the keys that are
+    /// remembered. What is at work when a keyed limit is first set does not count against it.
     pub fn obey(&mut self, gate: &Gate, now: Duration) {
         if self.queue_rate.as_ref().map(|limit| limit.rate) != gate.rate {
             self.queue_rate = gate.rate.and_then(|rate| QueueRate::new(rate, now));

@@ -22,7 +22,6 @@ use crate::seams::{Inlet, Outlet};
 use crate::store::Store;
 use crate::supervise::Tasks;
 use crate::targets::{self, Handlers};
-use crate::vitals::QueueVitals;
 use crate::worker::{Finished, Given, Worker};
 use crate::{amqp, guard};
 
@@ -194,13 +193,13 @@ impl House {
             .queues
             .iter()
             .find(|door| door.settings.name == queue.name);
-        let vitals: Arc<QueueVitals> = door
-            .map(|door| Arc::clone(&door.vitals))
-            .unwrap_or_default();
+        let door = door.context("this queue has no numbers")?;
+        let vitals = Arc::clone(&door.vitals);
         let thread = QueueThread {
             name: queue.name.clone(),
             clock: self.clock,
             vitals: Arc::clone(&vitals),
+            numbers: Arc::clone(&door.metrics),
             stop: self.stop_workers.clone(),
         };
         let (store, metrics, clock) = (
@@ -215,7 +214,7 @@ impl House {
         );
         let run: RunWorker = Box::new(move || {
             let (inlet, outlet) = open();
-            let target = targets::build(&settings.target, &handlers);
+            let target = targets::build(&settings.target, &handlers, clock);
             let (settings, vitals, metrics) = (
                 Arc::clone(&settings),
                 Arc::clone(&vitals),

@@ -13,6 +13,7 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::metrics::QueueMetrics;
 use crate::rules::names::QueueName;
 use crate::seams::LinkState;
 use crate::vitals::QueueVitals;
@@ -29,6 +30,7 @@ pub(super) struct QueueThread {
     pub(super) name: QueueName,
     pub(super) clock: Clock,
     pub(super) vitals: Arc<QueueVitals>,
+    pub(super) numbers: Arc<QueueMetrics>,
     pub(super) stop: CancellationToken,
 }
 
@@ -64,6 +66,8 @@ impl QueueThread {
             if let Ok(finished) = worked {
                 return finished;
             }
+            self.numbers.link(false);
+            self.numbers.in_hand_is_lost();
             let now = self.clock.now().mono;
             panics.retain(|at| now.saturating_sub(*at) < MANY_WITHIN);
             panics.push(now);

@@ -1,8 +1,10 @@
 //! The numbers of one queue, and the families that they are children of.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::rules::verdict::Why;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Registry,
@@ -33,6 +35,7 @@ pub struct QueueMetrics {
     ready: IntGauge,
     oldest_age: Gauge,
     connected: IntGauge,
+    ever_connected: AtomicBool,
     reconnects: IntCounter,
     age_unknown: IntCounter,
     id_from_body: IntCounter,
@@ -49,6 +52,13 @@ impl QueueMetrics {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         *self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worker died: what it had in hand is unsettled, the broker will redeliver it.
+    pub fn in_hand_is_lost(&self) {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = std::mem::take(&mut ledger.in_hand);
+        ledger.settled[Why::Unsettled as usize] += lost;
     }
 
     /// A message of this age was picked up; `None`: its age is unknown.
@@ -95,7 +105,8 @@ impl QueueMetrics {
 
     /// The link to the broker is up or down.
     pub fn link(&self, connected: bool) {
-        if connected && self.connected.get() == 0 {
+        let was_connected = self.connected.get() == 1;
+        if connected && !was_connected && self.ever_connected.swap(true, Ordering::Relaxed) {
             self.reconnects.inc();
         }
         self.connected.set(i64::from(connected));
@@ -166,11 +177,11 @@ impl Families {
             )?,
             connected: whole(
                 "broker_connected",
-                "Whether the link of a queue to the broker is up.",
+                "Whether the broker is reached for a queue and its channel is open.",
             )?,
             reconnects: counted(
                 "broker_reconnects_total",
-                "How often the link of a queue came up.",
+                "How often the link of a queue came up again.",
             )?,
             age_unknown: counted(
                 "message_age_unknown_total",
@@ -199,6 +210,7 @@ impl Families {
             ready: self.ready.with_label_values(of),
             oldest_age: self.oldest_age.with_label_values(of),
             connected: self.connected.with_label_values(of),
+            ever_connected: AtomicBool::new(false),
             reconnects: self.reconnects.with_label_values(of),
             age_unknown: self.age_unknown.with_label_values(of),
             id_from_body: self.id_from_body.with_label_values(of),

@@ -289,6 +289,16 @@ impl Snapshot {
         self
     }
 
+    /// What a flag says now.
+    fn says(&self, key: &FlagKey) -> Option<Value> {
+        self.value(key.as_str()).map(|(value, _)| value)
+    }
+
+    /// What a flag says without the openings over it.
+    fn stands(&self, key: &FlagKey) -> Option<Value> {
+        self.flag(key.as_str()).map(|flag| flag.value.clone())
+    }
+
     /// A big move needs its size said by whoever makes it. Ends are never big: what an opening covered was somebody's choice.
     fn confirm_size(&self, next: &Self, change: &Change) -> Result<(), Refused> {
         let keys: Vec<&FlagKey> = match &change.edit {
@@ -302,11 +312,11 @@ impl Snapshot {
                 .collect(),
             Edit::Create(_) | Edit::Close(_) => return Ok(()),
         };
-        let size_of = |key: &FlagKey| match (self.value(key.as_str()), next.value(key.as_str())) {
-            (Some((before, _)), Some((after, _))) if key.as_str().starts_with("queue.") => {
-                size_of_move(key, &before, &after)
-            }
-            _ => 0,
+        // What the flag says counts, and what it will say once the openings over it have ended.
+        let size_of = |key: &FlagKey| {
+            let says = size_between(key, self.says(key), next.says(key));
+            let will_say = size_between(key, self.stands(key), next.stands(key));
+            says.max(will_say)
         };
         // One number is confirmed for the whole change, so it is the largest: else two big moves at once could never be made.
         let largest = keys.into_iter().max_by_key(|key| size_of(key));
@@ -319,6 +329,15 @@ impl Snapshot {
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn size_between(key: &FlagKey, before: Option<Value>, after: Option<Value>) -> u64 {
+    match (before, after) {
+        (Some(before), Some(after)) if key.as_str().starts_with("queue.") => {
+            size_of_move(key, &before, &after)
+        }
+        _ => 0,
     }
 }
 
@@ -503,6 +522,16 @@ mod tests {
         check("the smaller", both(Some(70)), "\"confirm\": 100");
         let opened = start().with(&both(Some(100))).unwrap();
         assert_eq!(now(&opened, "queue.orders.skip"), json!(0.7));
+    }
+
+    #[test]
+    fn a_big_move_below_an_opening_is_big_all_the_same() {
+        let opened = start()
+            .with(&open("queue.orders.skip", json!(0.2)))
+            .unwrap();
+        let below = change(Edit::Set(key("queue.orders.skip"), json!(1.0)));
+        let refused = opened.with(&below).unwrap_err().to_string();
+        assert!(refused.contains("\"confirm\": 100"), "{refused}");
     }
 
     #[test]

@@ -188,7 +188,9 @@ impl Journal {
             path = %self.path.display(), why,
             "the store was found damaged; it is put aside and a new one is made of what is in force; older changes lie in the old one"
         );
-        let aside = self.path.with_extension("redb.damaged");
+        let aside = self
+            .path
+            .with_extension(format!("redb.damaged-{}", live.revision()));
         fs::rename(&self.path, aside).map_err(|why| unusable(&self.path, &why))?;
         build(&self.path, &self.opener, live, &self.owed, &self.hash)?;
         let database = self.opened()?;

@@ -87,11 +87,13 @@ pub enum NoTarget {
 ///
 /// # Errors
 /// When the address cannot be used, or no handler has the name.
-pub fn build(settings: &TargetSettings, handlers: &Handlers) -> Result<Rc<dyn Target>, NoTarget> {
+pub fn build(
+    settings: &TargetSettings,
+    handlers: &Handlers,
+    clock: Clock,
+) -> Result<Rc<dyn Target>, NoTarget> {
     match settings {
-        TargetSettings::Http(address) => {
-            Ok(Rc::new(http::HttpWorker::new(address, Clock::system())?))
-        }
+        TargetSettings::Http(address) => Ok(Rc::new(http::HttpWorker::new(address, clock)?)),
         TargetSettings::Handler(name) => match handlers.0.get(name) {
             Some(make) => Ok(make()),
             None => Err(NoTarget::NoHandler {
@@ -113,7 +115,7 @@ mod tests {
         let handlers = Handlers::default()
             .with("mail", |_| async { Outcome::Done })
             .with("bill", |_| async { Outcome::Done });
-        let said = match build(&settings, &handlers) {
+        let said = match build(&settings, &handlers, Clock::system()) {
             Ok(_) => "there".to_owned(),
             Err(error) => error.to_string(),
         };

@@ -106,7 +106,8 @@ pub struct Worker<I, O> {
 }
 
 impl<I: Inlet, O: Outlet> Worker<I, O> {
-    /// A worker that has not begun. What an earlier one of the same queue had in hand when it died counts as unsettled.
+    /// A worker that has not begun; it goes on with the queue's account where an earlier one left it. `None`: the queue has no
+    /// gate or no numbers.
     #[must_use]
     pub fn new(given: Given<I, O>) -> Option<Self> {
         let queue = given.settings.name.as_str();
@@ -114,8 +115,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let gate = Arc::clone(given.flags.borrow().gate(queue)?);
         let settings = &given.settings;
         let prefetch = Prefetch::new(settings.prefetch, settings.prefetch_may_grow());
-        let mut ledger = numbers.ledger();
-        ledger.settled[Why::Unsettled as usize] += std::mem::take(&mut ledger.in_hand);
+        let ledger = numbers.ledger();
         Some(Self {
             given,
             numbers,

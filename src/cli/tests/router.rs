@@ -233,7 +233,7 @@ fn a_queue_is_paused_and_resumed() {
     let pause = "sluicegate queue pause orders --reason INC-481";
     assert_eq!(daemon.types(pause).code, 6, "all of a queue is a big move");
     daemon.done(&format!("{pause} --yes"));
-    daemon.done("sluicegate flag set queue.orders.pause true -r too");
+    daemon.done("sluicegate flag set queue.orders.pause true -r too --yes");
     assert_eq!(daemon.now("queue.orders.pause"), json!(true));
     let dry = daemon.done("sluicegate queue resume orders -r over --dry-run");
     assert!(dry.starts_with("dry run"), "{dry}");
