@@ -30,6 +30,7 @@ pub struct QueueVitals {
 struct Inner {
     link: LinkState,
     shut: bool,
+    trouble: String,
     ready: Option<u64>,
     oldest_age_ms: Option<i64>,
     slots_busy: u32,
@@ -116,6 +117,7 @@ impl Default for QueueVitals {
             inner: Mutex::new(Inner {
                 link: LinkState::Connecting("starting".to_owned()),
                 shut: false,
+                trouble: String::new(),
                 ready: None,
                 oldest_age_ms: None,
                 slots_busy: 0,
@@ -177,6 +179,11 @@ impl QueueVitals {
         inner.shut = shut;
     }
 
+    /// What keeps the queue from its work though it is served; empty: nothing.
+    pub fn trouble(&self, trouble: String) {
+        self.lock().trouble = trouble;
+    }
+
     /// What is known of the backlog; `ready: None` keeps what was known of that.
     pub fn backlog(&self, ready: Option<u64>, oldest_age_ms: Option<i64>) {
         let mut inner = self.lock();
@@ -222,7 +229,7 @@ impl Inner {
 
     fn detail(&self) -> String {
         match &self.link {
-            LinkState::Consuming => String::new(),
+            LinkState::Consuming => self.trouble.clone(),
             LinkState::Idle if self.shut => "the gate is shut, so nothing is taken".to_owned(),
             LinkState::Idle => "connected, not consuming".to_owned(),
             LinkState::QueueMissing => "the queue does not exist at the broker".to_owned(),

@@ -235,7 +235,7 @@ async fn check_places(link: &Link, queue: &Queue, by_us: bool, notes: &mut Notes
         notes.answer(
             &format!("sluicegate.{kind}.{name}.… can be declared"),
             declared.await,
-            &format!("grant configure, write and read on `sluicegate.{kind}.{name}.*` and write on `amq.default`, or declare it yourself and set `declare = false`; a broker without streams needs `park = \"queue\"`"),
+            &format!("grant configure, write and read on `sluicegate.{kind}.{name}.*` and write on `amq.default`, or declare it yourself and set `declare = false`; a broker without streams needs `as = \"queue\"` in [queue.park]"),
         );
     }
 }
@@ -287,7 +287,7 @@ fn findings(sample: &[Raw], reading: &Reading, now_ms: i64) -> Vec<(Weight, Stri
             read.len(),
             of,
             "can be read",
-            "the others are dead-lettered as malformed; raise `max_body`, or do not read attributes from bodies that are not JSON",
+            "the others are dead-lettered as malformed; raise `max_body_bytes`, or do not read attributes from bodies that are not JSON",
         ),
         finding(
             count(&|facts| facts.age_ms(now_ms).is_some()),

@@ -19,8 +19,8 @@ pub use outlet::AmqpOutlet;
 
 use crate::config::{Amqp, Queue};
 
-/// For the log filter: the client writes whole messages into its warnings, so it is only heard when it fails.
-pub const CLIENT_LOGS: &str = "lapin=error";
+/// For the log filter: the client writes whole messages into its warnings, and what matters of the rest we say ourselves.
+pub const CLIENT_LOGS: &str = "lapin=off";
 
 /// Both ends of one queue: to take messages from, and to put them elsewhere.
 ///

@@ -44,7 +44,14 @@ pub(super) async fn readyz(
         let fine = queue.vitals.ready();
         all_fine &= fine.is_ok();
         let mark = if fine.is_ok() { "[+]" } else { "[-]" };
-        let said = fine.err().unwrap_or_else(|| "ok".to_owned());
+        let said = match (
+            fine,
+            queue.vitals.report(doors.clock.now().mono).state_detail,
+        ) {
+            (Err(why), _) => why,
+            (Ok(()), detail) if detail.is_empty() => "ok".to_owned(),
+            (Ok(()), detail) => format!("ok, but {detail}"),
+        };
         let _ = writeln!(lines, "{mark} {}: {}", queue.settings.name, plain(&said));
     }
     if asked.verbose.is_none() {

@@ -110,6 +110,9 @@ fn report(ended: &Ended) -> ExitCode {
         tracing::error!(task, "did not end as it should");
     }
     if ended.cleanly() {
+        tracing::info!("stopped: everything in hand was settled");
+    }
+    if ended.cleanly() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -77,9 +77,21 @@ impl Console {
     }
 }
 
-/// Text from elsewhere without control characters, so that it can neither drive the terminal nor forge a line.
+/// Text from elsewhere without control, hidden and direction characters, so that it can neither drive the terminal nor forge a
+/// line nor look like another.
 pub(super) fn harmless(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c.is_control() || is_hidden(c) {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect()
+}
+
+/// Characters that show as nothing or turn the direction of what follows.
+fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -115,7 +115,7 @@ pub struct Facts {
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
     /// The body is larger than the queue's `max_body`.
-    #[error("the body is larger than this queue's max_body")]
+    #[error("the body is larger than this queue's max_body_bytes")]
     TooLarge,
     /// An attribute lies in the body, and the body is no JSON that can be read: not UTF-8, cut, nested too deep, or with
     /// a key twice.

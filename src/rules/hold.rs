@@ -7,10 +7,10 @@ use std::time::Duration;
 pub const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Whether one more message may wait here for its key's turn: it will not take long, and those who wait leave at least half of
-/// the prefetch to the others. `expected`: `None` when nobody can say how long.
+/// the prefetch to the others.
 #[must_use]
-pub fn may_wait(expected: Option<Duration>, waiting: usize, prefetch: u16) -> bool {
-    expected.is_none_or(|wait| wait <= LONGEST_WAIT) && waiting < usize::from(prefetch / 2)
+pub fn may_wait(expected: Duration, waiting: usize, prefetch: u16) -> bool {
+    expected <= LONGEST_WAIT && waiting < usize::from(prefetch / 2)
 }
 
 /// The prefetch never grows beyond this.
@@ -26,7 +26,7 @@ pub struct Prefetch {
     most: u16,
     now: u16,
     calm: u32,
-    most_moving: usize,
+    most_occupied: usize,
 }
 
 impl Prefetch {
@@ -40,7 +40,7 @@ impl Prefetch {
             most,
             now: base,
             calm: 0,
-            most_moving: 0,
+            most_occupied: 0,
         }
     }
 
@@ -50,11 +50,11 @@ impl Prefetch {
         self.now
     }
 
-    /// So many shed messages are on their way to another place; asked at each. `true`: it has grown.
-    pub fn moving(&mut self, moving: usize) -> bool {
-        self.most_moving = self.most_moving.max(moving);
+    /// So many messages are out that need no slot now: shed and on their way, or waiting a moment for their key; asked at each. `true`: it has grown.
+    pub fn occupied(&mut self, occupied: usize) -> bool {
+        self.most_occupied = self.most_occupied.max(occupied);
         let grown = self.now.saturating_mul(4).min(self.most);
-        let needed = moving * 2 >= usize::from(self.now) && grown > self.now;
+        let needed = occupied * 2 >= usize::from(self.now) && grown > self.now;
         if needed {
             (self.now, self.calm) = (grown, 0);
         }
@@ -63,7 +63,7 @@ impl Prefetch {
 
     /// A second has passed. `true`: it is what the file says again.
     pub fn second(&mut self) -> bool {
-        let most = std::mem::take(&mut self.most_moving);
+        let most = std::mem::take(&mut self.most_occupied);
         self.calm = if most * 2 < usize::from(self.base) {
             self.calm + 1
         } else {
@@ -85,10 +85,9 @@ mod tests {
     fn who_may_wait() {
         let secs = Duration::from_secs;
         for (what, expected, waiting, may) in [
-            ("a short wait", Some(secs(1)), 0, true),
-            ("a long one", Some(secs(6)), 0, false),
-            ("nobody can say", None, 0, true),
-            ("half the prefetch waits already", Some(secs(1)), 8, false),
+            ("a short wait", secs(1), 0, true),
+            ("a long one", secs(6), 0, false),
+            ("half the prefetch waits already", secs(1), 8, false),
         ] {
             assert_eq!(may_wait(expected, waiting, 16), may, "{what}");
         }
@@ -97,9 +96,9 @@ mod tests {
     #[test]
     fn it_grows_while_much_is_shed_and_shrinks_after_a_calm() {
         let mut prefetch = Prefetch::new(16, true);
-        assert!(!prefetch.moving(7));
+        assert!(!prefetch.occupied(7));
         for (moving, expected) in [(8, 64), (32, 256), (128, 1_000), (500, 1_000)] {
-            prefetch.moving(moving);
+            prefetch.occupied(moving);
             assert_eq!(prefetch.get(), expected, "{moving} on the move");
         }
         assert!(
@@ -113,7 +112,7 @@ mod tests {
     #[test]
     fn one_that_was_written_stays() {
         let mut prefetch = Prefetch::new(20, false);
-        assert!(!prefetch.moving(20));
+        assert!(!prefetch.occupied(20));
         assert_eq!(prefetch.get(), 20);
     }
 }

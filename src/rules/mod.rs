@@ -16,6 +16,7 @@ pub mod lots;
 pub mod message;
 pub mod names;
 pub mod opening;
+pub mod patience;
 pub mod record;
 pub mod settlement;
 pub mod snapshot;

@@ -209,7 +209,7 @@ impl Snapshot {
         }
         if self.flags.len() >= MOST_FLAGS {
             return Err(Refused::Limit(format!(
-                "there are {MOST_FLAGS} flags already, which is the most; remove what nobody reads"
+                "there are {MOST_FLAGS} flags already, which is the most; use one that is there (this version cannot remove flags)"
             )));
         }
         if flag.key.as_str().starts_with("queue.") {

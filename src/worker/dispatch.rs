@@ -78,16 +78,32 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         held.refused_at.get_or_insert(now.mono);
         let before_it = held.key().map_or(0, |key| self.hand.line_length(key));
         let turns = u32::try_from(before_it).unwrap_or(u32::MAX);
-        let own = until.map(|until| until.saturating_sub(now.mono));
-        let expected = match self.throttle.key_interval() {
-            Some(interval) => Some(own.unwrap_or_default() + interval.saturating_mul(turns)),
-            None => own,
+        let expected = match until {
+            None if why == Why::Concurrency => self.wait_for_a_slot(turns),
+            _ => {
+                let own = until.map_or(Duration::ZERO, |until| until.saturating_sub(now.mono));
+                own + self
+                    .throttle
+                    .key_interval()
+                    .unwrap_or_default()
+                    .saturating_mul(turns)
+            }
         };
+        // Many short waits need a larger prefetch, not a way round.
+        if expected <= LONGEST_WAIT && self.prefetch.occupied(self.hand.waiting() + 1) {
+            self.consume();
+        }
         if was_head || may_wait(expected, self.hand.waiting(), self.prefetch.get()) {
             self.hand.wait(held, was_head, why, until, now.mono);
         } else {
-            self.defer(held, why, expected.unwrap_or(LONGEST_WAIT), now);
+            self.defer(held, why, expected, now);
         }
+    }
+
+    /// How long it will be until a slot of a key has been free so many turns and once more.
+    fn wait_for_a_slot(&self, turns: u32) -> Duration {
+        let at_once = self.gate.concurrency_each.unwrap_or(1).max(1);
+        self.service.saturating_mul(turns.saturating_add(1)) / at_once
     }
 
     fn hand_over(&mut self, held: Held, permit: Permit, now: Now) {

@@ -32,6 +32,7 @@ use crate::rules::facts::Facts;
 use crate::rules::gate::{Gate, decide};
 use crate::rules::hold::{LONGEST_WAIT, Prefetch};
 use crate::rules::names::FlagKey;
+use crate::rules::patience::Patience;
 use crate::rules::snapshot::Snapshot;
 use crate::rules::valve::Valve;
 use crate::rules::verdict::{Verdict, Why};
@@ -43,8 +44,6 @@ use moving::Moving;
 
 /// How often the house is kept: long waits, backlog, idle keys.
 const TICK: Duration = Duration::from_secs(1);
-/// The longest time for which a target that asks for less is left alone.
-const LONGEST_PAUSE_FOR_TARGET: Duration = Duration::from_secs(10);
 
 /// What a worker is given: all of it belongs to one queue.
 pub struct Given<I, O> {
@@ -99,6 +98,12 @@ pub struct Worker<I, O> {
     /// Until when nothing is dispatched: because of the queue's rate, and because the target asked for less.
     rate_until: Duration,
     target_rests_until: Duration,
+    patience: Patience,
+    /// What a job that is done takes, averaged over the last ones.
+    service: Duration,
+    /// Why the target is left alone, and why messages cannot be placed, in the words of the last answer.
+    refusal: String,
+    misplaced: Option<String>,
     /// Until when nothing is taken, because what was taken could not be put where it belongs.
     takes_nothing_until: Option<Duration>,
     stopping: bool,
@@ -132,6 +137,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             next_id: 0,
             rate_until: Duration::ZERO,
             target_rests_until: Duration::ZERO,
+            patience: Patience::default(),
+            service: Duration::ZERO,
+            refusal: String::new(),
+            misplaced: None,
             takes_nothing_until: None,
             stopping: false,
             decided: 0,
@@ -312,6 +321,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             self.consume();
         }
         self.throttle.sweep(now.mono);
+        self.tell_trouble(now);
         let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
         self.given.vitals.slots(busy, self.slots());
         self.given.vitals.backlog(None, self.oldest_age_ms());
@@ -320,6 +330,22 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             let key = FlagKey::of_valve(&self.given.settings.name, valve);
             self.given.metrics.evaluated(key.as_str(), decided);
         }
+    }
+
+    /// Tells what keeps this queue from its work though it is being served.
+    fn tell_trouble(&mut self, now: Now) {
+        if self.misplaced.is_some() && self.moving.failing() == 0 {
+            self.misplaced = None;
+            tracing::info!(queue = %self.given.settings.name, "messages can be placed again");
+        }
+        let target = (self.target_rests_until > now.mono)
+            .then(|| format!("the target is left alone for a moment: {}", self.refusal));
+        let place = self
+            .misplaced
+            .as_ref()
+            .map(|why| format!("messages cannot be placed: {why}"));
+        let trouble: Vec<String> = place.into_iter().chain(target).collect();
+        self.given.vitals.trouble(trouble.join("; "));
     }
 
     /// Before this nothing may be dispatched.

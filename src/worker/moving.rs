@@ -58,6 +58,11 @@ impl Moving {
         self.shed
     }
 
+    /// How many of them were tried in vain.
+    pub(super) fn failing(&self) -> usize {
+        self.moves.values().filter(|one| one.failures > 0).count()
+    }
+
     /// What happened next; `None` when nothing is on the move.
     pub(super) async fn next(&mut self) -> Option<Step> {
         self.steps.next().await

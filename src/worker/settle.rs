@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::hand::Held;
 use super::moving::{Move, Step};
-use super::{AtWork, LONGEST_PAUSE_FOR_TARGET, Worker};
+use super::{AtWork, Worker};
 use crate::clock::Now;
 use crate::rules::backoff::{delay_for, full_jitter};
 use crate::rules::envelope::{Sealed, Stamp, seal, seal_without_original};
@@ -66,19 +66,31 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             Outcome::Done => {
                 let on_time = self.deadline_ms(held).map(|deadline| now.ms <= deadline);
                 self.numbers.completed(on_time, took);
+                self.service = (self.service * 7 + took) / 8;
                 self.given.vitals.done(now.mono, key, took, on_time);
             }
-            Outcome::Throttled(after) => {
-                let pause = after
-                    .unwrap_or(Duration::from_secs(1))
-                    .min(LONGEST_PAUSE_FOR_TARGET);
-                self.target_rests_until = self.target_rests_until.max(now.mono + pause);
-            }
+            Outcome::Throttled(_) => self.given.vitals.in_vain(now.mono, key, took),
             Outcome::Retry(cause) | Outcome::Failed(cause) | Outcome::Unknown(cause) => {
                 self.given.vitals.in_vain(now.mono, key, took);
                 tracing::debug!(queue = %self.given.settings.name, id = held.facts.id, outcome = answer.outcome.word(), cause, "a job did not succeed");
             }
         }
+        let slots = self.slots();
+        if let Some(rest) = self.patience.answered(&answer.outcome, slots) {
+            self.leave_alone(answer, now.mono, rest);
+        }
+    }
+
+    /// The target has said no many times in a row: it gets a rest.
+    fn leave_alone(&mut self, answer: &Answer, now: Duration, rest: Duration) {
+        self.refusal = match answer.outcome.cause() {
+            "" => "it asks for less".to_owned(),
+            cause => cause.to_owned(),
+        };
+        if self.target_rests_until < now {
+            tracing::warn!(queue = %self.given.settings.name, cause = self.refusal, rest_ms = rest.as_millis(), "the target says no again and again, and is left alone for a moment");
+        }
+        self.target_rests_until = self.target_rests_until.max(now + rest);
     }
 
     /// A valve says that this message shall not be done, or it cannot be read.
@@ -156,7 +168,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             failures: 0,
         };
         self.moving.publish(&self.given.outlet, one);
-        if !self.given.outlet.blocked() && self.prefetch.moving(self.moving.shed()) {
+        if !self.given.outlet.blocked() && self.prefetch.occupied(self.moving.shed()) {
             self.consume();
         }
     }
@@ -194,8 +206,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     fn not_placed(&mut self, mut one: Move, why: &NotPlaced) {
         self.numbers.publish_failed();
         let now = self.now();
-        if one.failures == 0 {
-            tracing::warn!(queue = %self.given.settings.name, place = ?one.place, reason = one.why.word(), %why, "a message could not be placed; it is held and tried again");
+        if self.misplaced.replace(why.to_string()).is_none() {
+            tracing::warn!(queue = %self.given.settings.name, place = ?one.place, reason = one.why.word(), %why, "messages cannot be placed; they are held and tried again");
         }
         if !self.given.inlet.usable(&one.held.receipt) {
             return self.give_back(one.held);

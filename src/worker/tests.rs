@@ -341,12 +341,12 @@ fn a_throttled_target_is_left_alone_and_the_attempt_not_counted() {
         let house = House::open(clock);
         *house.script.answer.borrow_mut() =
             Box::new(|_| Outcome::Throttled(Some(Duration::from_secs(4))));
-        house.publish(0..1, "acme", START_MS);
+        house.publish(0..4, "acme", START_MS);
         after(1_000).await;
         *house.script.answer.borrow_mut() = Box::new(|_| Outcome::Done);
-        house.publish(1..2, "acme", START_MS);
+        house.publish(4..5, "acme", START_MS);
         after(2_000).await;
-        assert_eq!(house.done(), 1, "nothing is dispatched for four seconds");
+        assert_eq!(house.done(), 4, "nothing is dispatched for four seconds");
         after(10_000).await;
         let attempts: Vec<u32> = house
             .script
@@ -355,10 +355,7 @@ fn a_throttled_target_is_left_alone_and_the_attempt_not_counted() {
             .iter()
             .map(|(_, attempt)| *attempt)
             .collect();
-        assert_eq!(
-            (attempts, house.settled(Why::Throttled)),
-            (vec![1, 1, 1], 1)
-        );
+        assert_eq!((attempts, house.settled(Why::Throttled)), (vec![1; 9], 4));
     });
 }
 
@@ -598,12 +595,12 @@ fn somebody_elses_flag_does_not_end_a_targets_rest() {
         let house = House::open(clock);
         *house.script.answer.borrow_mut() =
             Box::new(|_| Outcome::Throttled(Some(Duration::from_secs(8))));
-        house.publish(0..1, "acme", START_MS);
+        house.publish(0..4, "acme", START_MS);
         after(200).await;
-        house.publish(1..2, "acme", START_MS);
+        house.publish(4..5, "acme", START_MS);
         house.turn("timeout", json!("20s"));
         after(2_000).await;
-        assert_eq!(house.done(), 1);
+        assert_eq!(house.done(), 4);
     });
 }
 
@@ -654,5 +651,55 @@ fn an_impossible_time_neither_comes_first_nor_breaks_anything() {
         house.publish(2..3, "acme", 1_795_219_200);
         after(2_000).await;
         assert_eq!((house.done(), house.settled(Why::Done)), (3, 3));
+    });
+}
+
+#[test]
+fn one_message_that_is_always_refused_stops_nobody() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        *house.script.answer.borrow_mut() = Box::new(|job| match job.id.starts_with("poison") {
+            true => Outcome::Throttled(Some(Duration::from_secs(10))),
+            false => Outcome::Done,
+        });
+        house.publish(0..1, "poison", START_MS);
+        house.publish(0..40, "acme", START_MS);
+        after(1_200).await;
+        assert_eq!(house.settled(Why::Done), 40);
+    });
+}
+
+#[test]
+fn a_target_that_is_down_does_not_use_up_everybodys_attempts() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.script.takes.set(Duration::ZERO);
+        *house.script.answer.borrow_mut() =
+            Box::new(|_| Outcome::Retry("connection refused".into()));
+        house.publish(0..5_000, "acme", START_MS);
+        after(20_000).await;
+        assert!(house.done() < 100, "{} were tried in 20 s", house.done());
+        *house.script.answer.borrow_mut() = Box::new(|_| Outcome::Done);
+        after(20_000).await;
+        assert!(house.settled(Why::Done) > 4_000 && house.queue.put_away() == (0, 0));
+    });
+}
+
+#[test]
+fn many_short_waits_for_a_slot_are_spent_in_hand() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.script.takes.set(Duration::from_millis(30));
+        house.turn("concurrency_each", json!(1));
+        house.publish(0..60, "acme", START_MS);
+        after(2_500).await;
+        assert_eq!(
+            (
+                house.done(),
+                house.settled(Why::Rate),
+                house.settled(Why::Concurrency)
+            ),
+            (60, 0, 0)
+        );
     });
 }

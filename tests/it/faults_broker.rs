@@ -57,7 +57,7 @@ fn a01_broker_killed_under_load_and_restarted(kind: Kind) {
     scene.publish_many("after", 50);
     scene.worker_gets("after-49", secs(20));
     let now = scene.settles(&daemon, secs(20));
-    assert!(now.of_queue("broker_reconnects_total", QUEUE) >= 2.0);
+    assert!(now.of_queue("broker_reconnects_total", QUEUE) >= 1.0);
     let found = scene.nothing_lost(daemon);
     eprintln!("{kind:?}: {} repeated", found.repeated());
 }
@@ -221,7 +221,7 @@ fn a16_connections_closed_by_an_operator(kind: Kind) {
     scene.worker_got(200, AGAIN);
     daemon.ready(AGAIN);
     let now = scene.settles(&daemon, secs(20));
-    assert!(now.of_queue("broker_reconnects_total", QUEUE) >= 2.0);
+    assert!(now.of_queue("broker_reconnects_total", QUEUE) >= 1.0);
     let found = scene.nothing_lost(daemon);
     assert_eq!(found.remaining, []);
 }
