@@ -19,12 +19,14 @@ use crate::metrics::Metrics;
 use crate::rules::names::QueueName;
 use crate::rules::snapshot::{GatedQueue, Snapshot};
 use crate::seams::{Inlet, Outlet};
-use crate::store::Store;
+use crate::store::{OpenError, Store};
 use crate::supervise::Tasks;
 use crate::targets::{self, Handlers};
 use crate::worker::{Finished, Given, Worker};
 use crate::{amqp, guard};
 
+/// How long a store that another daemon holds is waited for.
+const STORE_FREE_WITHIN: Duration = Duration::from_secs(2);
 /// How long the doors may take to close once all is settled.
 const DOORS_CLOSE_WITHIN: Duration = Duration::from_secs(6);
 
@@ -74,18 +76,7 @@ impl House {
     ) -> anyhow::Result<Self> {
         let clock = Clock::system();
         let metrics = metrics_of(&settings)?;
-        let seed = match &settings.daemon.flags_file {
-            Some(file) => crate::config::flags::read(file)?,
-            None => Vec::new(),
-        };
-        let store = Store::open(
-            &settings.daemon.data_dir,
-            gated(&settings),
-            seed,
-            clock.now().ms,
-            Arc::clone(&metrics),
-        )?
-        .store;
+        let store = open_store(&settings, clock, &metrics).await?;
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
         guard::end_what_is_over(&house.store, &clock);
         for queue in house.settings.queues.clone() {
@@ -331,6 +322,37 @@ async fn workers_ended(
                 stop.cancel();
             }
             else => return ended,
+        }
+    }
+}
+
+/// Opens the flags on disk. A daemon that was killed a moment ago may still hold its lock, so a busy store is asked again.
+async fn open_store(
+    settings: &Settings,
+    clock: Clock,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Store> {
+    let seed = match &settings.daemon.flags_file {
+        Some(file) => crate::config::flags::read(file)?,
+        None => Vec::new(),
+    };
+    let open = || {
+        let (queues, now_ms) = (gated(settings), clock.now().ms);
+        Store::open(
+            &settings.daemon.data_dir,
+            queues,
+            seed.clone(),
+            now_ms,
+            Arc::clone(metrics),
+        )
+    };
+    let give_up = clock.now().mono + STORE_FREE_WITHIN;
+    loop {
+        match open() {
+            Err(OpenError::Busy(_)) if clock.now().mono < give_up => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            opened => return Ok(opened?.store),
         }
     }
 }
