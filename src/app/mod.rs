@@ -109,12 +109,9 @@ fn report(ended: &Ended) -> ExitCode {
     for task in &ended.tasks {
         tracing::error!(task, "did not end as it should");
     }
-    if ended.cleanly() {
-        tracing::info!("stopped: everything in hand was settled");
+    if !ended.cleanly() {
+        return ExitCode::FAILURE;
     }
-    if ended.cleanly() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    tracing::info!("stopped: everything in hand was settled");
+    ExitCode::SUCCESS
 }
