@@ -93,3 +93,66 @@ impl QueueThread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::metrics::{Ledger, Metrics};
+
+    fn thread() -> QueueThread {
+        let name: QueueName = "orders".parse().unwrap();
+        let metrics = Metrics::new(std::slice::from_ref(&name)).unwrap();
+        let numbers = Arc::clone(metrics.queue("orders").unwrap());
+        let (clock, stop) = (Clock::system(), CancellationToken::new());
+        QueueThread {
+            name,
+            clock,
+            vitals: Arc::default(),
+            numbers,
+            stop,
+        }
+    }
+
+    /// A worker that takes a message and panics, so often; then it ends as it should.
+    fn panics(times: usize, numbers: Arc<QueueMetrics>) -> RunWorker {
+        let runs = AtomicUsize::new(0);
+        Box::new(move || {
+            let run = runs.fetch_add(1, Ordering::Relaxed);
+            let numbers = Arc::clone(&numbers);
+            Box::pin(async move {
+                let before = numbers.ledger();
+                numbers.write_ledger(Ledger {
+                    received: before.received + 1,
+                    in_hand: 1,
+                    ..before
+                });
+                assert!(run >= times, "a panic on purpose");
+                Ok(Finished {
+                    stragglers: vec![run.to_string()],
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn a_worker_that_panics_is_started_again_and_the_account_adds_up() {
+        let thread = thread();
+        let numbers = Arc::clone(&thread.numbers);
+        let finished = thread.run(&panics(1, Arc::clone(&numbers))).unwrap();
+        assert_eq!(finished.stragglers, ["1"]);
+        let ledger = numbers.ledger();
+        assert!(ledger.adds_up() && ledger.received == 2, "{ledger:?}");
+    }
+
+    #[test]
+    fn three_panics_and_it_stays_down_and_says_so() {
+        let thread = thread();
+        let vitals = Arc::clone(&thread.vitals);
+        thread.stop.cancel(); // so that neither the restarts nor the end are waited for
+        let run = panics(3, Arc::clone(&thread.numbers));
+        assert_eq!(thread.run(&run).unwrap(), Finished::default());
+        assert!(vitals.ready().unwrap_err().contains("panicked three times"));
+    }
+}

@@ -145,6 +145,30 @@ fn a10_an_alarm_blocks_what_publishes_and_nothing_else(kind: Kind) {
     assert_eq!(parked.len(), 20, "{parked:?}");
 }
 
+#[test]
+fn a11_an_alarm_that_lasts_gives_back_what_cannot_be_parked_and_takes_nothing_more() {
+    let broker = Broker::own();
+    let scene = Scene::set(&broker, "a11", Kind::Classic);
+    let daemon = scene.daemon("slots = 4\nhold = \"1s\"");
+    daemon.set(&format!("queue.{QUEUE}.max_age"), "1m");
+    daemon.set(&format!("queue.{QUEUE}.pause"), true);
+    let old: Vec<Message> = (0..20)
+        .map(|number| Message::new(format!("old-{number}")).aged(secs(600)))
+        .collect();
+    scene.publish(&old);
+    broker.alarm();
+    daemon.set(&format!("queue.{QUEUE}.pause"), false);
+    daemon.counts("all goes back", secs(30), |now| {
+        now.settled(QUEUE, "given_back") > 0 && now.of_queue("messages_in_hand", QUEUE) == 0.0
+    });
+    assert!(daemon.not_ready(secs(5)).contains("not consuming"));
+    broker.clear_alarm();
+    daemon.counts("all are parked", secs(90), |now| {
+        now.settled(QUEUE, "expired") == 20
+    });
+    scene.nothing_lost(daemon);
+}
+
 fn a12_channel_closed_by_the_broker(kind: Kind) {
     let broker = Broker::own();
     broker.set_consumer_timeout(secs(2));
