@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::rules::lane::Lane;
 use crate::rules::message::{Field, Properties, Raw};
 use crate::rules::names::QueueName;
 pub use crate::rules::settlement::{Outcome, Place};
@@ -67,6 +68,8 @@ pub struct Delivery {
     pub raw: Raw,
     /// The right to settle it.
     pub receipt: Receipt,
+    /// The lane that it came from; `None`: the queue itself.
+    pub lane: Option<Lane>,
 }
 
 /// The ways to settle a delivery. Dead letters and parked ones are published first, then acknowledged.
@@ -148,6 +151,22 @@ pub enum Arrival {
         /// messages ready
         ready: u64,
     },
+    /// News of a lane that was wanted.
+    Lane(Lane, LaneNews),
+}
+
+/// What the broker says of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaneNews {
+    /// So many messages are ready in it; told every few seconds, and each time its consumer was opened anew.
+    Depth {
+        /// messages ready
+        ready: u64,
+    },
+    /// It is not there, or was removed because [`Inlet::remove_lane`] found it empty.
+    Gone,
+    /// It could not be removed: there is something in it, or the broker cannot be asked.
+    Stays,
 }
 
 /// A queue to take messages from. One owner, one thread; nothing here blocks.
@@ -157,6 +176,13 @@ pub trait Inlet {
 
     /// Says what is wanted from now on. Takes effect while `next` is polled; messages that were on their way still come.
     fn want(&mut self, wanted: Wanted);
+
+    /// Says what is wanted of a lane: the same as [`Inlet::want`] does for the queue, on a channel of the lane's own. A lane that
+    /// was never wanted is not asked for anything. Wanted [`Wanted::Idle`], it is not consumed, and its depth is still told.
+    fn want_lane(&mut self, lane: Lane, wanted: Wanted);
+
+    /// Removes a lane if it is empty and nobody uses it; [`Arrival::Lane`] tells what came of it. Its consumer ends first.
+    fn remove_lane(&mut self, lane: Lane);
 
     /// Whether a delivery can still be settled: asked right before each side effect.
     fn usable(&self, receipt: &Receipt) -> bool;
@@ -204,6 +230,10 @@ pub trait Outlet: Clone + 'static {
         place: Place,
         message: Outgoing,
     ) -> impl Future<Output = Result<(), NotPlaced>> + 'static;
+
+    /// Makes sure that a place is there, without putting anything in it. What is published to it afterwards, each call after the
+    /// one before, arrives in that order.
+    fn prepare(&self, place: Place) -> impl Future<Output = Result<(), NotPlaced>> + 'static;
 
     /// Whether publishing is known to be blocked now (no connection, or an alarm): work that may need it is not started.
     fn blocked(&self) -> bool;

@@ -17,7 +17,7 @@ use super::connection::{Link, Lost};
 use super::headers::short;
 use super::probe::depth;
 use crate::config::{ParkSettings, Queue};
-use crate::rules::names::{Day, dead_stream, delay_queue, park_stream};
+use crate::rules::names::{Day, dead_stream, delay_queue, lane_queue, park_stream};
 use crate::seams::{NotPlaced, Place};
 
 /// Declares what is ours on one connection, each thing once.
@@ -123,6 +123,8 @@ pub(super) async fn declare(
 fn name(queue: &Queue, place: Place, at_ms: i64) -> String {
     match (place, &queue.dead_letter_queue) {
         (Place::Delay(delay), _) => delay_queue(&queue.broker_name, delay),
+        (Place::Lane(lane), _) => lane_queue(&queue.broker_name, lane),
+        (Place::Admitted, _) => queue.admitted().to_owned(),
         (Place::Park, _) => park_stream(&queue.broker_name, Day::of(at_ms)),
         (Place::Dead, Some(theirs)) => theirs.clone(),
         (Place::Dead, None) => dead_stream(&queue.broker_name, Day::of(at_ms)),
@@ -139,6 +141,11 @@ pub(super) fn arguments(queue: &Queue, place: Place) -> FieldTable {
             ("x-dead-letter-strategy", text("at-least-once")),
             ("x-dead-letter-exchange", text("")),
             ("x-dead-letter-routing-key", text(&queue.broker_name)),
+        ]),
+        Place::Lane(_) => FieldTable::default(),
+        Place::Admitted => table([
+            ("x-max-length", number(queue.slots.into())),
+            ("x-overflow", text("reject-publish")),
         ]),
         Place::Park | Place::Dead if queue.park.streams => stream(&queue.park),
         Place::Park | Place::Dead => plain(&queue.park),

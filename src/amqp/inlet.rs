@@ -17,9 +17,10 @@ use super::acks::{Acks, merge, unsettled};
 use super::connection::{Connector, Link, Lost, Tries};
 use super::probe::{Answer, Probe};
 use super::tap::{Flow, Tap, raw};
+use crate::rules::lane::Lane;
 use crate::rules::verdict::Why;
 use crate::rules::watermark::Tally;
-use crate::seams::{Arrival, Delivery, Inlet, LinkState, Receipt, Settle, Wanted};
+use crate::seams::{Arrival, Delivery, Inlet, LaneNews, LinkState, Receipt, Settle, Wanted};
 
 /// Rounds of the probe, five seconds each, after which a consumer that gets nothing although messages are ready counts as dead.
 const WEDGED_AFTER: u32 = 12;
@@ -248,7 +249,11 @@ impl AmqpInlet {
         self.in_a_row += 1;
         let receipt = Receipt::new(acks.epoch(), delivery.delivery_tag);
         let raw = raw(delivery);
-        let message = Arrival::Message(Box::new(Delivery { raw, receipt }));
+        let message = Arrival::Message(Box::new(Delivery {
+            raw,
+            receipt,
+            lane: None,
+        }));
         self.news.push_back(message);
     }
 
@@ -361,6 +366,14 @@ impl Inlet for AmqpInlet {
             Wanted::Consume { prefetch: 0 } => Wanted::Consume { prefetch: 1 },
             wanted => wanted,
         };
+    }
+
+    fn want_lane(&mut self, lane: Lane, _wanted: Wanted) {
+        self.news.push_back(Arrival::Lane(lane, LaneNews::Gone));
+    }
+
+    fn remove_lane(&mut self, lane: Lane) {
+        self.news.push_back(Arrival::Lane(lane, LaneNews::Gone));
     }
 
     fn usable(&self, receipt: &Receipt) -> bool {

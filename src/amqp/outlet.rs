@@ -107,6 +107,10 @@ impl Outlet for AmqpOutlet {
         }
     }
 
+    fn prepare(&self, _place: Place) -> impl Future<Output = Result<(), NotPlaced>> + 'static {
+        std::future::ready(Ok(()))
+    }
+
     fn blocked(&self) -> bool {
         self.blocked.get()
     }

@@ -202,6 +202,7 @@ fn settings(queue: &config::Queue) -> SettingsView {
         target: match &queue.target {
             TargetSettings::Http(url) => without_user(url),
             TargetSettings::Handler(name) => format!("handler {name}"),
+            TargetSettings::Queue(name) => format!("queue {name}"),
         },
         attempts: queue.attempts,
         on_skip: disposition(queue.on_skip),

@@ -131,6 +131,8 @@ pub enum TargetSettings {
     Http(String),
     /// The daemon's own Rust handler of this name (the demo's worker, or one of a program that embeds the library).
     Handler(String),
+    /// The admitted queue of this name, in the same vhost, which workers read.
+    Queue(String),
 }
 
 /// How the park is kept.
@@ -195,6 +197,15 @@ impl Queue {
             Why::Expired => self.on_expired,
             Why::Rejected => self.on_rejected,
             _ => Disposition::DeadLetter,
+        }
+    }
+
+    /// The admitted queue; empty when the target is none.
+    #[must_use]
+    pub fn admitted(&self) -> &str {
+        match &self.target {
+            TargetSettings::Queue(name) => name,
+            TargetSettings::Http(_) | TargetSettings::Handler(_) => "",
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::MemoryQueue;
+use crate::rules::lane::Lane;
 use crate::rules::message::Raw;
 use crate::rules::verdict::Why;
 use crate::rules::watermark::Tally;
@@ -78,7 +79,11 @@ impl MemoryInlet {
         self.next_tag += 1;
         self.out.insert(self.next_tag, raw.clone());
         let receipt = Receipt::new(self.epoch, self.next_tag);
-        Some(Arrival::Message(Box::new(Delivery { raw, receipt })))
+        Some(Arrival::Message(Box::new(Delivery {
+            raw,
+            receipt,
+            lane: None,
+        })))
     }
 
     fn link_changed(&mut self) -> Option<LinkState> {
@@ -139,6 +144,10 @@ impl Inlet for MemoryInlet {
         };
         self.queue.shared.changed.notify_one();
     }
+
+    fn want_lane(&mut self, _lane: Lane, _wanted: Wanted) {}
+
+    fn remove_lane(&mut self, _lane: Lane) {}
 
     fn usable(&self, receipt: &Receipt) -> bool {
         receipt.epoch() == self.queue.lock().epoch

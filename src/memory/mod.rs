@@ -163,7 +163,7 @@ impl MemoryOutlet {
         }
         match place {
             Place::Park => state.parked.keep(message),
-            Place::Dead => state.dead.keep(message),
+            Place::Dead | Place::Lane(_) | Place::Admitted => state.dead.keep(message),
             Place::Delay(delay) => {
                 let clock = self.queue.shared.clock;
                 let due = clock.instant(clock.now().mono + delay.get());
@@ -198,6 +198,10 @@ impl Outlet for MemoryOutlet {
         message: Outgoing,
     ) -> impl Future<Output = Result<(), NotPlaced>> + 'static {
         std::future::ready(self.place(place, message))
+    }
+
+    fn prepare(&self, _place: Place) -> impl Future<Output = Result<(), NotPlaced>> + 'static {
+        std::future::ready(Ok(()))
     }
 
     fn blocked(&self) -> bool {

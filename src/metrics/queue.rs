@@ -14,7 +14,14 @@ use super::ledger::Ledger;
 use super::register::{counter, gauge, histogram, int_gauge};
 
 /// The outcomes of `processing_seconds`.
-pub const OUTCOMES: [&str; 5] = ["done", "retry", "throttled", "failed", "unknown"];
+pub const OUTCOMES: [&str; 6] = [
+    "done",
+    "handed_over",
+    "retry",
+    "throttled",
+    "failed",
+    "unknown",
+];
 const ON_TIME: [&str; 3] = ["true", "false", "unknown"];
 const PROCESSING_BUCKETS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,

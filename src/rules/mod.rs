@@ -12,6 +12,7 @@ pub mod flag;
 pub mod gate;
 pub mod hold;
 pub mod json;
+pub mod lane;
 pub mod lots;
 pub mod message;
 pub mod names;

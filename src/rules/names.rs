@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::lane::Lane;
 use super::valve::Valve;
 
 /// The key of a flag: 1 to 200 visible ASCII characters, such as `queue.orders.skip`.
@@ -185,6 +186,15 @@ pub fn delay_queue(queue: &str, delay: super::units::Span) -> String {
         "sluicegate.delay.{queue}.{}",
         delay.to_string().replace(' ', "")
     )
+}
+
+/// The queue of one lane of `queue`, such as `sluicegate.lane.orders.00c0ffee00c0ffee` or `sluicegate.lane.orders.shared`.
+#[must_use]
+pub fn lane_queue(queue: &str, lane: Lane) -> String {
+    match lane {
+        Lane::Own(key) => format!("sluicegate.lane.{queue}.{:016x}", key.0),
+        Lane::Shared => format!("sluicegate.lane.{queue}.shared"),
+    }
 }
 
 /// The stream that holds what was parked of `queue` on `day`.

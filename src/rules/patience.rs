@@ -24,7 +24,7 @@ impl Patience {
     pub fn answered(&mut self, outcome: &Outcome, slots: u32) -> Option<Duration> {
         let round = slots.max(FEWEST);
         let rest = match outcome {
-            Outcome::Done | Outcome::Failed(_) | Outcome::Unknown(_) => {
+            Outcome::Done | Outcome::HandedOver | Outcome::Failed(_) | Outcome::Unknown(_) => {
                 self.refusals = 0;
                 return None;
             }

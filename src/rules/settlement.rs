@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::backoff::{DELAYS, delay_for, retry_delay};
+use super::lane::Lane;
 use super::units::Span;
 use super::verdict::Why;
 
@@ -11,6 +12,8 @@ use super::verdict::Why;
 pub enum Outcome {
     /// It was done.
     Done,
+    /// It was passed on for certain, to somebody who may report later what came of it.
+    HandedOver,
     /// It was surely not done; try again later.
     Retry(String),
     /// The target asks for less; after this long, if it said so.
@@ -27,6 +30,7 @@ impl Outcome {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Done => "done",
+            Self::HandedOver => "handed_over",
             Self::Retry(_) => "retry",
             Self::Throttled(_) => "throttled",
             Self::Failed(_) => "failed",
@@ -39,7 +43,7 @@ impl Outcome {
     pub fn cause(&self) -> &str {
         match self {
             Self::Retry(cause) | Self::Failed(cause) | Self::Unknown(cause) => cause,
-            Self::Done | Self::Throttled(_) => "",
+            Self::Done | Self::HandedOver | Self::Throttled(_) => "",
         }
     }
 }
@@ -53,6 +57,10 @@ pub enum Place {
     Dead,
     /// Back to the queue after this delay, one of [`DELAYS`].
     Delay(Span),
+    /// The lane of its key, from which it is taken when its key's turn has come.
+    Lane(Lane),
+    /// The admitted queue that workers read: the target itself, when that is a queue.
+    Admitted,
 }
 
 /// What happens to a shed message.
@@ -101,6 +109,7 @@ pub fn after_run(
     };
     match outcome {
         Outcome::Done => (Next::Ack, Why::Done),
+        Outcome::HandedOver => (Next::Ack, Why::HandedOver),
         Outcome::Failed(_) => (Next::Move(Place::Dead, attempt), Why::Failed),
         Outcome::Retry(_) => again(Why::Retry),
         Outcome::Unknown(_) if on_unknown == OnUnknown::Park => {

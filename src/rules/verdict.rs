@@ -22,15 +22,19 @@ pub enum Why {
     Unknown,
     /// It cannot be read: dead-lettered.
     Malformed,
+    /// An earlier message of its key failed, and the queue keeps their order.
+    Blocked,
     /// It is too old.
     Expired,
     /// `degrade` said reject.
     Rejected,
     /// `skip` drew its lot.
     Skipped,
-    /// A rate made it wait too long: deferred.
+    /// It is not to be done before a time that has not come: deferred.
+    NotYet,
+    /// A rate made it wait too long: in a lane, or deferred.
     Rate,
-    /// A concurrency limit made it wait too long: deferred.
+    /// A concurrency limit made it wait too long: in a lane, or deferred.
     Concurrency,
     /// No provider takes it: deferred.
     NoProvider,
@@ -42,7 +46,7 @@ pub enum Why {
 
 impl Why {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Why; 16] = [
+    pub const ALL: [Why; 18] = [
         Why::Done,
         Why::HandedOver,
         Why::Retry,
@@ -51,9 +55,11 @@ impl Why {
         Why::Failed,
         Why::Unknown,
         Why::Malformed,
+        Why::Blocked,
         Why::Expired,
         Why::Rejected,
         Why::Skipped,
+        Why::NotYet,
         Why::Rate,
         Why::Concurrency,
         Why::NoProvider,
@@ -75,9 +81,11 @@ impl Why {
             Self::Failed => "failed",
             Self::Unknown => "unknown",
             Self::Malformed => "malformed",
+            Self::Blocked => "blocked",
             Self::Expired => "expired",
             Self::Rejected => "rejected",
             Self::Skipped => "skipped",
+            Self::NotYet => "not_yet",
             Self::Rate => "rate",
             Self::Concurrency => "concurrency",
             Self::NoProvider => "no_provider",
@@ -97,8 +105,10 @@ impl Why {
             | Self::Throttled
             | Self::Failed
             | Self::Unknown => "run",
-            Self::Malformed | Self::Expired | Self::Rejected | Self::Skipped => "shed",
-            Self::Rate | Self::Concurrency | Self::NoProvider => "wait",
+            Self::Malformed | Self::Blocked | Self::Expired | Self::Rejected | Self::Skipped => {
+                "shed"
+            }
+            Self::NotYet | Self::Rate | Self::Concurrency | Self::NoProvider => "wait",
             Self::GivenBack | Self::Unsettled => "back",
         }
     }
@@ -111,7 +121,7 @@ pub enum Verdict {
     Run,
     /// It is shed.
     Shed {
-        /// Why: malformed, expired, rejected or skipped.
+        /// Why: malformed, blocked, expired, rejected or skipped.
         why: Why,
         /// The opening whose value decided, if one did.
         opening: Option<OpeningId>,

@@ -94,7 +94,7 @@ pub fn build(
 ) -> Result<Rc<dyn Target>, NoTarget> {
     match settings {
         TargetSettings::Http(address) => Ok(Rc::new(http::HttpWorker::new(address, clock)?)),
-        TargetSettings::Handler(name) => match handlers.0.get(name) {
+        TargetSettings::Queue(name) | TargetSettings::Handler(name) => match handlers.0.get(name) {
             Some(make) => Ok(make()),
             None => Err(NoTarget::NoHandler {
                 name: name.clone(),

@@ -224,6 +224,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 }
             }
             Arrival::Link(link) => self.link_changed(link),
+            Arrival::Lane(_, _) => {}
             Arrival::Depth { ready } => {
                 let oldest_ms = self.oldest_age_ms();
                 self.given.vitals.backlog(Some(ready), oldest_ms);
