@@ -40,9 +40,16 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return self.give_back(held);
         }
         let key = held.key();
-        if let Verdict::Shed { why, opening } = self.decide(&held, now) {
-            self.shed(held, why, opening, "");
-            return self.hand.release(key, now.mono);
+        match self.decide(&held, now) {
+            Verdict::Run => {}
+            Verdict::Shed { why, opening } => {
+                self.shed(held, why, opening, "");
+                return self.hand.release(key, now.mono);
+            }
+            Verdict::NotYet(wait) => {
+                self.not_yet(held, wait, now);
+                return self.hand.release(key, now.mono);
+            }
         }
         let line_waits_for = key.and_then(|key| self.hand.line_waits_for(key));
         if let Some(why) = line_waits_for.filter(|_| !was_head) {
@@ -148,6 +155,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
         held.facts
             .deadline_ms
-            .or_else(|| Some(held.facts.published_ms?.saturating_add(after?)))
+            .or_else(|| Some(held.facts.counts_from_ms()?.saturating_add(after?)))
     }
 }
