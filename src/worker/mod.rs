@@ -9,6 +9,7 @@ mod finish;
 mod hand;
 mod moving;
 mod not_yet;
+mod noting;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -255,17 +256,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             refused_at: None,
             number: 0,
         };
-        self.numbers.picked_up(held.facts.age_ms(now.ms));
-        self.given.vitals.received(
-            now.mono,
-            held.facts.key.as_ref().map(|(_, key)| key.as_str()),
-        );
-        if held.facts.id_from_body {
-            self.numbers.id_from_body();
-        }
-        if held.facts.not_before_unread {
-            self.numbers.not_before_unread();
-        }
+        self.note_arrival(&held, now);
         if let Some(why) = malformed {
             return self.shed(held, Why::Malformed, None, &why.to_string());
         }

@@ -27,6 +27,8 @@ mod stop;
 
 // What the daemon does with a message, and what an operator does with the daemon.
 #[cfg(test)]
+mod celery;
+#[cfg(test)]
 mod deferring;
 #[cfg(test)]
 mod running;
@@ -58,5 +60,7 @@ mod path;
 mod scene;
 #[cfg(test)]
 mod scrape;
+#[cfg(test)]
+mod shop;
 #[cfg(test)]
 mod worker;
