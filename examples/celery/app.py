@@ -8,6 +8,7 @@ which never holds more than its slots; the worker reads only that one:
 The numbered parts are what an application adds. The rest is any application.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -16,7 +17,7 @@ import time
 import urllib.request
 
 from celery import Celery, Task
-from celery.signals import before_task_publish, task_postrun
+from celery.signals import before_task_publish, task_postrun, task_prerun
 from celery.worker.request import Request
 from kombu import Queue
 
@@ -67,14 +68,19 @@ told = queue.Queue(maxsize=10_000)
 telling = threading.Lock()
 
 
+@task_prerun.connect
+def begin(task=None, **_):
+    task.request.began = time.monotonic()
+
+
 @task_postrun.connect
 def tell(task_id=None, task=None, state=None, **_):
     if telling.acquire(blocking=False):  # the first job of this process starts its teller
         threading.Thread(target=keep_telling, daemon=True).start()
-    try:
-        told.put_nowait({"queue": "work", "id": task_id, "outcome": WORDS.get(state, "unknown"), "at_ms": int(time.time() * 1000)})
-    except queue.Full:
-        pass
+    took_ms = int((time.monotonic() - task.request.began) * 1000)
+    report = {"queue": "work", "id": task_id, "outcome": WORDS.get(state, "unknown"), "at": int(time.time() * 1000), "took_ms": took_ms}
+    with contextlib.suppress(queue.Full):
+        told.put_nowait(report)
 
 
 def keep_telling():
@@ -83,12 +89,9 @@ def keep_telling():
         time.sleep(0.2)
         while not told.empty() and len(batch) < 500:
             batch.append(told.get_nowait())
-        body = json.dumps({"outcomes": batch}).encode()
-        request = urllib.request.Request(OUTCOMES, body, {"content-type": "application/json"})
-        try:
+        request = urllib.request.Request(OUTCOMES, json.dumps(batch).encode(), {"content-type": "application/json"})
+        with contextlib.suppress(OSError):
             urllib.request.urlopen(request, timeout=2).close()
-        except OSError:
-            pass
 
 
 # The jobs.

@@ -13,6 +13,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::sync::Mutex;
 
+use super::admitted::{self, Existing};
 use super::connection::{Link, Lost};
 use super::headers::short;
 use super::probe::depth;
@@ -28,17 +29,22 @@ pub(super) struct Declarer {
     /// One declaration at a time, on a channel that a refusal closes without harm to any other.
     channel: Mutex<Option<Channel>>,
     known: RefCell<HashSet<String>>,
+    doubts: Doubts,
 }
+
+/// What is doubtful about a place though it is used; told to people by the outlet.
+pub(super) type Doubts = Rc<RefCell<Option<String>>>;
 
 impl Declarer {
     /// Knows nothing yet.
-    pub(super) fn new(link: Rc<Link>, queue: Rc<Queue>, allowed: bool) -> Self {
+    pub(super) fn new(link: Rc<Link>, queue: Rc<Queue>, allowed: bool, doubts: Doubts) -> Self {
         Self {
             link,
             queue,
             allowed,
             channel: Mutex::default(),
             known: RefCell::default(),
+            doubts,
         }
     }
 
@@ -67,7 +73,7 @@ impl Declarer {
         if self.known.borrow().contains(name) {
             return Ok(()); // another message waited for the same
         }
-        let unsure = |lost: Lost| NotPlaced::Unsure(lost.to_string());
+        let unsure = |lost: Lost| NotPlaced::NotSent(lost.to_string());
         let channel = match at.take().filter(|channel| channel.status().connected()) {
             Some(channel) => channel,
             None => self.link.channel().await.map_err(unsure)?,
@@ -77,8 +83,12 @@ impl Declarer {
             Ok(()) => {
                 tracing::info!(queue = name, "declared");
                 *at = Some(channel);
+                if place == Place::Admitted {
+                    self.doubts.take();
+                }
                 Ok(())
             }
+            Err(lost) if place == Place::Admitted => self.admit_as_it_is(name, &lost).await,
             Err(lost) if place != Place::Park && place != Place::Dead => Err(refused(name, &lost)),
             Err(lost) => self.use_as_it_is(name, &lost).await,
         }
@@ -96,6 +106,25 @@ impl Declarer {
                 Ok(())
             }
             _ => Err(refused(name, why)),
+        }
+    }
+}
+
+impl Declarer {
+    /// The admitted queue exists with other arguments: it is used unless it would lose messages, and people are told.
+    async fn admit_as_it_is(&self, name: &str, why: &Lost) -> Result<(), NotPlaced> {
+        let Lost::Broken(said) = why else {
+            return Err(refused(name, why));
+        };
+        match admitted::existing(name, said) {
+            Existing::Doubtful(doubt) => {
+                self.use_as_it_is(name, why).await?;
+                if self.doubts.replace(Some(doubt.clone())).as_ref() != Some(&doubt) {
+                    tracing::error!(queue = name, "{doubt}");
+                }
+                Ok(())
+            }
+            Existing::Harmful(harm) => Err(NotPlaced::Refused(harm)),
         }
     }
 }
@@ -144,8 +173,8 @@ pub(super) fn arguments(queue: &Queue, place: Place) -> FieldTable {
         ]),
         Place::Lane(_) => FieldTable::default(),
         Place::Admitted => table([
-            ("x-max-length", number(queue.slots.into())),
-            ("x-overflow", text("reject-publish")),
+            (admitted::LIMIT, number(queue.slots.into())),
+            (admitted::OVERFLOW, text("reject-publish")),
         ]),
         Place::Park | Place::Dead if queue.park.streams => stream(&queue.park),
         Place::Park | Place::Dead => plain(&queue.park),

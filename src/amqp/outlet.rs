@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Connector;
+use super::connection::{Connector, Tries};
+use super::declare::Doubts;
 use super::publisher::Publisher;
 use crate::config::Queue;
 use crate::seams::{NotPlaced, Outgoing, Outlet, Place};
@@ -40,6 +41,8 @@ pub struct AmqpOutlet {
     permits: Arc<Semaphore>,
     /// Written by the publisher: whether a publish would have to wait.
     blocked: Rc<Cell<bool>>,
+    /// Written by the declarer: what is doubtful about a place that is used.
+    doubts: Doubts,
     task: Rc<Task>,
 }
 
@@ -63,13 +66,23 @@ impl AmqpOutlet {
         let (orders, taken) = mpsc::unbounded_channel();
         let blocked = Rc::new(Cell::new(true));
         let stop = CancellationToken::new();
-        let publisher = Publisher::new(connector, queue, declare, taken, Rc::clone(&blocked));
+        let doubts = Doubts::default();
+        let publisher = Publisher {
+            connector,
+            queue: Rc::new(queue),
+            declare,
+            orders: taken,
+            blocked: Rc::clone(&blocked),
+            doubts: Rc::clone(&doubts),
+            tries: Tries::default(),
+        };
         // A local task, because nobody polls an outlet between two publishes, and a connection must be kept up and watched.
         let handle = tokio::task::spawn_local(publisher.run(stop.clone()));
         Self {
             orders,
             permits: Arc::new(Semaphore::new(IN_FLIGHT)),
             blocked,
+            doubts,
             task: Rc::new(Task {
                 stop,
                 handle: RefCell::new(Some(handle)),
@@ -91,9 +104,9 @@ impl Outlet for AmqpOutlet {
             if blocked.get() {
                 let why =
                     "there is no connection to publish on, or the broker blocks it by an alarm";
-                return Err(NotPlaced::Unsure(why.to_owned()));
+                return Err(NotPlaced::NotSent(why.to_owned()));
             }
-            let closed = || NotPlaced::Unsure("publishing has ended".to_owned());
+            let closed = || NotPlaced::NotSent("publishing has ended".to_owned());
             let permit = permits.acquire_owned().await.map_err(|_| closed())?;
             let (answer, answered) = oneshot::channel();
             let order = Order {
@@ -103,7 +116,8 @@ impl Outlet for AmqpOutlet {
                 permit,
             };
             orders.send(order).map_err(|_| closed())?;
-            answered.await.unwrap_or_else(|_| Err(closed()))
+            let lost = || NotPlaced::Unsure("the connection to publish on was lost".to_owned());
+            answered.await.unwrap_or_else(|_| Err(lost()))
         }
     }
 
@@ -113,6 +127,10 @@ impl Outlet for AmqpOutlet {
 
     fn blocked(&self) -> bool {
         self.blocked.get()
+    }
+
+    fn doubts(&self) -> Option<String> {
+        self.doubts.borrow().clone()
     }
 
     async fn close(&self) {

@@ -22,9 +22,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Fills the free slots with the next messages in hand.
     pub(super) fn dispatch(&mut self) {
         let slots = self.slots() as usize;
-        while self.at_work.len() < slots && !self.gate.is_shut() {
+        while self.at_work.len() < slots && !self.gate.is_shut() && self.hand.len() > 0 {
             let now = self.now();
-            if now.mono < self.not_before() {
+            if now.mono < self.not_before() || !self.target_has_room(now.mono) {
                 return;
             }
             let Some((held, was_head)) = self.hand.next(now.mono) else {
@@ -113,8 +113,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.service.saturating_mul(turns.saturating_add(1)) / at_once
     }
 
-    fn hand_over(&mut self, held: Held, permit: Permit, now: Now) {
-        if let Some(since) = held.refused_at {
+    fn hand_over(&mut self, mut held: Held, permit: Permit, now: Now) {
+        if let Some(since) = held.refused_at.take() {
             self.numbers.waited(now.mono.saturating_sub(since));
         }
         let job = Job {
@@ -129,6 +129,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             flags: Arc::clone(&self.passed),
             timeout: self.gate.timeout(&held.facts),
         };
+        self.remember_handed(held.facts.lot, &job, now.mono);
+        let round = self.pressure.sent();
         self.next_id += 1;
         let id = self.next_id;
         let answer = self.given.target.hand_over(job);
@@ -142,6 +144,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 gate,
                 permit,
                 started: now.mono,
+                round,
             },
         );
     }

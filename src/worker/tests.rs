@@ -94,6 +94,7 @@ fn settings() -> Queue {
         modes: vec![],
         pass: vec![],
         dead_letter_queue: None,
+        outcomes_queue: None,
         park: ParkSettings {
             streams: true,
             max_age: Duration::from_secs(60),

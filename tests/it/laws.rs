@@ -14,6 +14,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("throttle", &["rules"]),
     ("vitals", &["rules", "seams"]),
     (
+        "outcomes",
+        &["rules", "clock", "metrics", "seams", "vitals"],
+    ),
+    (
         "guard",
         &["rules", "clock", "store", "supervise", "metrics"],
     ),
@@ -30,7 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "rules", "config", "clock", "metrics", "seams", "store", "vitals",
+            "rules", "config", "clock", "metrics", "outcomes", "seams", "store", "vitals",
         ],
     ),
     ("cli", &["rules", "config", "clock"]),
@@ -42,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "supervise",
             "metrics",
+            "outcomes",
             "seams",
             "store",
             "throttle",

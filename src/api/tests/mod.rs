@@ -42,6 +42,7 @@ fn queue(name: &str) -> config::Queue {
         modes: vec!["light".to_owned()],
         pass: vec![],
         dead_letter_queue: None,
+        outcomes_queue: None,
         park: ParkSettings {
             streams: true,
             max_age: std::time::Duration::from_secs(86_400),
