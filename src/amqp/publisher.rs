@@ -99,6 +99,8 @@ impl Publisher {
         let queue = Rc::clone(&self.queue);
         let doubts = Rc::clone(&self.doubts);
         let declarer = Declarer::new(Rc::clone(&link), queue, self.declare, doubts);
+        let begun = timeout(CONFIRM, declarer.begin()).map(|begun| begun.map_err(|_| mute()));
+        refusing(&mut self.orders, "declaring the admitted queue", begun).await?;
         Ok(Line {
             link,
             channel,
