@@ -11,12 +11,23 @@ import time
 import urllib.request
 from datetime import datetime
 
-from celery.signals import task_prerun
+from celery.signals import task_prerun, task_received
+from celery.worker import state
 
 from app import app, invoice, thumbnail
 
 DAEMON = os.environ.get("SLUICEGATE_URL", "http://127.0.0.1:7070")
-PICKED = os.environ.get("PICKED", "/dev/null")  # where workers write how old a job was when they began it
+SEEN = os.environ.get("SEEN", "/dev/null")  # where workers write how many jobs they hold, and how old one was when they began it
+
+
+def see(what, number):
+    with open(SEEN, "a") as seen:
+        seen.write(f"{what} {number:.0f}\n")
+
+
+@task_received.connect
+def received(**_):
+    see("held", len(state.reserved_requests) + 1)
 
 
 @task_prerun.connect
@@ -24,8 +35,7 @@ def picked(task=None, **_):
     published = (task.request.headers or {}).get("timestamp_in_ms") or task.request.get("timestamp_in_ms")
     due = task.request.eta and datetime.fromisoformat(task.request.eta).timestamp() * 1000
     if published:
-        with open(PICKED, "a") as ages:
-            ages.write(f"{time.time() * 1000 - max(published, due or 0):.0f}\n")
+        see("age", time.time() * 1000 - max(published, due or 0))
 
 
 class Load(threading.Thread):
@@ -37,9 +47,11 @@ class Load(threading.Thread):
 
     def run(self):
         due = time.monotonic()
+        begun = due
         for seconds, rate in self.plan:
-            for _ in range(round(seconds * rate)):
-                due += 1 / rate
+            begun += seconds
+            while due < begun:
+                due = max(due + 1 / rate, time.monotonic() - 0.2)  # a starved machine offers less, and no flood afterwards
                 time.sleep(max(0, due - time.monotonic()))
                 self.offered += 1
                 job = invoice if self.offered % 10 == 0 else thumbnail
@@ -62,23 +74,18 @@ def ready(queue):
         return connection.default_channel.queue_declare(queue, passive=True).message_count
 
 
-def held():
-    """How many jobs the workers have in hand: those that they do, and those that wait in them."""
-    inspect = app.control.inspect(timeout=1, limit=1)
-    return sum(len(jobs) for answer in (inspect.active(), inspect.reserved()) for jobs in (answer or {}).values())
-
-
 def main(plan):
     load, started = Load(plan), time.monotonic()
-    ages = open(PICKED)
-    ages.seek(0, os.SEEK_END)
+    seen = open(SEEN)
+    seen.seek(0, os.SEEK_END)
     load.start()
     print("| second | offered | done | on time | late | shed | work | admitted | held | oldest begun, ms |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     before, offered = numbers(), 0
     for second in range(1, round(sum(seconds for seconds, _ in plan)) + 1):
         time.sleep(max(0, started + second - time.monotonic()))
-        now, begun = numbers(), [int(age) for age in ages.read().split()]
+        now, lines = numbers(), [line.split() for line in seen.read().splitlines()]
+        most = lambda what: max((int(number) for seen_of, number in lines if seen_of == what), default=0)
         each = lambda family, **labels: round(total(now, family, **labels) - total(before, family, **labels))
         row = (
             second,
@@ -89,8 +96,8 @@ def main(plan):
             each("messages_settled_total", verdict="shed"),
             ready("work"),
             ready("work.admitted"),
-            held(),
-            max(begun, default=0),
+            most("held"),
+            most("age"),
         )
         print("|", " | ".join(map(str, row)), "|", flush=True)
         before, offered = now, load.offered

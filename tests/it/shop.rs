@@ -5,13 +5,14 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value as Json;
 
 use crate::broker::Broker;
 use crate::daemon::{Config, Daemon, PROGRAM};
-use crate::keeper::{Kept, directory, eventually, tail};
+use crate::keeper::{Kept, directory, eventually, free_port, tail};
 use crate::laws::root;
 use crate::ledger::{Ledger, Message};
 
@@ -70,6 +71,10 @@ impl<'b> Shop<'b> {
 
     /// Starts a worker that reads the admitted queue and does so many jobs at once.
     pub(crate) fn worker(&self, concurrency: u32, daemon: &Daemon) -> Kept {
+        eventually("the daemon declares it", Duration::from_secs(10), || {
+            let there = self.ledger.ready(ADMITTED);
+            there.map(drop).ok_or(format!("no queue {ADMITTED}"))
+        });
         let log = File::create(self.home.join("worker.log")).unwrap();
         let mut command = self.command();
         command
@@ -80,6 +85,25 @@ impl<'b> Shop<'b> {
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         Kept::start(&mut command)
+    }
+
+    /// Runs `examples/celery/run.sh` with so many seconds for each phase, and gives what it said.
+    pub(crate) fn example(&self, seconds: u32) -> String {
+        let log = self.home.join("example.log");
+        let output = File::create(&log).unwrap();
+        let mut run = Kept::start(
+            Command::new(root().join("examples/celery/run.sh"))
+                .args([self.broker.url(&self.vhost), seconds.to_string()])
+                .env("SLUICEGATE", PROGRAM)
+                .env("CELERY_VENV", virtual_environment())
+                .env("SLUICEGATE_PORT", free_port().to_string())
+                .stdout(output.try_clone().unwrap())
+                .stderr(output),
+        );
+        let status = run.wait(Duration::from_secs(90) + 4 * Duration::from_secs(seconds.into()));
+        let said = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(status, Some(0), "{said}");
+        said
     }
 
     /// What the jobs wrote down, in their order.
@@ -106,6 +130,42 @@ impl<'b> Shop<'b> {
                 format!("{:?}\n{log}", self.recorded())
             })
         })
+    }
+
+    /// The most that was ready in the admitted queue at once while `during` ran.
+    pub(crate) fn most_admitted(&self, during: impl FnOnce()) -> u32 {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let mut most = 0;
+                while !over.load(Ordering::Relaxed) {
+                    most = most.max(self.broker.ready(&self.vhost, ADMITTED));
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                most
+            });
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(during));
+            over.store(true, Ordering::Relaxed);
+            let most = watch.join().unwrap();
+            ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            most
+        })
+    }
+
+    /// The most jobs that the worker held at once, done or waiting, as its log tells. (What the broker counts as out may be more
+    /// for a moment: an acknowledgement that it has not yet seen.)
+    pub(crate) fn most_held(&self) -> i32 {
+        let log = std::fs::read_to_string(self.home.join("worker.log")).unwrap();
+        let change = |line: &str| {
+            let of_task = line.contains(" Task test.record[");
+            let ended = line.contains("] succeeded in ") || line.contains("] retry: ");
+            i32::from(of_task && line.ends_with("] received")) - i32::from(of_task && ended)
+        };
+        let held = log.lines().scan(0, |held, line| {
+            *held += change(line);
+            Some(*held)
+        });
+        held.max().unwrap_or(0)
     }
 
     /// Looks at what lies in a queue, and puts it back.
