@@ -434,7 +434,8 @@ fn check_says_how_the_admitted_queue_stands_and_leaves_nothing_behind() {
     );
     std::fs::write(&file, text).unwrap();
     let says = |passes: bool, words: &[&str]| {
-        let (status, said, _) = command(&["check", "--connect", "--config", file.to_str().unwrap()]);
+        let (status, said, _) =
+            command(&["check", "--connect", "--config", file.to_str().unwrap()]);
         for words in words {
             assert!(said.contains(words), "{words:?} is missing in {said}");
         }
@@ -447,15 +448,25 @@ fn check_says_how_the_admitted_queue_stands_and_leaves_nothing_behind() {
     says(false, &[can, no_reports]);
     assert_eq!(scene.broker.queues(&scene.vhost), [QUEUE]);
     scene.ledger.declare("orders.outcomes", Kind::Classic, &[]);
-    says(true, &[can, "the queue of outcomes orders.outcomes is there"]);
+    says(
+        true,
+        &[can, "the queue of outcomes orders.outcomes is there"],
+    );
     scene.ledger.declare(ADMITTED, Kind::Classic, &[]);
     says(true, &["has no `x-max-length`"]);
     scene.ledger.delete(ADMITTED);
     let limit = ("x-max-length", AMQPValue::LongInt(4));
     let kept = ("x-overflow", long("reject-publish"));
-    scene.ledger.declare(ADMITTED, Kind::Classic, &[limit.clone()]);
+    scene
+        .ledger
+        .declare(ADMITTED, Kind::Classic, std::slice::from_ref(&limit));
     says(false, &["drops messages when it is full"]);
     scene.ledger.delete(ADMITTED);
-    scene.ledger.declare(ADMITTED, Kind::Classic, &[limit, kept]);
-    says(true, &["the admitted queue orders.admitted is there, with the limit"]);
+    scene
+        .ledger
+        .declare(ADMITTED, Kind::Classic, &[limit, kept]);
+    says(
+        true,
+        &["the admitted queue orders.admitted is there, with the limit"],
+    );
 }
