@@ -3,7 +3,17 @@
 //! The broker names the first argument that differs, with what was asked for and what stands: `inequivalent arg 'x-max-length' for
 //! queue 'orders.admitted' in vhost '/': received the value '8' of type 'long' but current is none`. A policy may set a limit that
 //! no declaration can see, so a queue without one is used; people are told, because without a limit it becomes the new backlog.
-//! Imports no room.
+//! May import `config` and `seams`.
+
+use lapin::options::QueueDeleteOptions;
+
+use super::check::{Notes, Weight, ask};
+use super::connection::{Link, Lost};
+use super::declare::{arguments, declare};
+use super::headers::short;
+use super::probe::depth;
+use crate::config::Queue;
+use crate::seams::Place;
 
 /// The argument that bounds an admitted queue.
 pub(super) const LIMIT: &str = "x-max-length";
@@ -38,6 +48,81 @@ pub(super) fn existing(name: &str, said: &str) -> Existing {
     Existing::Doubtful(format!(
         "the admitted queue {name} {what}; it is used as it is; delete it so that it is declared by us, or set `declare = false` when it is as you want it ({said})"
     ))
+}
+
+/// `check --connect`: is the admitted queue as it should be, or can it be declared? And is the queue of reports there?
+pub(super) async fn check(link: &Link, queue: &Queue, by_us: bool, notes: &mut Notes<'_>) {
+    if let Some(outcomes) = &queue.outcomes_queue {
+        let there = ask(link, async |channel| depth(channel, outcomes).await).await;
+        notes.answer(
+            &format!("the queue of outcomes {outcomes} is there"),
+            there.map(drop),
+            "create it, or leave `outcomes` out",
+        );
+    }
+    let name = queue.admitted();
+    if name.is_empty() {
+        return;
+    }
+    let there = ask(link, async |channel| depth(channel, name).await).await;
+    match (there, by_us) {
+        (Ok(_), false) => {
+            let text = format!(
+                "the admitted queue {name} is there; see that it has `x-max-length` = {} and `x-overflow` = reject-publish, which AMQP cannot tell",
+                queue.slots
+            );
+            notes.note(Weight::Warning, text);
+        }
+        (Ok(_), true) => {
+            let declared = ask(link, async |channel| {
+                declare(channel, name, arguments(queue, Place::Admitted)).await
+            });
+            report_existing(name, declared.await, notes);
+        }
+        (Err(Lost::Missing(_)), true) => {
+            let declared = ask(link, async |channel| {
+                declare(channel, name, arguments(queue, Place::Admitted)).await?;
+                let name = short("the name of a queue", name);
+                let name = name.map_err(|why| Lost::Broken(why.to_string()))?;
+                let only_ours = QueueDeleteOptions {
+                    if_unused: true,
+                    if_empty: true,
+                    ..QueueDeleteOptions::default()
+                };
+                channel.queue_delete(name, only_ours).await?;
+                Ok(())
+            });
+            notes.answer(
+                &format!("the admitted queue {name} can be declared"),
+                declared.await,
+                &format!("grant configure on `{name}`, or declare it yourself"),
+            );
+        }
+        (Err(lost), _) => {
+            let text = format!(
+                "{lost}; create the admitted queue {name} with `x-max-length` = {} and `x-overflow` = reject-publish",
+                queue.slots
+            );
+            notes.note(Weight::Problem, text);
+        }
+    }
+}
+
+fn report_existing(name: &str, declared: Result<(), Lost>, notes: &mut Notes<'_>) {
+    match declared {
+        Ok(()) => notes.note(
+            Weight::Fine,
+            format!("the admitted queue {name} is there, with the limit that follows from `slots`"),
+        ),
+        Err(Lost::Broken(said)) => match existing(name, &said) {
+            Existing::Doubtful(doubt) => notes.note(Weight::Warning, doubt),
+            Existing::Harmful(harm) => notes.note(Weight::Problem, harm),
+        },
+        Err(lost) => notes.note(
+            Weight::Problem,
+            format!("{lost}; grant configure on `{name}`"),
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::admitted;
 use super::connection::{Connector, Link, Lost};
 use super::declare::{arguments, declare};
 use super::headers::short;
@@ -75,13 +76,13 @@ impl Report {
 }
 
 /// Findings about one queue.
-struct Notes<'r> {
+pub(super) struct Notes<'r> {
     about: &'r str,
     report: &'r mut Report,
 }
 
 impl Notes<'_> {
-    fn note(&mut self, weight: Weight, text: String) {
+    pub(super) fn note(&mut self, weight: Weight, text: String) {
         let about = self.about.to_owned();
         self.report.findings.push(Finding {
             weight,
@@ -90,7 +91,7 @@ impl Notes<'_> {
         });
     }
 
-    fn answer(&mut self, fine: &str, said: Result<(), Lost>, cure: &str) {
+    pub(super) fn answer(&mut self, fine: &str, said: Result<(), Lost>, cure: &str) {
         match said {
             Ok(()) => self.note(Weight::Fine, fine.to_owned()),
             Err(lost) => self.note(Weight::Problem, format!("{lost}; {cure}")),
@@ -162,7 +163,7 @@ async fn check_queue(
 }
 
 /// Asks on a channel of its own: a refusal closes it.
-async fn ask<T>(
+pub(super) async fn ask<T>(
     link: &Link,
     question: impl AsyncFnOnce(&Channel) -> Result<T, Lost>,
 ) -> Result<T, Lost> {
@@ -212,6 +213,7 @@ async fn check_places(link: &Link, queue: &Queue, by_us: bool, notes: &mut Notes
             "create it, or leave `dead_letter` out to have a stream of our own",
         );
     }
+    admitted::check(link, queue, by_us, notes).await;
     if !by_us {
         let text = "`declare = false`: delay queues and park must be there when they are needed";
         return notes.note(Weight::Warning, text.to_owned());

@@ -178,9 +178,39 @@ pub(super) struct Families {
     id_from_body: IntCounterVec,
     not_before_unread: IntCounterVec,
     publish_failures: IntCounterVec,
+    outcomes: OutcomeFamilies,
+}
+
+/// The families that tell of a target with back-pressure, and of what its workers report.
+struct OutcomeFamilies {
     target_full: IntCounterVec,
     reported: IntCounterVec,
     not_counted: IntCounterVec,
+}
+
+impl OutcomeFamilies {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            target_full: counter(
+                registry,
+                "target_full_total",
+                "Messages for which the target had no room; they stay in hand until it has.",
+                &["queue"],
+            )?,
+            reported: counter(
+                registry,
+                "outcomes_reported_total",
+                "Reports of what came of jobs that were handed over; each counts once.",
+                &["queue", "outcome"],
+            )?,
+            not_counted: counter(
+                registry,
+                "outcomes_not_counted_total",
+                "Reports that do not count: told before, of an id that is not remembered, or unreadable.",
+                &["queue", "reason"],
+            )?,
+        })
+    }
 }
 
 impl Families {
@@ -248,22 +278,7 @@ impl Families {
                 "publish_failures_total",
                 "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
             )?,
-            target_full: counted(
-                "target_full_total",
-                "Messages for which the target had no room; they stay in hand until it has.",
-            )?,
-            reported: counter(
-                registry,
-                "outcomes_reported_total",
-                "Reports of what came of jobs that were handed over; each counts once.",
-                &["queue", "outcome"],
-            )?,
-            not_counted: counter(
-                registry,
-                "outcomes_not_counted_total",
-                "Reports that do not count: told before, of an id that is not remembered, or unreadable.",
-                &["queue", "reason"],
-            )?,
+            outcomes: OutcomeFamilies::register(registry)?,
         })
     }
 
@@ -285,10 +300,14 @@ impl Families {
             id_from_body: self.id_from_body.with_label_values(of),
             not_before_unread: self.not_before_unread.with_label_values(of),
             publish_failures: self.publish_failures.with_label_values(of),
-            target_full: self.target_full.with_label_values(of),
-            reported: Reported::ALL.map(|one| self.reported.with_label_values(&[name, one.word()])),
+            target_full: self.outcomes.target_full.with_label_values(of),
+            reported: Reported::ALL.map(|one| {
+                self.outcomes
+                    .reported
+                    .with_label_values(&[name, one.word()])
+            }),
             not_counted: NOT_COUNTED
-                .map(|reason| self.not_counted.with_label_values(&[name, reason])),
+                .map(|reason| self.outcomes.not_counted.with_label_values(&[name, reason])),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! exactly one settlement. Whether RabbitMQ or the queue in memory stands behind the seams, it does not know. May import
 //! `rules`, `config`, `clock`, `metrics`, `seams`, `throttle` and `vitals`.
 
+#[cfg(test)]
+mod admitted_tests;
 mod dispatch;
 mod finish;
 mod hand;

@@ -48,6 +48,15 @@ impl Config {
         self
     }
 
+    /// With a queue whose messages go to an admitted queue.
+    pub(crate) fn admitting(mut self, name: &str, admitted: &str, settings: &str) -> Self {
+        let _ = write!(
+            self.queues,
+            "[[queue]]\nname = \"{name}\"\ntarget = {{ queue = \"{admitted}\" }}\n{settings}\n"
+        );
+        self
+    }
+
     fn text(&self, port: u16, data: &str) -> String {
         let data = if self.daemon.contains("data_dir") {
             String::new()

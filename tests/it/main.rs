@@ -27,6 +27,8 @@ mod stop;
 
 // What the daemon does with a message, and what an operator does with the daemon.
 #[cfg(test)]
+mod admitted;
+#[cfg(test)]
 mod celery;
 #[cfg(test)]
 mod deferring;
@@ -56,6 +58,8 @@ mod ledger;
 mod nodes;
 #[cfg(test)]
 mod path;
+#[cfg(test)]
+mod reader;
 #[cfg(test)]
 mod scene;
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::rules::verdict::Why;
 use crate::seams::LinkState;
 
 mod guarded;
+mod outcomes;
 mod pages;
 mod reading;
 mod writing;

@@ -127,6 +127,7 @@ async fn names_in_paths_are_percent_encoded() {
         &doors,
         get("/api/v1/queues/none"),
         "404 no-such-queue",
+        "/api/v1/outcomes",
         "/api/v1/queues",
     )
     .await;
@@ -266,6 +267,7 @@ async fn the_document_names_each_route_and_no_other() {
         "/api/v1/openapi.json",
         "/api/v1/openings",
         "/api/v1/openings/{id}/close",
+        "/api/v1/outcomes",
         "/api/v1/queues",
         "/api/v1/queues/{name}",
         "/livez",
