@@ -67,6 +67,11 @@ impl Hand {
         self.ready.len() + self.waiting
     }
 
+    /// Whether nobody could be dispatched at `now`: all wait for their key, and for longer.
+    pub(super) fn is_idle(&self, now: Duration) -> bool {
+        self.ready.is_empty() && self.next_due().is_none_or(|due| due > now)
+    }
+
     /// How many wait for their key.
     pub(super) fn waiting(&self) -> usize {
         self.waiting

@@ -17,9 +17,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,8 @@ use moving::Moving;
 
 /// How often the house is kept: long waits, backlog, idle keys.
 const TICK: Duration = Duration::from_secs(1);
+/// So many arrivals are taken in one after the other before answers, knobs and the account get their turn.
+const ROUND: usize = 64;
 
 /// What a worker is given: all of it belongs to one queue.
 pub struct Given<I, O> {
@@ -169,7 +171,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 Ok(()) = self.given.flags.changed() => self.obey(),
                 Some((id, answer)) = self.answers.next() => self.came_back(id, &answer),
                 Some(step) = self.moving.next() => self.moved(step),
-                arrival = self.given.inlet.next() => self.arrived(arrival),
+                arrival = self.given.inlet.next() => self.take_in(arrival),
                 () = &mut alarm => {}
             }
             if self.now().mono >= next_tick {
@@ -212,6 +214,20 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if !self.stopping && !self.gate.is_shut() && self.takes_nothing_until.is_none() {
             let prefetch = self.prefetch.get();
             self.given.inlet.want(Wanted::Consume { prefetch });
+        }
+    }
+
+    /// Takes in an arrival and those that are there behind it: a round of the loop is dear, and one does for many.
+    fn take_in(&mut self, first: Arrival) {
+        self.arrived(first);
+        for _ in 1..ROUND {
+            if self.given.flags.has_changed().unwrap_or(false) {
+                return;
+            }
+            let Some(arrival) = self.given.inlet.next().now_or_never() else {
+                return;
+            };
+            self.arrived(arrival);
         }
     }
 
@@ -269,6 +285,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return self.give_back(held);
         }
         match self.decide(&held, now) {
+            Verdict::Run if self.may_go_at_once(now) => self.ask_for_a_permit(held, false, now),
             Verdict::Run => self.hand.take(held),
             Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),
         }

@@ -22,15 +22,19 @@ const REST_AFTER_GIVING_UP: Duration = Duration::from_secs(30);
 impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// The target answered.
     pub(super) fn came_back(&mut self, id: u64, answer: &Answer) {
-        let Some(AtWork {
+        if let Some(work) = self.at_work.remove(&id) {
+            self.worked(work, answer);
+        }
+    }
+
+    /// This is what came of a message at the target.
+    pub(super) fn worked(&mut self, work: AtWork, answer: &Answer) {
+        let AtWork {
             held,
             gate,
             permit,
             started,
-        }) = self.at_work.remove(&id)
-        else {
-            return;
-        };
+        } = work;
         let now = self.now();
         let took = now.mono.saturating_sub(started);
         self.throttle.came_back(permit);
