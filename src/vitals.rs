@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::rules::lots::KeyHash;
+use crate::rules::facts::Key;
 use crate::rules::top::{Heavy, Top};
 use crate::rules::window::{Latest, Window};
 use crate::seams::LinkState;
@@ -133,12 +133,11 @@ impl Default for QueueVitals {
 
 impl QueueVitals {
     /// A message was taken at `now` (time since the clock's start).
-    pub fn received(&self, now: Duration, key: Option<&str>) {
+    pub fn received(&self, now: Duration, key: Option<&Key>) {
         let mut inner = self.lock();
         inner.count(now, Event::Received);
-        if let Some(key) = key {
-            let hash = KeyHash::of(key.as_bytes());
-            inner.by_count.offer(now, hash, key, 1.0);
+        if let Some((hash, key)) = key {
+            inner.by_count.offer(now, *hash, key, 1.0);
         }
     }
 
@@ -148,7 +147,7 @@ impl QueueVitals {
     }
 
     /// A job was done: after `service` at the target, on time or not (`None`: it had no deadline).
-    pub fn done(&self, now: Duration, key: Option<&str>, service: Duration, on_time: Option<bool>) {
+    pub fn done(&self, now: Duration, key: Option<&Key>, service: Duration, on_time: Option<bool>) {
         let mut inner = self.lock();
         inner.count(now, Event::Done);
         match on_time {
@@ -161,7 +160,7 @@ impl QueueVitals {
     }
 
     /// The target was busy with a job for so long and did not do it: it failed, or is to be tried again.
-    pub fn in_vain(&self, now: Duration, key: Option<&str>, busy: Duration) {
+    pub fn in_vain(&self, now: Duration, key: Option<&Key>, busy: Duration) {
         self.lock().work(now, key, busy);
     }
 
@@ -220,10 +219,9 @@ impl Inner {
         self.events.count(now, event as usize);
     }
 
-    fn work(&mut self, now: Duration, key: Option<&str>, took: Duration) {
-        if let Some(key) = key {
-            let hash = KeyHash::of(key.as_bytes());
-            self.by_work.offer(now, hash, key, took.as_secs_f64());
+    fn work(&mut self, now: Duration, key: Option<&Key>, took: Duration) {
+        if let Some((hash, key)) = key {
+            self.by_work.offer(now, *hash, key, took.as_secs_f64());
         }
     }
 

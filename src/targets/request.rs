@@ -169,7 +169,7 @@ fn traceparent(raw: &Raw) -> Option<String> {
         && parts.iter().all(|part| hex(part))
         && version != "ff"
         && [trace, span].iter().all(|id| id.bytes().any(|b| b != b'0'));
-    fine.then_some(text)
+    fine.then(|| text.clone().into_owned())
 }
 
 /// A value as CloudEvents writes it in a header: what is not visible ASCII, and `"` and `%`, is percent-encoded.

@@ -42,9 +42,16 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return self.give_back(held);
         }
         let key = held.key();
-        if let Verdict::Shed { why, opening } = self.decide(&held, now) {
-            self.shed(held, why, opening, "");
-            return self.hand.release(key, now.mono);
+        match self.decide(&held, now) {
+            Verdict::Run => {}
+            Verdict::Shed { why, opening } => {
+                self.shed(held, why, opening, "");
+                return self.hand.release(key, now.mono);
+            }
+            Verdict::NotYet(wait) => {
+                self.not_yet(held, wait, now);
+                return self.hand.release(key, now.mono);
+            }
         }
         self.ask_for_a_permit(held, was_head, now);
     }
@@ -127,13 +134,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         let job = Job {
             queue: self.given.settings.name.clone(),
-            id: held.facts.id.clone(),
+            id: Arc::clone(&held.facts.id),
             raw: Arc::clone(&held.raw),
             attempt: held.tried + 1,
             published_ms: held.facts.published_ms,
             deadline_ms: self.deadline_ms(&held),
             mode: self.gate.mode(&held.facts),
-            account: held.facts.key.as_ref().map(|(_, key)| key.clone()),
+            account: held.facts.key.as_ref().map(|(_, key)| Arc::clone(key)),
             flags: Arc::clone(&self.passed),
             timeout: self.gate.timeout(&held.facts),
         };
@@ -164,6 +171,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
         held.facts
             .deadline_ms
-            .or_else(|| Some(held.facts.published_ms?.saturating_add(after?)))
+            .or_else(|| Some(held.facts.counts_from_ms()?.saturating_add(after?)))
     }
 }

@@ -8,6 +8,7 @@ mod dispatch;
 mod finish;
 mod hand;
 mod moving;
+mod not_yet;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -262,7 +263,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         let held = Held {
             raw: Arc::new(raw),
-            facts: facts.with_a_possible_age(now.ms),
+            facts: facts.with_possible_times(now.ms),
             receipt: delivery.receipt,
             tried,
             taken: now.mono,
@@ -271,12 +272,14 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             number: 0,
         };
         self.numbers.picked_up(held.facts.age_ms(now.ms));
-        self.given.vitals.received(
-            now.mono,
-            held.facts.key.as_ref().map(|(_, key)| key.as_str()),
-        );
+        self.given
+            .vitals
+            .received(now.mono, held.facts.key.as_ref());
         if held.facts.id_from_body {
             self.numbers.id_from_body();
+        }
+        if held.facts.not_before_unread {
+            self.numbers.not_before_unread();
         }
         if let Some(why) = malformed {
             return self.shed(held, Why::Malformed, None, &why.to_string());
@@ -288,6 +291,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             Verdict::Run if self.may_go_at_once(now) => self.ask_for_a_permit(held, false, now),
             Verdict::Run => self.hand.take(held),
             Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),
+            Verdict::NotYet(wait) => self.not_yet(held, wait, now),
         }
     }
 
@@ -386,8 +390,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     fn oldest_age_ms(&self) -> Option<i64> {
-        let published_ms = self.hand.oldest_published_ms()?;
-        Some(self.now().ms.saturating_sub(published_ms).max(0))
+        let oldest_ms = self.hand.oldest_ms()?;
+        Some(self.now().ms.saturating_sub(oldest_ms).max(0))
     }
 
     /// Writes the queue's account: what is in hand is counted by the lists that hold it.

@@ -65,7 +65,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     fn observe(&mut self, held: &Held, answer: &Answer, took: Duration, now: Now) {
         self.numbers.processed(answer.outcome.word(), took);
-        let key = held.facts.key.as_ref().map(|(_, key)| key.as_str());
+        let key = held.facts.key.as_ref();
         match &answer.outcome {
             Outcome::Done => {
                 let on_time = self.deadline_ms(held).map(|deadline| now.ms <= deadline);
@@ -77,7 +77,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             Outcome::Throttled(_) => self.given.vitals.in_vain(now.mono, key, took),
             Outcome::Retry(cause) | Outcome::Failed(cause) | Outcome::Unknown(cause) => {
                 self.given.vitals.in_vain(now.mono, key, took);
-                tracing::debug!(queue = %self.given.settings.name, id = held.facts.id, outcome = answer.outcome.word(), cause, "a job did not succeed");
+                tracing::debug!(queue = %self.given.settings.name, id = %held.facts.id, outcome = answer.outcome.word(), cause, "a job did not succeed");
             }
         }
         let slots = self.slots();
