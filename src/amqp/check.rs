@@ -394,7 +394,7 @@ mod tests {
 
     fn check(what: &str, sample: &[Raw], says: &[&str]) {
         let reading = Reading {
-            attributes: [("account".to_owned(), "header:x-account".parse().unwrap())].into(),
+            attributes: [("account".into(), "header:x-account".parse().unwrap())].into(),
             key: Some("account".to_owned()),
             max_body: 1_000,
             ..Reading::default()
@@ -453,7 +453,7 @@ mod tests {
             deadline: place("header:expires"),
             not_before: place("header:eta"),
             attributes: place("header:task")
-                .map(|task| ("type".to_owned(), task))
+                .map(|task| ("type".into(), task))
                 .into_iter()
                 .collect(),
             max_body: 1_000,

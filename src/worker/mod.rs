@@ -345,7 +345,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.throttle.sweep(now.mono);
         self.tell_trouble(now);
         let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
-        self.given.vitals.slots(busy, self.slots());
+        self.given.vitals.slots(now.mono, busy, self.slots());
         self.given.vitals.backlog(None, self.oldest_age_ms());
         let decided = std::mem::take(&mut self.decided);
         for valve in Valve::ALL {
