@@ -179,7 +179,8 @@ pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> 
     let broker = broker_url::read(file.section("amqp"), around, notes);
     let amqp = amqp(file.section("amqp"), broker.as_ref(), around, notes);
     let vhost = broker.as_ref().map(|broker| broker.vhost.as_str());
-    let queues = queue::all(&file.sections("queue"), vhost, notes);
+    let declare = file.section("amqp").get("declare").unwrap_or(true);
+    let queues = queue::all(&file.sections("queue"), vhost, declare, notes);
     Some(Settings {
         daemon: daemon?,
         metrics_listen,
@@ -233,6 +234,7 @@ fn amqp(
     }
     Some(Amqp {
         url: broker?.url.clone(),
+        vhost: broker?.vhost.clone(),
         ca_file,
         declare: amqp.get("declare")?,
         heartbeat: heartbeat?,
