@@ -29,6 +29,7 @@ mod difference;
 mod file;
 pub mod flags;
 mod list;
+mod management;
 mod near;
 mod overlay;
 mod problems;
@@ -90,6 +91,8 @@ pub struct Settings {
     pub metrics_listen: Option<SocketAddr>,
     /// `[amqp]`
     pub amqp: Amqp,
+    /// `[management]`
+    pub management: Option<Management>,
     /// `[[queue]]`
     pub queues: Vec<Queue>,
 }
@@ -124,6 +127,19 @@ pub struct Amqp {
     pub declare: bool,
     /// The heartbeat that is asked for.
     pub heartbeat: Duration,
+}
+
+/// `[management]`: RabbitMQ's HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Management {
+    /// Its address, without user and without `/` at the end: `http://127.0.0.1:15672`.
+    pub url: String,
+    /// The user.
+    pub user: String,
+    /// The user's password.
+    pub password: Secret,
+    /// A PEM file with the authorities that may have signed its certificate; `None`: those that the system knows.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Where a run message goes.
