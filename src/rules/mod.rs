@@ -23,6 +23,7 @@ pub mod pressure;
 pub mod record;
 pub mod settlement;
 pub mod snapshot;
+pub mod times;
 pub mod top;
 pub mod units;
 pub mod value;
