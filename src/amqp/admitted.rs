@@ -16,9 +16,9 @@ use crate::config::Queue;
 use crate::seams::Place;
 
 /// The argument that bounds an admitted queue.
-pub(super) const LIMIT: &str = "x-max-length";
+const LIMIT: &str = "x-max-length";
 /// The argument that says what a full queue does.
-pub(super) const OVERFLOW: &str = "x-overflow";
+const OVERFLOW: &str = "x-overflow";
 
 /// What is to be thought of an admitted queue that exists with other arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub(super) fn existing(name: &str, said: &str) -> Existing {
     ))
 }
 
-/// `check --connect`: is the admitted queue as it should be, or can it be declared? And is the queue of reports there?
-pub(super) async fn check(link: &Link, queue: &Queue, by_us: bool, notes: &mut Notes<'_>) {
+/// `check --connect`: is the queue of reports there?
+pub(super) async fn check_outcomes(link: &Link, queue: &Queue, notes: &mut Notes<'_>) {
     if let Some(outcomes) = &queue.outcomes_queue {
         let there = ask(link, async |channel| depth(channel, outcomes).await).await;
         notes.answer(
@@ -60,51 +60,36 @@ pub(super) async fn check(link: &Link, queue: &Queue, by_us: bool, notes: &mut N
             "create it, or leave `outcomes` out",
         );
     }
+}
+
+/// `check --connect`: is the admitted queue as we would declare it, or can it be declared? One that was not there is gone again.
+pub(super) async fn check(link: &Link, queue: &Queue, notes: &mut Notes<'_>) {
     let name = queue.admitted();
     if name.is_empty() {
         return;
     }
-    let there = ask(link, async |channel| depth(channel, name).await).await;
-    match (there, by_us) {
-        (Ok(_), false) => {
-            let text = format!(
-                "the admitted queue {name} is there; see that it has `x-max-length` = {} and `x-overflow` = reject-publish, which AMQP cannot tell",
-                queue.slots
-            );
-            notes.note(Weight::Warning, text);
+    let was_there = ask(link, async |channel| depth(channel, name).await).await;
+    let declared = ask(link, async |channel| {
+        declare(channel, name, arguments(queue, Place::Admitted)).await?;
+        if matches!(was_there, Err(Lost::Missing(_))) {
+            let name = short("the name of a queue", name);
+            let name = name.map_err(|why| Lost::Broken(why.to_string()))?;
+            let only_ours = QueueDeleteOptions {
+                if_unused: true,
+                if_empty: true,
+                ..QueueDeleteOptions::default()
+            };
+            channel.queue_delete(name, only_ours).await?;
         }
-        (Ok(_), true) => {
-            let declared = ask(link, async |channel| {
-                declare(channel, name, arguments(queue, Place::Admitted)).await
-            });
-            report_existing(name, declared.await, notes);
-        }
-        (Err(Lost::Missing(_)), true) => {
-            let declared = ask(link, async |channel| {
-                declare(channel, name, arguments(queue, Place::Admitted)).await?;
-                let name = short("the name of a queue", name);
-                let name = name.map_err(|why| Lost::Broken(why.to_string()))?;
-                let only_ours = QueueDeleteOptions {
-                    if_unused: true,
-                    if_empty: true,
-                    ..QueueDeleteOptions::default()
-                };
-                channel.queue_delete(name, only_ours).await?;
-                Ok(())
-            });
-            notes.answer(
-                &format!("the admitted queue {name} can be declared"),
-                declared.await,
-                &format!("grant configure on `{name}`, or declare it yourself"),
-            );
-        }
-        (Err(lost), _) => {
-            let text = format!(
-                "{lost}; create the admitted queue {name} with `x-max-length` = {} and `x-overflow` = reject-publish",
-                queue.slots
-            );
-            notes.note(Weight::Problem, text);
-        }
+        Ok(())
+    });
+    match (was_there.is_ok(), declared.await) {
+        (true, declared) => report_existing(name, declared, notes),
+        (false, declared) => notes.answer(
+            &format!("the admitted queue {name} can be declared"),
+            declared,
+            "`sluicegate topology` prints the permissions that this needs",
+        ),
     }
 }
 
@@ -120,7 +105,7 @@ fn report_existing(name: &str, declared: Result<(), Lost>, notes: &mut Notes<'_>
         },
         Err(lost) => notes.note(
             Weight::Problem,
-            format!("{lost}; grant configure on `{name}`"),
+            format!("{lost}; `sluicegate topology` prints the permissions that this needs"),
         ),
     }
 }

@@ -6,6 +6,8 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -26,6 +28,8 @@ use crate::seams::{NotPlaced, Outgoing, Place};
 
 /// How long the broker may take to confirm before the connection counts as dead.
 const CONFIRM: Duration = Duration::from_secs(10);
+/// Publishes under way at once: bounds what a broker that does not confirm can keep busy.
+const IN_FLIGHT: usize = 1_000;
 /// Written into each message, so that a returned one tells which it is.
 const NUMBER_HEADER: &str = "x-sluicegate-publish";
 /// Persistent, as AMQP numbers it.
@@ -37,6 +41,8 @@ struct Line {
     channel: Rc<Channel>,
     declarer: Rc<Declarer>,
     flights: Flights,
+    /// Places that are being made ready.
+    preparing: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     late: Rc<Notify>,
     last_number: i64,
     /// Who we are at the broker.
@@ -47,7 +53,6 @@ struct Line {
 pub(super) struct Publisher {
     pub(super) connector: Connector,
     pub(super) queue: Rc<Queue>,
-    pub(super) declare: bool,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) blocked: Rc<Cell<bool>>,
     pub(super) doubts: Doubts,
@@ -85,27 +90,28 @@ impl Publisher {
     }
 
     async fn connect(&mut self) -> Result<Line, Lost> {
-        let connector = self.connector.clone();
+        let (connector, queue) = (self.connector.clone(), Rc::clone(&self.queue));
+        let doubts = Rc::clone(&self.doubts);
         let line = async move {
             let link = Rc::new(connector.connect().await?);
             let channel = link.channel().await?;
             let options = ConfirmSelectOptions::default();
             channel.confirm_select(options).await?;
-            Ok::<_, Lost>((link, Rc::new(channel)))
+            let declarer = Declarer::new(Rc::clone(&link), queue, doubts);
+            declarer.look_around().await;
+            declarer.begin().await;
+            Ok::<_, Lost>((link, Rc::new(channel), declarer))
         };
         let mute = || Lost::Broken("the broker does not answer".to_owned());
         let line = timeout(CONFIRM, line).map(|line| line.map_err(|_| mute())?);
-        let (link, channel) = refusing(&mut self.orders, "connecting to the broker", line).await?;
-        let queue = Rc::clone(&self.queue);
-        let doubts = Rc::clone(&self.doubts);
-        let declarer = Declarer::new(Rc::clone(&link), queue, self.declare, doubts);
-        let begun = timeout(CONFIRM, declarer.begin()).map(|begun| begun.map_err(|_| mute()));
-        refusing(&mut self.orders, "declaring the admitted queue", begun).await?;
+        let why = "connecting to the broker";
+        let (link, channel, declarer) = refusing(&mut self.orders, why, line).await?;
         Ok(Line {
             link,
             channel,
             declarer: Rc::new(declarer),
             flights: Flights::default(),
+            preparing: FuturesUnordered::new(),
             late: Rc::default(),
             last_number: 0,
             user: self.connector.user().into(),
@@ -139,7 +145,8 @@ impl Publisher {
                         break Lost::Broken("a confirm did not come".to_owned());
                     }
                 }
-                Some(order) = self.orders.recv() => line.start(order),
+                Some(()) = line.preparing.next() => {}
+                Some(order) = self.orders.recv(), if line.flights.len() < IN_FLIGHT => line.start(order),
                 () = stop.cancelled() => {
                     line.link.close().await;
                     return None;
@@ -160,12 +167,7 @@ impl Publisher {
                 self.tries.over();
                 Ok(())
             }
-            Believed::CameBack => {
-                line.declarer.forget(name);
-                Err(NotPlaced::Refused(format!(
-                    "the queue {name} does not exist"
-                )))
-            }
+            Believed::CameBack => Err(line.declarer.forget(name)),
             Believed::Full => Err(NotPlaced::Full(format!("the queue {name}"))),
             Believed::Doubtful => Err(NotPlaced::Unsure(
                 "another message came back in its place".to_owned(),
@@ -187,18 +189,21 @@ impl Line {
             let _ = order.answer.send(Err(NotPlaced::NotSent(why)));
             return;
         }
+        let Some(message) = order.message else {
+            return self.prepare(order.place, order.answer);
+        };
         self.last_number += 1;
         let number = self.last_number;
         let (channel, declarer) = (Rc::clone(&self.channel), Rc::clone(&self.declarer));
         let (late, user) = (Rc::clone(&self.late), Rc::clone(&self.user));
-        let name = declarer.name(order.place, order.message.at_ms);
+        let name = declarer.name(order.place, message.at_ms);
         let flight = async move {
             let mut waiting = Some(order.answer);
             let flown = fly(
                 &channel,
                 &declarer,
                 order.place,
-                order.message,
+                message,
                 number,
                 &name,
                 &user,
@@ -209,10 +214,22 @@ impl Line {
                 name,
                 said,
                 waiting,
-                _permit: order.permit,
+                _token: order.token,
             }
         };
         self.flights.push(flight);
+    }
+
+    /// Starts to make a place ready.
+    fn prepare(&mut self, place: Place, waiting: Waiting) {
+        let declarer = Rc::clone(&self.declarer);
+        let prepared = async move {
+            let said = timeout(CONFIRM, declarer.prepare(place)).await;
+            let mute = || NotPlaced::Unsure("the broker did not declare it in time".to_owned());
+            // An error means that nobody waits any more.
+            let _ = waiting.send(said.unwrap_or_else(|_| Err(mute())));
+        };
+        self.preparing.push(prepared.boxed_local());
     }
 
     fn broken(&self) -> Option<Lost> {

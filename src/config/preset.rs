@@ -104,7 +104,7 @@ mod tests {
         );
         assert_eq!(read.deadline, place("header:expires"));
         assert_eq!(read.not_before, place("header:eta"));
-        let names: Vec<&str> = read.attributes.keys().map(String::as_str).collect();
+        let names: Vec<&str> = read.attributes.keys().map(AsRef::as_ref).collect();
         assert_eq!(names, ["retries", "root_id", "type"]);
         assert!(reads_celery(&read) && !reads_celery(&reading("")));
     }

@@ -10,15 +10,17 @@ use super::{Attributes, Disposition, OnUnknown, ParkSettings, Queue, TargetSetti
 use crate::rules::facts::Reading;
 use crate::rules::names::QueueName;
 
-/// All queues; none when one of them cannot be read. `vhost` is that of the broker's URL, when it is known.
+/// All queues; none when one of them cannot be read. `vhost` is that of the broker's URL, when it is known; `declare` is what
+/// `[amqp]` says.
 pub(super) fn all(
     sections: &[Section<'_>],
     vhost: Option<&str>,
+    declare: bool,
     notes: &mut Notes,
 ) -> Option<Vec<Queue>> {
     let queues: Vec<Option<Queue>> = sections
         .iter()
-        .map(|section| queue(*section, notes))
+        .map(|section| queue(*section, declare, notes))
         .collect();
     let mut names = BTreeMap::new();
     for (section, queue) in sections.iter().zip(&queues) {
@@ -44,7 +46,7 @@ pub(super) fn all(
     queues.into_iter().collect()
 }
 
-fn queue(section: Section<'_>, notes: &mut Notes) -> Option<Queue> {
+fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue> {
     let broker_name: Option<String> = section.get("name");
     let vhost: Option<String> = section.get("vhost");
     let name = broker_name
@@ -61,6 +63,7 @@ fn queue(section: Section<'_>, notes: &mut Notes) -> Option<Queue> {
         name: name?,
         broker_name: broker_name?,
         vhost,
+        declare,
         slots: section.get("slots")?,
         prefetch: prefetch?,
         reading: reading?,
@@ -115,7 +118,10 @@ fn reading(section: Section<'_>, path: &str, notes: &mut Notes) -> Option<Readin
         age: section.get("age"),
         deadline: section.get("deadline").or(preset.deadline),
         not_before: preset::not_before(section, preset.not_before, path, notes),
-        attributes,
+        attributes: attributes
+            .into_iter()
+            .map(|(name, place)| (name.into(), place))
+            .collect(),
         key,
         max_body: section.get("max_body_bytes")?,
     })

@@ -49,7 +49,7 @@ pub fn count(report: &Report, books: Books<'_>, now: Now) -> Counted {
     let took = report
         .took_ms
         .map_or(since.saturating_sub(told_late), Duration::from_millis);
-    let key = work.key.as_deref();
+    let key = work.key.as_ref();
     if reported == Reported::Done {
         let in_time = work.deadline_ms.map(|deadline| ended_ms <= deadline);
         let on_time = report.on_time.or(in_time);
@@ -80,7 +80,7 @@ mod tests {
         let work = Work {
             at: handed.mono,
             deadline_ms: Some(NOON + 10_000),
-            key: Some("acme".into()),
+            key: Some((KeyHash::of(b"acme"), "acme".into())),
         };
         vitals.handing_over(KeyHash::of(b"17"), work);
         let now = Now {

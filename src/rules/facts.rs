@@ -3,9 +3,11 @@
 //! [`Reading`] says where a queue keeps id, age and attributes; with it [`Facts`] are read once from what came, and every rule
 //! sees only those.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -87,7 +89,7 @@ pub struct Reading {
     /// Where a time is before which the message is not to be done, in the same forms.
     pub not_before: Option<Source>,
     /// The attributes, by name.
-    pub attributes: BTreeMap<String, Source>,
+    pub attributes: BTreeMap<Arc<str>, Source>,
     /// The name of the attribute that keyed limits count by.
     pub key: Option<String>,
     /// The largest body that is read, in bytes.
@@ -98,7 +100,7 @@ pub struct Reading {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     /// The id.
-    pub id: String,
+    pub id: Arc<str>,
     /// The hash of the id: the lot it draws.
     pub lot: KeyHash,
     /// Whether the id is only a hash of the body, because the message carries none.
@@ -112,11 +114,28 @@ pub struct Facts {
     /// Whether something stands where that time should be, and it is no time that can be.
     pub not_before_unread: bool,
     /// What keyed limits count by.
-    pub key: Option<(KeyHash, String)>,
+    pub key: Option<Key>,
     /// The attributes that were found.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Attributes,
     /// Higher goes first.
     pub priority: u8,
+}
+
+/// What keyed limits count by: the value of an attribute with its hash.
+pub type Key = (KeyHash, Arc<str>);
+
+/// The attributes of one message, by name: few, so that to look through them is fastest.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Attributes(Vec<(Arc<str>, Arc<str>)>);
+
+impl Attributes {
+    /// The attribute of this name, if the message carries it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<str>> {
+        let mut all = self.0.iter();
+        all.find(|(known, _)| known.as_ref() == name)
+            .map(|(_, value)| value)
+    }
 }
 
 /// Why a message cannot be read: a word for its dead letter.
@@ -143,7 +162,7 @@ impl Facts {
     #[must_use]
     pub fn bare(lot: KeyHash) -> Self {
         Self {
-            id: format!("{:016x}", lot.0),
+            id: format!("{:016x}", lot.0).into(),
             lot,
             id_from_body: false,
             published_ms: None,
@@ -151,7 +170,7 @@ impl Facts {
             not_before_ms: None,
             not_before_unread: false,
             key: None,
-            attributes: BTreeMap::new(),
+            attributes: Attributes::default(),
             priority: 0,
         }
     }
@@ -225,25 +244,19 @@ impl Reading {
         let find = |source: &Source| find(source, raw, body.as_ref());
         let given = match &self.id {
             Some(source) => find(source),
-            None => raw
-                .properties
-                .message_id
-                .clone()
-                .or_else(|| raw.properties.correlation_id.clone()),
+            None => (raw.properties.message_id.as_deref())
+                .or(raw.properties.correlation_id.as_deref())
+                .map(Cow::Borrowed),
         };
         let given = given.filter(|id| !id.is_empty()).map(bounded);
         let id_from_body = given.is_none();
-        let id = given.unwrap_or_else(|| format!("{:016x}", KeyHash::of(&raw.body).0));
-        let attributes: BTreeMap<String, String> = self
-            .attributes
-            .iter()
-            .filter_map(|(name, source)| Some((name.clone(), bounded(find(source)?))))
-            .collect();
+        let id = given.unwrap_or_else(|| format!("{:016x}", KeyHash::of(&raw.body).0).into());
+        let found =
+            |(name, source): (&Arc<str>, &Source)| Some((Arc::clone(name), bounded(find(source)?)));
+        let attributes = Attributes(self.attributes.iter().filter_map(found).collect());
         let key = self.key.as_ref().map(|name| {
-            let value = attributes
-                .get(name)
-                .cloned()
-                .unwrap_or_else(|| "unknown".to_owned());
+            let value = attributes.get(name);
+            let value = value.map_or_else(|| "unknown".into(), Arc::clone);
             (KeyHash::of(value.as_bytes()), value)
         });
         let not_before = self.not_before.as_ref().and_then(&find);
@@ -275,7 +288,11 @@ impl Reading {
             .any(|source| matches!(source, Source::Body(_)))
     }
 
-    fn published_ms(&self, raw: &Raw, find: &impl Fn(&Source) -> Option<String>) -> Option<i64> {
+    fn published_ms<'a>(
+        &self,
+        raw: &'a Raw,
+        find: &impl Fn(&Source) -> Option<Cow<'a, str>>,
+    ) -> Option<i64> {
         match &self.age {
             Some(source) => time_ms(&find(source)?),
             None => raw
@@ -292,25 +309,25 @@ impl Reading {
     }
 }
 
-fn find(source: &Source, raw: &Raw, body: Option<&Json>) -> Option<String> {
+fn find<'a>(source: &Source, raw: &'a Raw, body: Option<&'a Json>) -> Option<Cow<'a, str>> {
     match source {
         Source::Header(name) => raw.header(name)?.as_text(),
         Source::Property(name) => raw.properties.text(name),
         Source::Body(pointer) => match body?.pointer(pointer)? {
-            Json::String(text) => Some(text.clone()),
-            Json::Number(number) => Some(number.to_string()),
-            Json::Bool(value) => Some(value.to_string()),
+            Json::String(text) => Some(Cow::Borrowed(text)),
+            Json::Number(number) => Some(number.to_string().into()),
+            Json::Bool(value) => Some(value.to_string().into()),
             Json::Null | Json::Array(_) | Json::Object(_) => None,
         },
     }
 }
 
 /// A value that is too long to be kept is replaced by its hash, so that the same account stays the same.
-fn bounded(text: String) -> String {
+fn bounded(text: Cow<'_, str>) -> Arc<str> {
     if text.len() <= LONGEST_ATTRIBUTE {
-        text
+        text.into()
     } else {
-        format!("xxh3:{:016x}", KeyHash::of(text.as_bytes()).0)
+        format!("xxh3:{:016x}", KeyHash::of(text.as_bytes()).0).into()
     }
 }
 
@@ -327,7 +344,7 @@ mod tests {
             let found = places.iter().find(|(given, _)| *given == name);
             found.map(|(_, place)| place.parse().unwrap())
         };
-        let attributes = place("account").map(|source| ("account".to_owned(), source));
+        let attributes = place("account").map(|source| ("account".into(), source));
         Reading {
             id: place("id"),
             age: place("age"),
@@ -364,7 +381,7 @@ mod tests {
             let facts = reading(&[("account", "header:a")])
                 .read(&with("a", field))
                 .unwrap();
-            assert_eq!(facts.key.unwrap().1, account, "{what}");
+            assert_eq!(facts.key.unwrap().1.as_ref(), account, "{what}");
         }
     }
 
@@ -413,7 +430,7 @@ mod tests {
             .unwrap();
             let hash = format!("{:016x}", KeyHash::of(b"job").0);
             assert_eq!(
-                (facts.id.as_str(), facts.id_from_body),
+                (facts.id.as_ref(), facts.id_from_body),
                 (expected.unwrap_or(&hash), expected.is_none()),
                 "{what}"
             );
@@ -519,7 +536,7 @@ mod tests {
         let facts = reading(&[("account", "body:/customer/id")])
             .read(&fine)
             .unwrap();
-        assert_eq!(facts.key.unwrap().1, "7");
+        assert_eq!(facts.key.unwrap().1.as_ref(), "7");
         let large = Raw {
             body: Bytes::from(vec![b' '; 1_001]),
             ..Raw::default()

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use super::facts::Key;
 use super::lots::KeyHash;
 
 /// So many are remembered for a queue, the newest ones.
@@ -70,7 +71,7 @@ pub struct Work {
     /// When it is useless, milliseconds since 1970.
     pub deadline_ms: Option<i64>,
     /// The key that limits count by.
-    pub key: Option<Box<str>>,
+    pub key: Option<Key>,
 }
 
 /// What became of a report.
@@ -216,7 +217,7 @@ mod tests {
         Work {
             at: Duration::from_secs(at_s),
             deadline_ms: Some(1_000),
-            key: Some("acme".into()),
+            key: Some((KeyHash::of(b"acme"), "acme".into())),
         }
     }
 

@@ -149,7 +149,7 @@ mod tests {
             }),
             attempt: 3,
             deadline_ms: Some(1_795_219_230_123),
-            account: Some("acme".to_owned()),
+            account: Some("acme".into()),
             mode: Some("light".into()),
             flags: Arc::new([
                 ("queue.orders.skip".to_owned(), "0.5".to_owned()),

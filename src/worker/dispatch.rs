@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
 use super::hand::Held;
 use super::{AtWork, Worker};
 use crate::clock::Now;
@@ -35,7 +37,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     /// A slot is free for this message: asks the gate once more, then for a permit.
-    fn admit(&mut self, mut held: Held, was_head: bool, now: Now) {
+    fn admit(&mut self, held: Held, was_head: bool, now: Now) {
         if !self.given.inlet.usable(&held.receipt) {
             return self.give_back(held);
         }
@@ -51,6 +53,20 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 return self.hand.release(key, now.mono);
             }
         }
+        self.ask_for_a_permit(held, was_head, now);
+    }
+
+    /// Whether a message that has just come may go before anything in hand: a slot is free, and nothing waits for one.
+    pub(super) fn may_go_at_once(&mut self, now: Now) -> bool {
+        self.at_work.len() < self.slots() as usize
+            && self.not_before() <= now.mono
+            && self.hand.is_idle(now.mono)
+            && self.target_has_room(now.mono)
+    }
+
+    /// A slot is free, and the gate has just said that this message may run.
+    pub(super) fn ask_for_a_permit(&mut self, mut held: Held, was_head: bool, now: Now) {
+        let key = held.key();
         let line_waits_for = key.and_then(|key| self.hand.line_waits_for(key));
         if let Some(why) = line_waits_for.filter(|_| !was_head) {
             return self.line_up(held, was_head, why, None, now);
@@ -119,34 +135,34 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         let job = Job {
             queue: self.given.settings.name.clone(),
-            id: held.facts.id.clone(),
+            id: Arc::clone(&held.facts.id),
             raw: Arc::clone(&held.raw),
             attempt: held.tried + 1,
             published_ms: held.facts.published_ms,
             deadline_ms: self.deadline_ms(&held),
             mode: self.gate.mode(&held.facts),
-            account: held.facts.key.as_ref().map(|(_, key)| key.clone()),
+            account: held.facts.key.as_ref().map(|(_, key)| Arc::clone(key)),
             flags: Arc::clone(&self.passed),
             timeout: self.gate.timeout(&held.facts),
         };
-        self.remember_handed(held.facts.lot, &job, now.mono);
-        let round = self.pressure.sent();
+        self.remember_handed(&held.facts, job.deadline_ms, now.mono);
+        let work = AtWork {
+            held,
+            gate: Arc::clone(&self.gate),
+            permit,
+            started: now.mono,
+            round: self.pressure.sent(),
+        };
+        let mut answer = self.given.target.hand_over(job);
+        // A handler that waits for nothing has done it already: it needs no slot.
+        if let Some(answer) = answer.as_mut().now_or_never() {
+            return self.worked(work, &answer);
+        }
         self.next_id += 1;
         let id = self.next_id;
-        let answer = self.given.target.hand_over(job);
         self.answers
             .push(Box::pin(async move { (id, answer.await) }));
-        let gate = Arc::clone(&self.gate);
-        self.at_work.insert(
-            id,
-            AtWork {
-                held,
-                gate,
-                permit,
-                started: now.mono,
-                round,
-            },
-        );
+        self.at_work.insert(id, work);
     }
 
     /// When a job is useless: what the message says, else what the file says of all.

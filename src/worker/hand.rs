@@ -70,6 +70,11 @@ impl Hand {
         self.ready.len() + self.waiting()
     }
 
+    /// Whether nobody could be dispatched at `now`: all wait for their key, and for longer.
+    pub(super) fn is_idle(&self, now: Duration) -> bool {
+        self.ready.is_empty() && self.next_due().is_none_or(|due| due > now)
+    }
+
     /// How many wait for their key, or for their time.
     pub(super) fn waiting(&self) -> usize {
         self.waiting + self.early.len()
@@ -267,7 +272,7 @@ mod tests {
 
     fn held(key: u64, priority: u8, published_ms: i64) -> Held {
         let facts = Facts {
-            key: Some((KeyHash(key), key.to_string())),
+            key: Some((KeyHash(key), key.to_string().into())),
             priority,
             published_ms: Some(published_ms),
             ..Facts::bare(KeyHash(published_ms.unsigned_abs()))

@@ -23,9 +23,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,8 @@ use pressure::TargetPressure;
 
 /// How often the house is kept: long waits, backlog, idle keys.
 const TICK: Duration = Duration::from_secs(1);
+/// So many arrivals are taken in one after the other before answers, knobs and the account get their turn.
+const ROUND: usize = 64;
 
 /// What a worker is given: all of it belongs to one queue.
 pub struct Given<I, O> {
@@ -181,7 +183,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 Ok(()) = self.given.flags.changed() => self.obey(),
                 Some((id, answer)) = self.answers.next() => self.came_back(id, &answer),
                 Some(step) = self.moving.next() => self.moved(step),
-                arrival = self.given.inlet.next() => self.arrived(arrival),
+                arrival = self.given.inlet.next() => self.take_in(arrival),
                 () = &mut alarm => {}
             }
             if self.now().mono >= next_tick {
@@ -224,6 +226,20 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if !self.stopping && !self.gate.is_shut() && self.takes_nothing_until.is_none() {
             let prefetch = self.prefetch.get();
             self.given.inlet.want(Wanted::Consume { prefetch });
+        }
+    }
+
+    /// Takes in an arrival and those that are there behind it: a round of the loop is dear, and one does for many.
+    fn take_in(&mut self, first: Arrival) {
+        self.arrived(first);
+        for _ in 1..ROUND {
+            if self.given.flags.has_changed().unwrap_or(false) {
+                return;
+            }
+            let Some(arrival) = self.given.inlet.next().now_or_never() else {
+                return;
+            };
+            self.arrived(arrival);
         }
     }
 
@@ -274,6 +290,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return self.give_back(held);
         }
         match self.decide(&held, now) {
+            Verdict::Run if self.may_go_at_once(now) => self.ask_for_a_permit(held, false, now),
             Verdict::Run => self.hand.take(held),
             Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),
             Verdict::NotYet(wait) => self.not_yet(held, wait, now),
@@ -330,7 +347,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.throttle.sweep(now.mono);
         self.tell_trouble(now);
         let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
-        self.given.vitals.slots(busy, self.slots());
+        self.given.vitals.slots(now.mono, busy, self.slots());
         self.given.vitals.backlog(None, self.oldest_age_ms());
         let decided = std::mem::take(&mut self.decided);
         for valve in Valve::ALL {
@@ -366,14 +383,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     fn oldest_age_ms(&self) -> Option<i64> {
         let oldest_ms = self.hand.oldest_ms()?;
         Some(self.now().ms.saturating_sub(oldest_ms).max(0))
-    }
-
-    /// Writes the queue's account: what is in hand is counted by the lists that hold it.
-    fn write_ledger(&mut self) {
-        let in_hand =
-            self.hand.len() + self.at_work.len() + self.moving.len() + self.given.inlet.settling();
-        self.ledger.in_hand = in_hand as u64;
-        self.numbers.write_ledger(self.ledger);
     }
 }
 

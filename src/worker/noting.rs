@@ -1,4 +1,4 @@
-//! What is noted of a message that was taken: its age, its key, and what it lacks.
+//! What is noted: of a message that was taken its age, its key and what it lacks; of the queue its account.
 
 use super::Worker;
 use super::hand::Held;
@@ -12,13 +12,20 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if facts.not_yet(now.ms).is_none() {
             self.numbers.picked_up(facts.age_ms(now.ms));
         }
-        let key = facts.key.as_ref().map(|(_, key)| key.as_str());
-        self.given.vitals.received(now.mono, key);
+        self.given.vitals.received(now.mono, facts.key.as_ref());
         if facts.id_from_body {
             self.numbers.id_from_body();
         }
         if facts.not_before_unread {
             self.numbers.not_before_unread();
         }
+    }
+
+    /// Writes the queue's account: what is in hand is counted by the lists that hold it.
+    pub(super) fn write_ledger(&mut self) {
+        let in_hand =
+            self.hand.len() + self.at_work.len() + self.moving.len() + self.given.inlet.settling();
+        self.ledger.in_hand = in_hand as u64;
+        self.numbers.write_ledger(self.ledger);
     }
 }

@@ -7,12 +7,12 @@ use super::Worker;
 use super::hand::Held;
 use crate::clock::Now;
 use crate::config::TargetSettings;
+use crate::rules::facts::Facts;
 use crate::rules::handed::Work;
-use crate::rules::lots::KeyHash;
 use crate::rules::pressure::{Pressure, Room, Round};
 use crate::rules::settlement::Outcome;
 use crate::rules::verdict::Why;
-use crate::seams::{Inlet, Job, Outlet};
+use crate::seams::{Inlet, Outlet};
 use crate::throttle::Permit;
 
 /// What is known of the target's back-pressure.
@@ -107,14 +107,14 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     /// A job goes to workers who may report later what came of it. Told before it goes, since they may be faster than the answer.
-    pub(super) fn remember_handed(&self, id: KeyHash, job: &Job, now: Duration) {
+    pub(super) fn remember_handed(&self, facts: &Facts, deadline_ms: Option<i64>, now: Duration) {
         if self.admits() {
             let work = Work {
                 at: now,
-                deadline_ms: job.deadline_ms,
-                key: job.account.as_deref().map(Into::into),
+                deadline_ms,
+                key: facts.key.clone(),
             };
-            self.given.vitals.handing_over(id, work);
+            self.given.vitals.handing_over(facts.lot, work);
         }
     }
 

@@ -51,7 +51,10 @@ impl Target for Scripted {
         Box::pin(async move {
             tokio::time::sleep(script.takes.get()).await;
             script.at_once.set(script.at_once.get() - 1);
-            script.done.borrow_mut().push((job.id.clone(), job.attempt));
+            script
+                .done
+                .borrow_mut()
+                .push((job.id.to_string(), job.attempt));
             let outcome = (script.answer.borrow())(&job);
             outcome.into()
         })
@@ -72,11 +75,12 @@ pub(super) struct House {
 }
 
 pub(super) fn settings() -> Queue {
-    let attributes = BTreeMap::from([("account".to_owned(), Source::Header("x-account".into()))]);
+    let attributes = BTreeMap::from([("account".into(), Source::Header("x-account".into()))]);
     Queue {
         name: "orders".parse().unwrap(),
         broker_name: "orders".into(),
         vhost: None,
+        declare: true,
         slots: 4,
         prefetch: 16,
         reading: Reading {

@@ -127,7 +127,6 @@ async fn names_in_paths_are_percent_encoded() {
         &doors,
         get("/api/v1/queues/none"),
         "404 no-such-queue",
-        "/api/v1/outcomes",
         "/api/v1/queues",
     )
     .await;
