@@ -51,7 +51,10 @@ impl Target for Scripted {
         Box::pin(async move {
             tokio::time::sleep(script.takes.get()).await;
             script.at_once.set(script.at_once.get() - 1);
-            script.done.borrow_mut().push((job.id.to_string(), job.attempt));
+            script
+                .done
+                .borrow_mut()
+                .push((job.id.to_string(), job.attempt));
             let outcome = (script.answer.borrow())(&job);
             outcome.into()
         })
