@@ -62,11 +62,11 @@ impl Drop for Task {
 
 impl AmqpOutlet {
     /// Starts to connect. To be called inside a `LocalSet`.
-    pub(super) fn start(connector: Connector, queue: Queue, declare: bool) -> Self {
+    pub(super) fn start(connector: Connector, queue: Queue) -> Self {
         let (orders, taken) = mpsc::unbounded_channel();
         let blocked = Rc::new(Cell::new(true));
         let stop = CancellationToken::new();
-        let publisher = Publisher::new(connector, queue, declare, taken, Rc::clone(&blocked));
+        let publisher = Publisher::new(connector, queue, taken, Rc::clone(&blocked));
         // A local task, because nobody polls an outlet between two publishes, and a connection must be kept up and watched.
         let handle = tokio::task::spawn_local(publisher.run(stop.clone()));
         Self {

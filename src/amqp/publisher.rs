@@ -51,7 +51,6 @@ struct Line {
 pub(super) struct Publisher {
     connector: Connector,
     queue: Rc<Queue>,
-    declare: bool,
     orders: mpsc::UnboundedReceiver<Order>,
     blocked: Rc<Cell<bool>>,
     tries: Tries,
@@ -62,14 +61,12 @@ impl Publisher {
     pub(super) fn new(
         connector: Connector,
         queue: Queue,
-        declare: bool,
         orders: mpsc::UnboundedReceiver<Order>,
         blocked: Rc<Cell<bool>>,
     ) -> Self {
         Self {
             connector,
             queue: Rc::new(queue),
-            declare,
             orders,
             blocked,
             tries: Tries::default(),
@@ -106,19 +103,20 @@ impl Publisher {
     }
 
     async fn connect(&mut self) -> Result<Line, Lost> {
-        let connector = self.connector.clone();
+        let (connector, queue) = (self.connector.clone(), Rc::clone(&self.queue));
         let line = async move {
             let link = Rc::new(connector.connect().await?);
             let channel = link.channel().await?;
             let options = ConfirmSelectOptions::default();
             channel.confirm_select(options).await?;
-            Ok::<_, Lost>((link, Rc::new(channel)))
+            let declarer = Declarer::new(Rc::clone(&link), queue);
+            declarer.look_around().await;
+            Ok::<_, Lost>((link, Rc::new(channel), declarer))
         };
         let mute = || Lost::Broken("the broker does not answer".to_owned());
         let line = timeout(CONFIRM, line).map(|line| line.map_err(|_| mute())?);
-        let (link, channel) = refusing(&mut self.orders, "connecting to the broker", line).await?;
-        let queue = Rc::clone(&self.queue);
-        let declarer = Declarer::new(Rc::clone(&link), queue, self.declare);
+        let why = "connecting to the broker";
+        let (link, channel, declarer) = refusing(&mut self.orders, why, line).await?;
         Ok(Line {
             link,
             channel,
@@ -179,12 +177,7 @@ impl Publisher {
                 self.tries.over();
                 Ok(())
             }
-            Believed::CameBack => {
-                line.declarer.forget(name);
-                Err(NotPlaced::Refused(format!(
-                    "the queue {name} does not exist"
-                )))
-            }
+            Believed::CameBack => Err(line.declarer.forget(name)),
             Believed::Full => Err(NotPlaced::Refused(format!("the queue {name} is full"))),
             Believed::Doubtful => Err(NotPlaced::Unsure(
                 "another message came back in its place".to_owned(),

@@ -2,8 +2,8 @@
 //! this list; a test holds `config/sluicegate.toml` to it.
 
 use super::shape::{
-    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MODE, PATH, QUEUE, SOURCE, Setting, Shape,
-    TEXT, VARIABLE, WORD, WORKER_URL, not_here, setting,
+    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MANAGEMENT_URL, MODE, PATH, QUEUE, SOURCE,
+    Setting, Shape, TEXT, VARIABLE, WORD, WORKER_URL, not_here, setting,
 };
 use crate::rules::units::Span;
 
@@ -41,12 +41,16 @@ pub(super) const FILE: &[Setting] = &[
         "A queue that is taken in hand.",
     )
     .needed("[[queue]] with name = \"orders\" and a target"),
+    setting(
+        "management",
+        Section(MANAGEMENT),
+        "RabbitMQ's management API, for what AMQP cannot tell; without it that is unknown.",
+    ),
     not_here("provider", LATER),
     not_here("pool", LATER),
     not_here("token", LATER),
     not_here("notify", LATER),
     not_here("ofrep", LATER),
-    not_here("management", LATER),
 ];
 
 const LATER: &str = "it comes with a later version; leave it out for now";
@@ -109,6 +113,14 @@ const AMQP: &[Setting] = &[
         .or("true"),
     setting("heartbeat", Duration(seconds(1), seconds(300)), "The heartbeat that is asked for, in whole seconds; a dead path is noticed after two.")
         .or("10s"),
+];
+
+const MANAGEMENT: &[Setting] = &[
+    setting("url", Text(MANAGEMENT_URL), "Its address with a user who has the tag `management`; with a password only when it is this machine.")
+        .needed("url = \"http://user@127.0.0.1:15672\""),
+    setting("password_file", Text(PATH), "A file that holds the user's password, which others than its owner and group may not read."),
+    setting("password_env", Text(VARIABLE), "The variable of the environment that holds the user's password."),
+    setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed its certificate, instead of the system's."),
 ];
 
 const PLACES: &[&str] = &["drop", "dead_letter", "park"];

@@ -9,15 +9,17 @@ use super::{Attributes, Disposition, OnUnknown, ParkSettings, Queue, TargetSetti
 use crate::rules::facts::Reading;
 use crate::rules::names::QueueName;
 
-/// All queues; none when one of them cannot be read. `vhost` is that of the broker's URL, when it is known.
+/// All queues; none when one of them cannot be read. `vhost` is that of the broker's URL, when it is known; `declare` is what
+/// `[amqp]` says.
 pub(super) fn all(
     sections: &[Section<'_>],
     vhost: Option<&str>,
+    declare: bool,
     notes: &mut Notes,
 ) -> Option<Vec<Queue>> {
     let queues: Vec<Option<Queue>> = sections
         .iter()
-        .map(|section| queue(*section, notes))
+        .map(|section| queue(*section, declare, notes))
         .collect();
     let mut names = BTreeMap::new();
     for (section, queue) in sections.iter().zip(&queues) {
@@ -42,7 +44,7 @@ pub(super) fn all(
     queues.into_iter().collect()
 }
 
-fn queue(section: Section<'_>, notes: &mut Notes) -> Option<Queue> {
+fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue> {
     let broker_name: Option<String> = section.get("name");
     let vhost: Option<String> = section.get("vhost");
     let name = broker_name
@@ -59,6 +61,7 @@ fn queue(section: Section<'_>, notes: &mut Notes) -> Option<Queue> {
         name: name?,
         broker_name: broker_name?,
         vhost,
+        declare,
         slots: section.get("slots")?,
         prefetch: prefetch?,
         reading: reading?,

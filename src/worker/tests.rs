@@ -77,6 +77,7 @@ fn settings() -> Queue {
         name: "orders".parse().unwrap(),
         broker_name: "orders".into(),
         vhost: None,
+        declare: true,
         slots: 4,
         prefetch: 16,
         reading: Reading {

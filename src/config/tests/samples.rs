@@ -103,6 +103,8 @@ const CHANGED: &[(&str, &str)] = &[
     ("amqp.ca_file", "A FILE"),
     ("amqp.declare", "false"),
     ("amqp.heartbeat", "3s"),
+    ("management.url", "https://u:other@localhost"),
+    ("management.ca_file", "A FILE"),
     ("queue.orders.vhost", "v"),
     ("queue.orders.target.http", "http://x"),
     ("queue.orders.target.handler", "y"),
@@ -134,7 +136,7 @@ const CHANGED: &[(&str, &str)] = &[
 fn every_setting_makes_a_difference() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let file = file.path().display().to_string();
-    let base = "[daemon]\n[metrics]\n[amqp]\nurl = 'amqps://localhost'\n[[queue]]\nname = 'orders'\n\
+    let base = "[daemon]\n[metrics]\n[amqp]\nurl = 'amqps://localhost'\n[management]\nurl = 'https://u:canary@localhost'\n[[queue]]\nname = 'orders'\n\
         target.handler = 'x'\nattributes.account = 'header:x'\n[queue.park]\n";
     let old = settings(base);
     let mut seen = BTreeSet::new();
@@ -167,6 +169,8 @@ fn every_setting_makes_a_difference() {
     let untold = [
         "amqp.url_file",
         "amqp.url_env",
+        "management.password_file",
+        "management.password_env",
         "queue.name",
         "queue.order",
         "queue.preset",
