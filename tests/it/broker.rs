@@ -198,15 +198,6 @@ impl Broker {
         Ok(entries.filter_map(parse).collect())
     }
 
-    /// How many messages of a classic queue are ready now.
-    pub(crate) fn ready(&self, vhost: &str, queue: &str) -> u32 {
-        let said = self.eval(&format!(
-            "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>)), \
-             [{{_, Ready}}] = rabbit_amqqueue:info(Q, [messages_ready]), Ready."
-        ));
-        said.trim().parse().unwrap()
-    }
-
     /// Evaluates Erlang at the node, as `rabbitmqctl eval` does, but in milliseconds. Gives what came back, as text.
     pub(crate) fn eval(&self, expression: &str) -> String {
         self.try_eval(expression)

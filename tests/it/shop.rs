@@ -139,7 +139,7 @@ impl<'b> Shop<'b> {
             let watch = scope.spawn(|| {
                 let mut most = 0;
                 while !over.load(Ordering::Relaxed) {
-                    most = most.max(self.broker.ready(&self.vhost, ADMITTED));
+                    most = most.max(self.admitted());
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 most
@@ -150,6 +150,15 @@ impl<'b> Shop<'b> {
             ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             most
         })
+    }
+
+    fn admitted(&self) -> u32 {
+        let said = self.broker.eval(&format!(
+            "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{}\">>, queue, <<\"{ADMITTED}\">>)), \
+             [{{_, Ready}}] = rabbit_amqqueue:info(Q, [messages_ready]), Ready.",
+            self.vhost
+        ));
+        said.trim().parse().unwrap()
     }
 
     /// The most jobs that the worker held at once, done or waiting, as its log tells. (What the broker counts as out may be more
