@@ -209,10 +209,6 @@ impl MemoryOutlet {
         match place {
             Place::Park => state.parked.keep(message),
             Place::Dead => state.dead.keep(message),
-            Place::Admitted if state.admits == Some(state.admitted.len()) => {
-                return Err(NotPlaced::Full("the admitted queue".to_owned()));
-            }
-            Place::Admitted => state.admitted.push_back(message),
             Place::Lane(lane) => {
                 let Some(ready) = state.lanes.get_mut(&lane) else {
                     let why = "the lane does not exist".to_owned();
@@ -222,6 +218,10 @@ impl MemoryOutlet {
                 state.put_into_lanes += 1;
                 self.queue.shared.changed.notify_one();
             }
+            Place::Admitted if state.admits == Some(state.admitted.len()) => {
+                return Err(NotPlaced::Full("the admitted queue".to_owned()));
+            }
+            Place::Admitted => state.admitted.push_back(message),
             Place::Delay(delay) => {
                 let clock = self.queue.shared.clock;
                 let due = clock.instant(clock.now().mono + delay.get());
