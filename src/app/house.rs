@@ -203,6 +203,7 @@ impl House {
             self.stop_workers.clone(),
             self.settings.daemon.stop_within,
         );
+        let opens_lanes = self.settings.amqp.declare;
         let run: RunWorker = Box::new(move || {
             let (inlet, outlet) = open();
             let target = targets::build(&settings.target, &handlers, clock);
@@ -212,6 +213,7 @@ impl House {
                 Arc::clone(&metrics),
             );
             let (flags, stop) = (store.subscribe(), stop.clone());
+            let lanes = store.lanes(&settings.name);
             Box::pin(async move {
                 let given = Given {
                     settings,
@@ -222,6 +224,8 @@ impl House {
                     clock,
                     vitals,
                     metrics,
+                    lanes,
+                    opens_lanes,
                 };
                 let worker = Worker::new(given)
                     .context("this queue has no gate; its flags were not made")?;

@@ -47,6 +47,8 @@ pub struct QueueMetrics {
     age_unknown: IntCounter,
     id_from_body: IntCounter,
     publish_failures: IntCounter,
+    lanes: IntGauge,
+    lane_messages: IntGauge,
 }
 
 impl QueueMetrics {
@@ -119,6 +121,13 @@ impl QueueMetrics {
         self.connected.set(i64::from(connected));
     }
 
+    /// So many lanes there are, with so many messages as far as is known.
+    pub fn lanes(&self, lanes: usize, messages: u64) {
+        self.lanes.set(i64::try_from(lanes).unwrap_or(i64::MAX));
+        self.lane_messages
+            .set(i64::try_from(messages).unwrap_or(i64::MAX));
+    }
+
     /// A message could not be put where it belongs; it is held and tried again.
     pub fn publish_failed(&self) {
         self.publish_failures.inc();
@@ -139,6 +148,8 @@ pub(super) struct Families {
     age_unknown: IntCounterVec,
     id_from_body: IntCounterVec,
     publish_failures: IntCounterVec,
+    lanes: IntGaugeVec,
+    lane_messages: IntGaugeVec,
 }
 
 impl Families {
@@ -202,6 +213,14 @@ impl Families {
                 "publish_failures_total",
                 "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
             )?,
+            lanes: whole(
+                "lanes",
+                "Lanes of a queue: one for each throttled key, up to 64, and one that the rest share.",
+            )?,
+            lane_messages: whole(
+                "lane_messages",
+                "Messages in the lanes of a queue, at the broker and in hand.",
+            )?,
         })
     }
 
@@ -222,6 +241,8 @@ impl Families {
             age_unknown: self.age_unknown.with_label_values(of),
             id_from_body: self.id_from_body.with_label_values(of),
             publish_failures: self.publish_failures.with_label_values(of),
+            lanes: self.lanes.with_label_values(of),
+            lane_messages: self.lane_messages.with_label_values(of),
         }
     }
 }

@@ -132,6 +132,8 @@ impl House {
             clock,
             vitals: Arc::new(QueueVitals::default()),
             metrics: Arc::clone(&metrics),
+            lanes: store.lanes(&"orders".parse().unwrap()),
+            opens_lanes: true,
         };
         let stop = CancellationToken::new();
         let running = Worker::new(given)
