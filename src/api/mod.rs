@@ -27,6 +27,7 @@ mod error;
 mod flags;
 mod health;
 mod idempotency;
+mod lanes;
 mod openapi;
 mod openings;
 mod page;
@@ -84,6 +85,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(changes::list))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
+        .routes(routes!(lanes::list))
         .routes(routes!(openapi::read))
 }
 
