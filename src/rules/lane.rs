@@ -3,6 +3,8 @@
 //! What a key cannot send now goes to a queue of its own, and is taken from there at the key's pace: in order, without hops, and
 //! with an answer to "when will it be my turn?".
 
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::lots::KeyHash;
@@ -45,7 +47,9 @@ pub fn lane_for(key: KeyHash, own: usize) -> Lane {
 /// when nothing has moved since the report before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Belief {
-    messages: Option<u64>,
+    /// What we counted since the broker last spoke and was believed.
+    counted: u64,
+    known: bool,
     moved: bool,
 }
 
@@ -53,32 +57,35 @@ impl Belief {
     /// How many messages; `None`: not known.
     #[must_use]
     pub fn messages(self) -> Option<u64> {
-        self.messages
+        self.known.then_some(self.counted)
     }
 
     /// Whether nothing lies there for sure.
     #[must_use]
     pub fn is_empty(self) -> bool {
-        self.messages == Some(0)
+        self.messages() == Some(0)
     }
 
     /// One more was put there, or went back.
     pub fn one_more(&mut self) {
-        self.messages = self.messages.map(|messages| messages + 1);
+        self.counted += 1;
         self.moved = true;
     }
 
     /// One was taken out.
     pub fn one_less(&mut self) {
-        self.messages = self.messages.map(|messages| messages.saturating_sub(1));
+        self.counted = self.counted.saturating_sub(1);
         self.moved = true;
     }
 
     /// The broker said that so many are ready.
     pub fn told(&mut self, ready: u64) {
-        let counted = self.messages.filter(|_| self.moved).unwrap_or(0);
-        self.messages = Some(ready.max(counted));
-        self.moved = false;
+        self.counted = if self.moved {
+            ready.max(self.counted)
+        } else {
+            ready
+        };
+        (self.known, self.moved) = (true, false);
     }
 
     /// What was out may have come back: nothing is known until the broker has spoken.
@@ -150,35 +157,100 @@ pub fn shared_prefetch() -> u16 {
     AT_FULL_SPEED
 }
 
-/// One key of the shared lane, whose messages go round: what cannot run soon is put at the tail again. Once one of a key was,
-/// those of it that stand before the tail must follow, or they would overtake it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// One key of the shared lane, whose messages go round: what cannot run soon is put at the tail again, while new ones join there.
+/// So each has a number, and here stands where in the lane which of them are; one may run when no earlier one is left.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Round {
-    /// How many of the key lie in the lane.
-    pub inside: u64,
-    /// How many of those must be put at the tail before one may run again.
-    follow: u64,
+    /// Those in the lane in the order in which they lie there, in runs of numbers in a row.
+    inside: VecDeque<RangeInclusive<u64>>,
+    /// Those that wait in hand to be put at the tail.
+    turning: BTreeSet<u64>,
+    last: u64,
 }
 
 impl Round {
-    /// One of the key was taken from the lane. `true`: it must follow an earlier one to the tail.
-    pub fn taken(&mut self) -> bool {
-        self.inside = self.inside.saturating_sub(1);
-        let follows = self.follow > 0;
-        self.follow = self.follow.saturating_sub(1);
-        follows
+    /// How many there are.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        let inside: u64 = self
+            .inside
+            .iter()
+            .map(|run| run.end() - run.start() + 1)
+            .sum();
+        inside + self.turning.len() as u64
     }
 
-    /// One that need not follow cannot run soon and goes to the tail, so those inside now follow it.
-    pub fn turned(&mut self) {
-        self.follow = self.inside;
+    /// The number of a new one.
+    pub fn joins(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// This one is put at the tail.
+    pub fn to_the_tail(&mut self, number: u64) {
+        self.turning.remove(&number);
+        self.last = self.last.max(number);
+        match self.inside.back_mut() {
+            Some(run) if run.end() + 1 == number => *run = *run.start()..=number,
+            _ => self.inside.push_back(number..=number),
+        }
+    }
+
+    /// The one at the head was taken. One that is not known is the newest.
+    pub fn taken(&mut self) -> u64 {
+        let Some(run) = self.inside.pop_front() else {
+            return self.joins();
+        };
+        let (first, last) = run.into_inner();
+        if first < last {
+            self.inside.push_front(first + 1..=last);
+        }
+        first
+    }
+
+    /// Whether none of those inside or turning comes before this one.
+    #[must_use]
+    pub fn may_run(&self, number: u64) -> bool {
+        let mut runs = self.inside.iter();
+        runs.all(|run| *run.start() > number)
+            && self.turning.first().is_none_or(|first| *first > number)
+    }
+
+    /// This one cannot run soon, and waits in hand to be put at the tail.
+    pub fn turns(&mut self, number: u64) {
+        self.last = self.last.max(number);
+        self.turning.insert(number);
+    }
+
+    /// This one, which was taken, went back to the head.
+    pub fn returns(&mut self, number: u64) {
+        self.turning.remove(&number);
+        self.last = self.last.max(number);
+        let earlier = self.inside.iter().take_while(|run| *run.end() < number);
+        let at = earlier.count();
+        self.inside.insert(at, number..=number);
+    }
+
+    /// This one, which was on its way to the tail or waited for that, is not in the lane after all.
+    pub fn forget(&mut self, number: u64) {
+        self.turning.remove(&number);
+        let Some(at) = self.inside.iter().rposition(|run| run.contains(&number)) else {
+            return;
+        };
+        let Some(run) = self.inside.remove(at) else {
+            return;
+        };
+        let (first, last) = run.into_inner();
+        for part in [number + 1..=last, first..=number - 1] {
+            if !part.is_empty() {
+                self.inside.insert(at, part);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -214,6 +286,7 @@ mod tests {
         check("the broker has spoken", "t5", Some(5));
         check("it is counted on", "t5 + + -", Some(6));
         check("a late report makes nothing vanish", "t0 + t0", Some(1));
+        check("nor the first one", "+ t0", Some(1));
         check("the next one is right", "t0 + t0 t0", Some(0));
         check("more than was thought", "t0 + t7", Some(7));
         check("a loss forgets", "t5 ?", None);
@@ -298,30 +371,55 @@ mod tests {
     proptest! {
         /// Whatever is due when, a key of the shared lane keeps its order, though its messages go round and new ones join.
         #[test]
-        fn a_key_that_goes_round_keeps_its_order(steps in proptest::collection::vec(0u8..3, 1..300)) {
-            let (mut round, mut lane, mut next, mut ran) = (Round::default(), VecDeque::new(), 0u32, Vec::new());
-            for step in steps {
-                if step == 0 {
-                    lane.push_back(next);
-                    round.inside += 1;
-                    next += 1;
-                } else if let Some(message) = lane.pop_front() {
-                    let follows = round.taken();
-                    if step == 2 && !follows {
-                        ran.push(message);
-                        continue;
-                    }
-                    if !follows {
-                        round.turned();
-                    }
-                    lane.push_back(message);
-                    round.inside += 1;
+        fn a_key_that_goes_round_keeps_its_order(steps in proptest::collection::vec(0u8..5, 1..300)) {
+            let (mut round, mut lane, mut turning, mut ran) = (Round::default(), VecDeque::new(), Vec::new(), Vec::new());
+            let mut step_of = |step: u8| match step {
+                0 => {
+                    let number = round.joins();
+                    round.to_the_tail(number);
+                    lane.push_back(number);
                 }
+                1 => for number in turning.drain(..) {
+                    round.to_the_tail(number);
+                    lane.push_back(number);
+                },
+                2 if !lane.is_empty() => {
+                    let number = round.taken();
+                    assert_eq!(Some(number), lane.front().copied());
+                    round.returns(number);
+                }
+                step => if let Some(message) = lane.pop_front() {
+                    let number = round.taken();
+                    assert_eq!(number, message);
+                    if step == 3 && round.may_run(number) {
+                        ran.push(message);
+                    } else {
+                        round.turns(number);
+                        turning.push(number);
+                    }
+                },
+            };
+            steps.iter().for_each(|step| step_of(*step));
+            let rest = steps.len() as u64 + 1;
+            for _ in 0..rest {
+                (0..rest).for_each(|_| step_of(3));
+                step_of(1);
             }
             prop_assert!(ran.is_sorted(), "{ran:?}");
-            // A round ends: then the first may run.
-            let follow = (0..lane.len()).take_while(|_| round.taken()).count();
-            prop_assert!(follow < lane.len() || lane.is_empty());
+            prop_assert_eq!((round.waiting(), ran.len()), (0, steps.iter().filter(|step| **step == 0).count()));
         }
+    }
+
+    #[test]
+    fn one_that_did_not_arrive_is_forgotten() {
+        let mut round = Round::default();
+        for _ in 0..5 {
+            let number = round.joins();
+            round.to_the_tail(number);
+        }
+        round.forget(3);
+        round.forget(5);
+        assert_eq!([round.taken(), round.taken(), round.taken()], [1, 2, 4]);
+        assert_eq!((round.waiting(), round.taken()), (0, 6));
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Held {
     pub(super) receipt: Receipt,
     /// The lane that it came from; `None`: the queue itself.
     pub(super) lane: Option<Lane>,
+    /// Its number among those of its key in the shared lane; `None`: it comes from elsewhere, and does not go there.
+    pub(super) guest: Option<u64>,
     /// How often it was tried before.
     pub(super) tried: u32,
     /// When it was taken, and since when it waits for its key; time since the clock's start.
@@ -311,6 +313,7 @@ mod tests {
             facts,
             receipt: Receipt::new(1, 1),
             lane: None,
+            guest: None,
             tried: 0,
             taken: Duration::ZERO,
             waits_since: None,

@@ -254,11 +254,12 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             Ok(facts) => (facts, None),
             Err(why) => (Facts::of_unreadable(&raw), Some(why)),
         };
-        let held = Held {
+        let mut held = Held {
             raw: Arc::new(raw),
             facts: facts.with_a_possible_age(now.ms),
             receipt: delivery.receipt,
             lane: delivery.lane,
+            guest: None,
             tried,
             taken: now.mono,
             waits_since: None,
@@ -273,7 +274,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if held.facts.id_from_body {
             self.numbers.id_from_body();
         }
-        let follows = self.lanes.took(&held, now.mono);
+        self.lanes.took(&mut held, now.mono);
         if let Some(why) = malformed {
             return self.shed(held, Why::Malformed, None, &why.to_string());
         }
@@ -282,7 +283,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         match self.decide(&held, now) {
             Verdict::Run => {
-                if let Some(held) = self.join_lane(held, follows, now) {
+                if let Some(held) = self.join_lane(held, now) {
                     self.hand.take(held);
                 }
             }

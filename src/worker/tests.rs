@@ -26,15 +26,15 @@ use crate::seams::{Answer, Job, Outcome, Target};
 use crate::store::Store;
 use crate::vitals::QueueVitals;
 
-const START_MS: i64 = 1_795_219_200_000;
+pub(super) const START_MS: i64 = 1_795_219_200_000;
 
 type Answering = Box<dyn Fn(&Job) -> Outcome>;
 
 /// A target whose answer the test chooses, that takes as long as the test says and writes down what it was given.
-struct Script {
-    takes: Cell<Duration>,
+pub(super) struct Script {
+    pub(super) takes: Cell<Duration>,
     answer: RefCell<Answering>,
-    done: RefCell<Vec<(String, u32)>>,
+    pub(super) done: RefCell<Vec<(String, u32)>>,
     at_once: Cell<usize>,
     most_at_once: Cell<usize>,
 }
@@ -59,13 +59,15 @@ impl Target for Scripted {
 }
 
 /// A queue with its worker running, and all that a test may do to them.
-struct House {
-    queue: MemoryQueue,
+pub(super) struct House {
+    pub(super) queue: MemoryQueue,
     store: Arc<Store>,
-    metrics: Arc<Metrics>,
-    script: Rc<Script>,
-    stop: CancellationToken,
-    worker: tokio::task::JoinHandle<Finished>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) vitals: Arc<QueueVitals>,
+    pub(super) script: Rc<Script>,
+    pub(super) stop: CancellationToken,
+    pub(super) worker: tokio::task::JoinHandle<Finished>,
+    opens_lanes: bool,
 }
 
 fn settings() -> Queue {
@@ -103,8 +105,12 @@ fn settings() -> Queue {
 }
 
 impl House {
-    fn open(clock: Clock) -> Self {
-        let settings = Arc::new(settings());
+    pub(super) fn open(clock: Clock) -> Self {
+        Self::open_with(clock, true)
+    }
+
+    pub(super) fn open_with(clock: Clock, opens_lanes: bool) -> Self {
+        let settings = settings();
         let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
         let gated = GatedQueue {
             name: settings.name.clone(),
@@ -115,7 +121,6 @@ impl House {
             Arc::clone(&metrics),
         ));
         let queue = MemoryQueue::new(clock);
-        let (inlet, outlet) = queue.open();
         let script = Rc::new(Script {
             takes: Cell::new(Duration::from_millis(100)),
             answer: RefCell::new(Box::new(|_| Outcome::Done)),
@@ -123,33 +128,58 @@ impl House {
             at_once: Cell::new(0),
             most_at_once: Cell::new(0),
         });
-        let given = Given {
-            settings,
-            inlet,
-            outlet,
-            target: Rc::new(Scripted(Rc::clone(&script))),
-            flags: store.subscribe(),
-            clock,
-            vitals: Arc::new(QueueVitals::default()),
-            metrics: Arc::clone(&metrics),
-            lanes: store.lanes(&"orders".parse().unwrap()),
-            opens_lanes: true,
-        };
-        let stop = CancellationToken::new();
-        let running = Worker::new(given)
-            .unwrap()
-            .run(stop.clone(), Duration::from_secs(5));
-        Self {
+        let (stop, vitals) = (CancellationToken::new(), Arc::default());
+        let mut house = Self {
             queue,
             store,
             metrics,
+            vitals,
             script,
             stop,
-            worker: tokio::task::spawn_local(running),
-        }
+            worker: tokio::task::spawn_local(async { Finished::default() }),
+            opens_lanes,
+        };
+        house.begin(clock);
+        house
     }
 
-    fn publish(&self, ids: std::ops::Range<u32>, account: &str, at_ms: i64) {
+    /// Starts a worker on what is there.
+    fn begin(&mut self, clock: Clock) {
+        let (inlet, outlet) = self.queue.open();
+        let given = Given {
+            settings: Arc::new(settings()),
+            inlet,
+            outlet,
+            target: Rc::new(Scripted(Rc::clone(&self.script))),
+            flags: self.store.subscribe(),
+            clock,
+            vitals: Arc::clone(&self.vitals),
+            metrics: Arc::clone(&self.metrics),
+            lanes: self.store.lanes(&"orders".parse().unwrap()),
+            opens_lanes: self.opens_lanes,
+        };
+        self.stop = CancellationToken::new();
+        let worker = Worker::new(given).unwrap();
+        let running = worker.run(self.stop.clone(), Duration::from_secs(5));
+        self.worker = tokio::task::spawn_local(running);
+    }
+
+    /// Kills the worker with whatever it has in hand, and starts another on the same queue and store.
+    pub(super) async fn die_and_begin_again(&mut self, clock: Clock) {
+        self.worker.abort();
+        let _ = (&mut self.worker).await;
+        self.metrics.queue("orders").unwrap().in_hand_is_lost();
+        self.begin(clock);
+    }
+
+    /// The ids of this account that were done, in order.
+    pub(super) fn done_of(&self, account: &str) -> Vec<String> {
+        let done = self.script.done.borrow();
+        let of = done.iter().map(|(id, _)| id.clone());
+        of.filter(|id| id.starts_with(account)).collect()
+    }
+
+    pub(super) fn publish(&self, ids: std::ops::Range<u32>, account: &str, at_ms: i64) {
         for id in ids {
             let headers = [
                 ("x-account", Field::LongString(account.into())),
@@ -169,7 +199,7 @@ impl House {
         }
     }
 
-    fn turn(&self, valve: &str, value: Json) {
+    pub(super) fn turn(&self, valve: &str, value: Json) {
         let edit = Edit::Set(format!("queue.orders.{valve}").parse().unwrap(), value);
         let by = Actor {
             name: "ana".into(),
@@ -193,22 +223,22 @@ impl House {
         assert!(confirmed.iter().any(Result::is_ok), "{confirmed:?}");
     }
 
-    fn ledger(&self) -> Ledger {
+    pub(super) fn ledger(&self) -> Ledger {
         let ledger = self.metrics.queue("orders").unwrap().ledger();
         assert!(ledger.adds_up(), "{ledger:?}");
         ledger
     }
 
-    fn settled(&self, why: Why) -> u64 {
+    pub(super) fn settled(&self, why: Why) -> u64 {
         self.ledger().settled[why as usize]
     }
 
-    fn done(&self) -> usize {
+    pub(super) fn done(&self) -> usize {
         self.script.done.borrow().len()
     }
 }
 
-fn in_made_up_time<F: Future<Output = ()>>(test: impl FnOnce(Clock) -> F) {
+pub(super) fn in_made_up_time<F: Future<Output = ()>>(test: impl FnOnce(Clock) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -217,7 +247,7 @@ fn in_made_up_time<F: Future<Output = ()>>(test: impl FnOnce(Clock) -> F) {
     LocalSet::new().block_on(&runtime, async { test(Clock::made_up(START_MS)).await });
 }
 
-async fn after(millis: u64) {
+pub(super) async fn after(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 

@@ -87,8 +87,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         match news {
             LaneNews::Depth { ready } => {
                 state.belief.told(*ready);
-                if lane == Lane::Shared && !state.holds() {
-                    self.lanes.guests.retain(|_, guest| guest.turning > 0);
+                if lane == Lane::Shared && !state.holds() && self.lanes.turning.is_empty() {
+                    self.lanes.guests.clear();
                 }
             }
             LaneNews::Stays => {
@@ -141,8 +141,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return self.open_lane(lane);
         }
         self.lanes.all.remove(&lane);
-        if lane == Lane::Shared {
-            self.lanes.guests.retain(|_, guest| guest.turning > 0);
+        if lane == Lane::Shared && self.lanes.turning.is_empty() {
+            self.lanes.guests.clear();
         }
         tracing::info!(queue = %self.given.settings.name, ?lane, "a lane is empty and was removed");
     }
@@ -167,17 +167,16 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 .for_each(|held| self.divert(held, Lane::Own(key), why, now));
         }
         for held in all {
-            if let Some(guest) = self.lanes.guest(&held, now.ms) {
-                guest.round.turned();
-            }
             self.keep_for_the_tail(held, now.ms);
         }
     }
 
     /// Keeps a message in hand until the second is over; then it is put at the tail of the shared lane.
-    pub(super) fn keep_for_the_tail(&mut self, held: Held, now_ms: i64) {
-        if let Some(guest) = self.lanes.guest(&held, now_ms) {
-            guest.turning += 1;
+    pub(super) fn keep_for_the_tail(&mut self, mut held: Held, now_ms: i64) {
+        if let Some(guest) = self.lanes.guest_of(&held, now_ms) {
+            let number = held.guest.unwrap_or_else(|| guest.round.joins());
+            guest.round.turns(number);
+            held.guest = Some(number);
         }
         self.lanes.turning.push(held);
     }
@@ -195,9 +194,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 .for_each(|held| self.turn(held, false, now));
             self.all_step_aside(key, why, now);
         }
-        for guest in self.lanes.guests.values_mut() {
-            guest.turning = 0;
-        }
         for held in std::mem::take(&mut self.lanes.turning) {
             let why = self.why_keys_wait();
             self.divert(held, Lane::Shared, why, now);
@@ -209,7 +205,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         self.lanes
             .guests
-            .retain(|_, guest| guest.round.inside > 0 || guest.turning > 0);
+            .retain(|_, guest| guest.round.waiting() > 0);
         self.steer_lanes();
         self.tell_of_lanes(&out, now);
     }

@@ -21,29 +21,26 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// A message came that may run. While a limit of single keys stands, it follows earlier ones of its key into their lane; then
-    /// it is not given back here. `follows`: what [`super::Lanes::took`] said.
-    pub(in super::super) fn join_lane(
-        &mut self,
-        held: Held,
-        follows: bool,
-        now: Now,
-    ) -> Option<Held> {
+    /// it is not given back here.
+    pub(in super::super) fn join_lane(&mut self, held: Held, now: Now) -> Option<Held> {
         let limited = !self.lanes.all.is_empty() && self.throttle.limits_keys();
         let Some(key) = held.key().filter(|_| limited) else {
             return Some(held);
         };
-        match held.lane {
-            Some(Lane::Own(_)) => return Some(held),
+        let lane = match held.lane {
+            Some(Lane::Own(_)) => None,
             Some(Lane::Shared) if self.lanes.all.contains_key(&Lane::Own(key)) => {
-                self.divert(held, Lane::Own(key), self.why_keys_wait(), now);
+                Some(Lane::Own(key))
             }
-            Some(Lane::Shared) if follows => self.keep_for_the_tail(held, now.ms),
-            Some(Lane::Shared) => return Some(held),
-            None => match self.lanes.holding(key) {
-                Some(lane) => self.divert(held, lane, self.why_keys_wait(), now),
-                None => return Some(held),
-            },
-        }
+            Some(Lane::Shared) if !self.lanes.is_first(&held) => {
+                self.keep_for_the_tail(held, now.ms);
+                return None;
+            }
+            Some(Lane::Shared) => None,
+            None => self.lanes.holding(key),
+        };
+        let Some(lane) = lane else { return Some(held) };
+        self.divert(held, lane, self.why_keys_wait(), now);
         None
     }
 
@@ -99,14 +96,15 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if !self.given.inlet.usable(&held.receipt) {
             return self.give_back(held);
         }
+        let mut held = held;
         if lane == Lane::Shared {
-            if let Some(guest) = self.lanes.guest(&held, now.ms)
-                && guest.turning > 0
-            {
-                // Those of its key that turn stand before it.
-                return self.keep_for_the_tail(held, now.ms);
-            }
-            self.lanes.count_guest(&held, lane, true);
+            held.guest = self.lanes.guest_of(&held, now.ms).map(|guest| {
+                let number = held.guest.unwrap_or_else(|| guest.round.joins());
+                guest.round.to_the_tail(number);
+                number
+            });
+        } else {
+            held.guest = None;
         }
         let stamp = Stamp {
             why,
@@ -119,7 +117,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let key = held.facts.key.as_ref().map(|(_, key)| key.clone());
         let one = self.envelope(held, Place::Lane(lane), stamp, now);
         if super::lane_of(&one).is_none() {
-            self.lanes.count_guest(&one.held, lane, false);
+            self.lanes.does_not_join(&one.held);
             return self.moving.publish(&self.given.outlet, one);
         }
         self.ensure_lane(lane, key.unwrap_or_default(), now);
@@ -213,7 +211,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             }
         }
         for held in lost {
-            self.lanes.count_guest(&held, lane, false);
+            self.lanes.does_not_join(&held);
             self.give_back(held);
         }
     }
@@ -240,7 +238,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.numbers.publish_failed();
         let lost = !self.given.inlet.usable(&one.held.receipt);
         if lost || self.stopping || self.gate.is_shut() {
-            self.lanes.count_guest(&one.held, lane, false);
+            self.lanes.does_not_join(&one.held);
             return self.give_back(one.held);
         }
         self.lane_fails(lane, &why.to_string(), now);

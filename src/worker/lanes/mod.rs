@@ -4,6 +4,8 @@
 mod drain;
 mod fill;
 mod tell;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -102,8 +104,6 @@ struct Guest {
     key: Arc<str>,
     since_ms: i64,
     round: Round,
-    /// Those of it that wait in hand to be put at the tail again.
-    turning: usize,
 }
 
 /// What came of something that was done for a lane.
@@ -149,11 +149,8 @@ impl Lanes {
 
     /// The lane in which earlier messages of `key` may be.
     fn holding(&self, key: KeyHash) -> Option<Lane> {
-        let is_guest = self
-            .guests
-            .get(&key)
-            .is_some_and(|guest| guest.round.inside > 0 || guest.turning > 0);
-        if is_guest {
+        let guest = self.guests.get(&key);
+        if guest.is_some_and(|guest| guest.round.waiting() > 0) {
             return Some(Lane::Shared);
         }
         let own = Lane::Own(key);
@@ -163,8 +160,8 @@ impl Lanes {
             .map(|_| own)
     }
 
-    /// The key `held` is one of those in the shared lane.
-    fn guest(&mut self, held: &Held, now_ms: i64) -> Option<&mut Guest> {
+    /// The key of `held` in the shared lane; `None`: it has none, or too many are known already.
+    fn guest_of(&mut self, held: &Held, now_ms: i64) -> Option<&mut Guest> {
         let (hash, key) = held.facts.key.as_ref()?;
         if self.guests.len() >= MOST_GUESTS && !self.guests.contains_key(hash) {
             return None;
@@ -173,21 +170,33 @@ impl Lanes {
             key: key.as_str().into(),
             since_ms: now_ms,
             round: Round::default(),
-            turning: 0,
         });
         Some(guest)
     }
 
-    /// A message was taken. `true`: it comes from the shared lane and must follow an earlier one of its key to the tail.
-    pub(super) fn took(&mut self, held: &Held, now: Duration) -> bool {
-        let Some(lane) = held.lane else { return false };
+    fn round_of(&mut self, held: &Held) -> Option<(&mut Round, u64)> {
+        let guest = self.guests.get_mut(&held.key()?)?;
+        Some((&mut guest.round, held.guest?))
+    }
+
+    /// A message was taken.
+    pub(super) fn took(&mut self, held: &mut Held, now: Duration) {
+        let Some(lane) = held.lane else { return };
         if let Some(state) = self.all.get_mut(&lane) {
             state.belief.one_less();
             state.busy_at = now;
         }
-        let guest = held.key().filter(|_| lane == Lane::Shared);
-        let guest = guest.and_then(|key| self.guests.get_mut(&key));
-        guest.is_some_and(|guest| guest.round.taken())
+        if lane == Lane::Shared
+            && let Some(guest) = held.key().and_then(|key| self.guests.get_mut(&key))
+        {
+            held.guest = Some(guest.round.taken());
+        }
+    }
+
+    /// Whether no earlier message of its key is left in the shared lane.
+    fn is_first(&mut self, held: &Held) -> bool {
+        self.round_of(held)
+            .is_none_or(|(round, number)| round.may_run(number))
     }
 
     /// A message goes back to where it was taken from.
@@ -196,19 +205,15 @@ impl Lanes {
         if let Some(state) = self.all.get_mut(&lane) {
             state.belief.one_more();
         }
-        self.count_guest(held, lane, true);
+        if let Some((round, number)) = self.round_of(held).filter(|_| lane == Lane::Shared) {
+            round.returns(number);
+        }
     }
 
-    /// A message of a key that shares its lane is on its way there, or not after all.
-    fn count_guest(&mut self, held: &Held, lane: Lane, comes: bool) {
-        let guest = held.key().filter(|_| lane == Lane::Shared);
-        if let Some(guest) = guest.and_then(|key| self.guests.get_mut(&key)) {
-            let inside = guest.round.inside;
-            guest.round.inside = if comes {
-                inside + 1
-            } else {
-                inside.saturating_sub(1)
-            };
+    /// A message that was on its way to the tail of the shared lane, or waited for that, does not go there.
+    fn does_not_join(&mut self, held: &Held) {
+        if let Some((round, number)) = self.round_of(held) {
+            round.forget(number);
         }
     }
 
@@ -223,12 +228,9 @@ impl Lanes {
         for lane in self.all.keys().copied().collect::<Vec<_>>() {
             out.extend(self.take_line(lane));
         }
-        for held in std::mem::take(&mut self.turning) {
-            if let Some(guest) = held.key().and_then(|key| self.guests.get_mut(&key)) {
-                guest.turning = guest.turning.saturating_sub(1);
-            }
-            out.push(held);
-        }
+        let turning = std::mem::take(&mut self.turning);
+        turning.iter().for_each(|held| self.does_not_join(held));
+        out.extend(turning);
         out
     }
 
@@ -239,8 +241,8 @@ impl Lanes {
         };
         let line = std::mem::take(&mut state.line);
         let line: Vec<Held> = line.into_values().map(|one| one.held).collect();
-        for held in &line {
-            self.count_guest(held, lane, false);
+        if lane == Lane::Shared {
+            line.iter().for_each(|held| self.does_not_join(held));
         }
         line
     }

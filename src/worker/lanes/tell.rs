@@ -53,7 +53,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         for (key, guest) in self.lanes.guests.iter().take(MOST_TOLD) {
             let pace = self.pace(*key, now.mono);
-            let waiting = guest.round.inside + (guest.turning + self.hand.line_length(*key)) as u64;
+            let waiting = guest.round.waiting() + self.hand.line_length(*key) as u64;
             lines.push(LaneLine {
                 key: guest.key.clone(),
                 shared: true,
