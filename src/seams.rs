@@ -232,7 +232,7 @@ pub trait Outlet: Clone + 'static {
     ) -> impl Future<Output = Result<(), NotPlaced>> + 'static;
 
     /// Makes sure that a place is there, without putting anything in it. What is published to it afterwards, each call after the
-    /// one before, arrives in that order.
+    /// one before, arrives in that order. A lane is made in no other way: a publish to one that is missing is refused.
     fn prepare(&self, place: Place) -> impl Future<Output = Result<(), NotPlaced>> + 'static;
 
     /// Whether publishing is known to be blocked now (no connection, or an alarm): work that may need it is not started.

@@ -47,9 +47,27 @@ impl Declarer {
         name(&self.queue, place, at_ms)
     }
 
-    /// Declares the queue of a place if it is ours to declare and was not declared yet.
+    /// Declares the queue of a place, also when that was done before: somebody may have removed it since. The stream of a day is
+    /// declared when the day's first message comes.
+    pub(super) async fn prepare(&self, place: Place) -> Result<(), NotPlaced> {
+        if !self.allowed || matches!(place, Place::Park | Place::Dead) {
+            return Ok(());
+        }
+        let name = self.name(place, 0);
+        self.forget(&name);
+        self.declare(place, &name).await?;
+        self.known.borrow_mut().insert(name);
+        Ok(())
+    }
+
+    /// Declares the queue of a place if it is ours to declare and was not declared yet. A lane is declared by
+    /// [`Declarer::prepare`] alone: who waits for a declaration is overtaken by who comes after it.
     pub(super) async fn ready(&self, place: Place, name: &str) -> Result<(), NotPlaced> {
-        let ours = place != Place::Dead || self.queue.dead_letter_queue.is_none();
+        let ours = match place {
+            Place::Lane(_) => false,
+            Place::Dead => self.queue.dead_letter_queue.is_none(),
+            Place::Park | Place::Delay(_) | Place::Admitted => true,
+        };
         if ours && self.allowed && !self.known.borrow().contains(name) {
             self.declare(place, name).await?;
             self.known.borrow_mut().insert(name.to_owned());
