@@ -163,6 +163,8 @@ pub fn shared_prefetch() -> u16 {
 pub struct Round {
     /// Those in the lane in the order in which they lie there, in runs of numbers in a row.
     inside: VecDeque<RangeInclusive<u64>>,
+    /// Those that went back to the head.
+    returned: BTreeSet<u64>,
     /// Those that wait in hand to be put at the tail.
     turning: BTreeSet<u64>,
     last: u64,
@@ -177,7 +179,7 @@ impl Round {
             .iter()
             .map(|run| run.end() - run.start() + 1)
             .sum();
-        inside + self.turning.len() as u64
+        inside + (self.returned.len() + self.turning.len()) as u64
     }
 
     /// The number of a new one.
@@ -198,6 +200,9 @@ impl Round {
 
     /// The one at the head was taken. One that is not known is the newest.
     pub fn taken(&mut self) -> u64 {
+        if let Some(number) = self.returned.pop_first() {
+            return number;
+        }
         let Some(run) = self.inside.pop_front() else {
             return self.joins();
         };
@@ -212,8 +217,10 @@ impl Round {
     #[must_use]
     pub fn may_run(&self, number: u64) -> bool {
         let mut runs = self.inside.iter();
-        runs.all(|run| *run.start() > number)
-            && self.turning.first().is_none_or(|first| *first > number)
+        let mut others = [self.returned.first(), self.turning.first()]
+            .into_iter()
+            .flatten();
+        runs.all(|run| *run.start() > number) && others.all(|other| *other > number)
     }
 
     /// This one cannot run soon, and waits in hand to be put at the tail.
@@ -226,14 +233,13 @@ impl Round {
     pub fn returns(&mut self, number: u64) {
         self.turning.remove(&number);
         self.last = self.last.max(number);
-        let earlier = self.inside.iter().take_while(|run| *run.end() < number);
-        let at = earlier.count();
-        self.inside.insert(at, number..=number);
+        self.returned.insert(number);
     }
 
     /// This one, which was on its way to the tail or waited for that, is not in the lane after all.
     pub fn forget(&mut self, number: u64) {
         self.turning.remove(&number);
+        self.returned.remove(&number);
         let Some(at) = self.inside.iter().rposition(|run| run.contains(&number)) else {
             return;
         };
