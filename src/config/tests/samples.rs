@@ -114,6 +114,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.id", "header:x"),
     ("queue.orders.age", "header:x"),
     ("queue.orders.deadline", "header:x"),
+    ("queue.orders.not_before", "header:x"),
     ("queue.orders.deadline_after", "3s"),
     ("queue.orders.max_body_bytes", "3"),
     ("queue.orders.on_skip", "drop"),
@@ -163,7 +164,13 @@ fn every_setting_makes_a_difference() {
         assert!(found.iter().all(|one| one.live == live), "{setting}");
         seen.insert(setting.replace("queue.orders", "queue"));
     }
-    let untold = ["amqp.url_file", "amqp.url_env", "queue.name", "queue.order"];
+    let untold = [
+        "amqp.url_file",
+        "amqp.url_env",
+        "queue.name",
+        "queue.order",
+        "queue.preset",
+    ];
     for (path, setting) in every_setting() {
         let group = matches!(
             setting.shape,

@@ -1,6 +1,7 @@
 //! Into the lanes: a key that must wait for long gets one, and while it holds earlier messages of the key, later ones follow. All
 //! that is for a lane is published in order, many at once; after a failure the rest waits until all is tried again, in order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Worker;
@@ -114,13 +115,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             at_ms: now.ms,
             attempt: held.tried,
         };
-        let key = held.facts.key.as_ref().map(|(_, key)| key.clone());
+        let key = held.facts.key.as_ref().map(|(_, key)| Arc::clone(key));
         let one = self.envelope(held, Place::Lane(lane), stamp, now);
         if super::lane_of(&one).is_none() {
             self.lanes.does_not_join(&one.held);
             return self.moving.publish(&self.given.outlet, one);
         }
-        self.ensure_lane(lane, key.unwrap_or_default(), now);
+        self.ensure_lane(lane, key, now);
         if let Some(state) = self.lanes.all.get_mut(&lane) {
             state.busy_at = now.mono;
             state.line_up(one);
@@ -134,15 +135,12 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
-    fn ensure_lane(&mut self, lane: Lane, key: String, now: Now) {
+    fn ensure_lane(&mut self, lane: Lane, key: Option<Arc<str>>, now: Now) {
         if self.lanes.all.contains_key(&lane) {
             return;
         }
-        let key = match lane {
-            Lane::Own(_) => key,
-            Lane::Shared => String::new(),
-        };
-        let state = LaneState::new(key.into(), now.ms, Stage::Opening, now.mono);
+        let key = key.filter(|_| lane != Lane::Shared).unwrap_or_default();
+        let state = LaneState::new(key, now.ms, Stage::Opening, now.mono);
         self.lanes.all.insert(lane, state);
         self.open_lane(lane);
     }

@@ -167,7 +167,7 @@ impl Lanes {
             return None;
         }
         let guest = self.guests.entry(*hash).or_insert_with(|| Guest {
-            key: key.as_str().into(),
+            key: Arc::clone(key),
             since_ms: now_ms,
             round: Round::default(),
         });
