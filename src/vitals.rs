@@ -1,7 +1,7 @@
 //! Live health: what a queue does now, for pages, API and later the automatic valves. The worker writes, everybody reads.
 //! May import `rules` and `seams`.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::rules::facts::Key;
 use crate::rules::handed::{Handed, Reported, Told, Work};
+use crate::rules::lane::Pace;
 use crate::rules::lots::KeyHash;
 use crate::rules::top::{Heavy, Top};
 use crate::rules::window::{Latest, Window};
@@ -47,7 +48,25 @@ struct Inner {
     service: Latest,
     by_count: Top,
     by_work: Top,
+    lanes: Vec<LaneLine>,
     thinning: Thinning,
+}
+
+/// How one key stands that has messages in a lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaneLine {
+    /// The key.
+    pub key: Arc<str>,
+    /// Whether it shares its lane with others.
+    pub shared: bool,
+    /// How many of it wait, at the broker and in hand; `None`: not known yet.
+    pub waiting: Option<u64>,
+    /// Since when it has a lane, milliseconds since 1970.
+    pub since_ms: i64,
+    /// How fast it may go.
+    pub pace: Pace,
+    /// In how long a message that joins now would run; `None`: unknown.
+    pub eta: Option<Duration>,
 }
 
 /// Who brings the load is looked for in a sample when there is much of it: of [`ONE_IN`] messages one, which counts for all.
@@ -159,6 +178,7 @@ impl Default for QueueVitals {
                 service: Latest::default(),
                 by_count: Top::new(COUNTERS, FADES_IN),
                 by_work: Top::new(COUNTERS, FADES_IN),
+                lanes: Vec::new(),
                 thinning: Thinning::default(),
             }),
             handed: Mutex::default(),
@@ -246,6 +266,40 @@ impl QueueVitals {
         let mut inner = self.lock();
         inner.ready = ready.or(inner.ready);
         inner.oldest_age_ms = oldest_age_ms;
+    }
+
+    /// How the keys stand that have messages in lanes, by key.
+    pub fn lanes(&self, lanes: Vec<LaneLine>) {
+        self.lock().lanes = lanes;
+    }
+
+    /// The keys that have messages in lanes: in the order of the keys, those after `after`, at most `most`.
+    #[must_use]
+    pub fn lanes_after(&self, after: &str, most: usize) -> Vec<LaneLine> {
+        let inner = self.lock();
+        let from = inner
+            .lanes
+            .partition_point(|line| line.key.as_ref() <= after);
+        inner.lanes.iter().skip(from).take(most).cloned().collect()
+    }
+
+    /// How one key stands, if it has messages in a lane.
+    #[must_use]
+    pub fn lane(&self, key: &str) -> Option<LaneLine> {
+        let inner = self.lock();
+        inner
+            .lanes
+            .iter()
+            .find(|line| line.key.as_ref() == key)
+            .cloned()
+    }
+
+    /// How many keys have messages in lanes, and how many messages those are, as far as is known.
+    #[must_use]
+    pub fn in_lanes(&self) -> (usize, u64) {
+        let inner = self.lock();
+        let waiting = inner.lanes.iter().filter_map(|line| line.waiting).sum();
+        (inner.lanes.len(), waiting)
     }
 
     /// Whether the queue is served, or nobody wants it to be: what `/readyz` asks. Else the reason.

@@ -212,6 +212,7 @@ impl House {
             self.stop_workers.clone(),
             self.settings.daemon.stop_within,
         );
+        let opens_lanes = self.settings.amqp.declare;
         let run: RunWorker = Box::new(move || {
             let (inlet, outlet, reports) = open();
             let target = targets::build(
@@ -227,6 +228,7 @@ impl House {
                 Arc::clone(&metrics),
             );
             let (flags, stop, doors) = (store.subscribe(), stop.clone(), Arc::clone(&doors));
+            let lanes = store.lanes(&settings.name);
             Box::pin(async move {
                 let given = Given {
                     settings,
@@ -237,6 +239,8 @@ impl House {
                     clock,
                     vitals,
                     metrics,
+                    lanes,
+                    opens_lanes,
                 };
                 let name = given.settings.name.clone();
                 let worker = Worker::new(given)
