@@ -12,6 +12,7 @@ mod hand;
 mod lanes;
 mod moving;
 mod not_yet;
+mod noting;
 mod pressure;
 mod settle;
 #[cfg(test)]
@@ -293,17 +294,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             refused_at: None,
             number: 0,
         };
-        self.numbers.picked_up(held.facts.age_ms(now.ms));
-        self.given
-            .vitals
-            .received(now.mono, held.facts.key.as_ref());
-        if held.facts.id_from_body {
-            self.numbers.id_from_body();
-        }
         self.lanes.took(&mut held, now.mono);
-        if held.facts.not_before_unread {
-            self.numbers.not_before_unread();
-        }
+        self.note_arrival(&held, now);
         if let Some(why) = malformed {
             return self.shed(held, Why::Malformed, None, &why.to_string());
         }
@@ -421,14 +413,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     fn oldest_age_ms(&self) -> Option<i64> {
         let oldest_ms = self.hand.oldest_ms()?;
         Some(self.now().ms.saturating_sub(oldest_ms).max(0))
-    }
-
-    /// Writes the queue's account: what is in hand is counted by the lists that hold it.
-    fn write_ledger(&mut self) {
-        let aside = self.moving.len() + self.lanes.len();
-        let in_hand = self.hand.len() + self.at_work.len() + aside + self.given.inlet.settling();
-        self.ledger.in_hand = in_hand as u64;
-        self.numbers.write_ledger(self.ledger);
     }
 }
 

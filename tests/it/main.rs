@@ -29,6 +29,8 @@ mod stop;
 #[cfg(test)]
 mod admitted;
 #[cfg(test)]
+mod celery;
+#[cfg(test)]
 mod deferring;
 #[cfg(test)]
 mod running;
@@ -66,5 +68,7 @@ mod reader;
 mod scene;
 #[cfg(test)]
 mod scrape;
+#[cfg(test)]
+mod shop;
 #[cfg(test)]
 mod worker;
