@@ -14,6 +14,7 @@ mod probe;
 mod publisher;
 mod tap;
 
+pub use connection::own_tag;
 pub use inlet::AmqpInlet;
 pub use outlet::AmqpOutlet;
 
