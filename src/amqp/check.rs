@@ -22,7 +22,7 @@ use super::headers::short;
 use super::probe::depth;
 use super::tap::raw;
 use crate::clock::Clock;
-use crate::config::{Queue, Settings};
+use crate::config::{Queue, Settings, reads_celery};
 use crate::rules::facts::{Facts, Reading};
 use crate::rules::finding::{Finding, Report, Weight};
 use crate::rules::message::Raw;
@@ -244,12 +244,13 @@ fn report_sample(sample: &[Raw], reading: &Reading, now_ms: i64, notes: &mut Not
     }
 }
 
-/// What a sample says of age, id, key and attributes.
+/// What a sample says of age, id, key, times and attributes.
 fn findings(sample: &[Raw], reading: &Reading, now_ms: i64) -> Vec<(Weight, String)> {
     let of = sample.len();
+    let celery = reads_celery(reading);
     let read: Vec<Facts> = sample
         .iter()
-        .filter_map(|raw| reading.read(raw).ok())
+        .filter_map(|raw| Some(reading.read(raw).ok()?.with_possible_times(now_ms)))
         .collect();
     let count = |carries: &dyn Fn(&Facts) -> bool| read.iter().filter(|f| carries(f)).count();
     let mut found = vec![
@@ -260,10 +261,14 @@ fn findings(sample: &[Raw], reading: &Reading, now_ms: i64) -> Vec<(Weight, Stri
             "the others are dead-lettered as malformed; raise `max_body_bytes`, or do not read attributes from bodies that are not JSON",
         ),
         finding(
-            count(&|facts| facts.age_ms(now_ms).is_some()),
+            count(&|facts| facts.age_ms(now_ms).or(facts.not_before_ms).is_some()),
             of,
             "carry an age",
-            "max_age cannot work without it; have the publisher set the property `timestamp` or the header `timestamp_in_ms`, or say where the time is with `age = …`",
+            if celery {
+                "max_age cannot work without it, and Celery writes none; set the header `timestamp_in_ms` by the signal `before_task_publish`, as in examples/celery/app.py"
+            } else {
+                "max_age cannot work without it; have the publisher set the property `timestamp` or the header `timestamp_in_ms`, or say where the time is with `age = …`"
+            },
         ),
         finding(
             count(&|facts| !facts.id_from_body),
@@ -273,21 +278,53 @@ fn findings(sample: &[Raw], reading: &Reading, now_ms: i64) -> Vec<(Weight, Stri
         ),
     ];
     for name in reading.attributes.keys() {
-        let is_key = reading.key.as_ref() == Some(name);
+        let is_key = reading.key.as_deref() == Some(name.as_ref());
         found.push(finding(
-            count(&|facts| facts.attributes.contains_key(name)),
+            count(&|facts| facts.attributes.get(name).is_some()),
             of,
             &format!("carry the attribute `{name}`"),
-            if is_key {
+            if celery && name.as_ref() == "type" {
+                "the others are no messages of Celery's protocol 2, and are handled as any message"
+            } else if is_key {
                 "without it they count as one key named `unknown` for rate_each and concurrency_each; mend its place in [queue.attributes]"
             } else {
                 "rules that ask for it do not hold without it; mend its place in [queue.attributes]"
             },
         ));
     }
+    found.extend(times(&read, reading, now_ms));
     let counted = |raw: &&Raw| raw.header("x-delivery-count").is_some();
     if sample.iter().any(|raw| counted(&raw)) {
         found.push((Weight::Warning, "it is a quorum queue that counts deliveries: give it a dead-letter exchange, or messages over its delivery limit vanish".to_owned()));
+    }
+    found
+}
+
+/// How many carry a deadline or a time not to begin before, where a setting names one; many messages need neither.
+fn times(read: &[Facts], reading: &Reading, now_ms: i64) -> Vec<(Weight, String)> {
+    let (count, of) = (
+        |wanted: &dyn Fn(&Facts) -> bool| read.iter().filter(|facts| wanted(facts)).count(),
+        read.len(),
+    );
+    let mut found = Vec::new();
+    if let Some(place) = &reading.deadline {
+        let with = count(&|facts| facts.deadline_ms.is_some());
+        found.push((
+            Weight::Fine,
+            format!("{with} of {of} carry a deadline ({place})"),
+        ));
+    }
+    if let Some(place) = &reading.not_before {
+        let waiting = count(&|facts| facts.not_yet(now_ms).is_some());
+        let text = format!("{waiting} of {of} are not to be done yet ({place})");
+        found.push((Weight::Fine, text));
+        let unread = count(&|facts| facts.not_before_unread);
+        if unread > 0 {
+            let text = format!(
+                "{unread} of {of} carry no time at {place} that can be, and are done at once; write seconds or milliseconds since 1970 or ISO 8601, at most 365 days ahead"
+            );
+            found.push((Weight::Warning, text));
+        }
     }
     found
 }
@@ -327,7 +364,7 @@ mod tests {
 
     fn check(what: &str, sample: &[Raw], says: &[&str]) {
         let reading = Reading {
-            attributes: [("account".to_owned(), "header:x-account".parse().unwrap())].into(),
+            attributes: [("account".into(), "header:x-account".parse().unwrap())].into(),
             key: Some("account".to_owned()),
             max_body: 1_000,
             ..Reading::default()
@@ -376,6 +413,52 @@ mod tests {
                 "it is a quorum queue",
             ],
         );
+    }
+
+    #[test]
+    fn a_sample_of_celery_is_told_in_its_words() {
+        let place = |text: &str| Some(text.parse().unwrap());
+        let reading = Reading {
+            id: place("header:id"),
+            deadline: place("header:expires"),
+            not_before: place("header:eta"),
+            attributes: place("header:task")
+                .map(|task| ("type".into(), task))
+                .into_iter()
+                .collect(),
+            max_body: 1_000,
+            ..Reading::default()
+        };
+        let celery = |eta: Field| {
+            let text = |text: &str| Field::LongString(text.into());
+            let headers = [
+                ("id", text("a")),
+                ("task", text("app.small")),
+                ("expires", text("2026-11-21T00:05:00+00:00")),
+                ("eta", eta),
+            ];
+            Raw {
+                headers: headers.map(|(name, field)| (name.to_owned(), field)).into(),
+                ..Raw::default()
+            }
+        };
+        let sample = [
+            celery(Field::Void),
+            celery(Field::LongString("2026-11-21T00:01:00+00:00".into())),
+            celery(Field::LongString("never".into())),
+        ];
+        let found = findings(&sample, &reading, NOW_MS);
+        for says in [
+            "1 of 3 carry an age: max_age cannot work without it, and Celery writes none",
+            "3 of 3 carry an id",
+            "3 of 3 carry the attribute `type`",
+            "3 of 3 carry a deadline (header:expires)",
+            "1 of 3 are not to be done yet (header:eta)",
+            "1 of 3 carry no time at header:eta that can be",
+        ] {
+            let said = found.iter().any(|(_, text)| text.starts_with(says));
+            assert!(said, "{says:?} is missing in {found:#?}");
+        }
     }
 
     #[test]

@@ -45,9 +45,23 @@ impl Declarer {
         places::name(&self.queue, place, at_ms)
     }
 
-    /// Declares the queue of a place if it is ours to declare and was not declared yet.
+    /// Declares the queue of a place, also when that was done before: somebody may have removed it since. The stream of a day is
+    /// declared when the day's first message comes.
+    pub(super) async fn prepare(&self, place: Place) -> Result<(), NotPlaced> {
+        if !self.queue.declare || matches!(place, Place::Park | Place::Dead) {
+            return Ok(());
+        }
+        let name = self.name(place, 0);
+        self.forget(&name);
+        self.declare(place, &name).await?;
+        self.known.borrow_mut().insert(name);
+        Ok(())
+    }
+
+    /// Declares the queue of a place if it is ours to declare and was not declared yet. A lane is declared by
+    /// [`Declarer::prepare`] alone: who waits for a declaration is overtaken by who comes after it.
     pub(super) async fn ready(&self, place: Place, name: &str) -> Result<(), NotPlaced> {
-        let ours = places::ours(&self.queue, place);
+        let ours = places::ours(&self.queue, place) && !matches!(place, Place::Lane(_));
         if ours && self.queue.declare && !self.known.borrow().contains(name) {
             self.declare(place, name).await?;
             self.known.borrow_mut().insert(name.to_owned());

@@ -5,13 +5,16 @@ mod acks;
 pub mod check;
 mod connection;
 mod declare;
+mod depths;
 mod flights;
 mod greeting;
 mod headers;
 mod inlet;
+mod lanes;
 mod outlet;
 mod probe;
 mod publisher;
+mod source;
 mod tap;
 
 pub use connection::own_tag;

@@ -6,6 +6,8 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -26,6 +28,8 @@ use crate::seams::{NotPlaced, Outgoing, Place};
 
 /// How long the broker may take to confirm before the connection counts as dead.
 const CONFIRM: Duration = Duration::from_secs(10);
+/// Publishes under way at once: bounds what a broker that does not confirm can keep busy.
+const IN_FLIGHT: usize = 1_000;
 /// Written into each message, so that a returned one tells which it is.
 const NUMBER_HEADER: &str = "x-sluicegate-publish";
 /// Persistent, as AMQP numbers it.
@@ -37,6 +41,8 @@ struct Line {
     channel: Rc<Channel>,
     declarer: Rc<Declarer>,
     flights: Flights,
+    /// Places that are being made ready.
+    preparing: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     late: Rc<Notify>,
     last_number: i64,
 }
@@ -116,6 +122,7 @@ impl Publisher {
             channel,
             declarer: Rc::new(declarer),
             flights: Flights::default(),
+            preparing: FuturesUnordered::new(),
             late: Rc::default(),
             last_number: 0,
         })
@@ -148,7 +155,8 @@ impl Publisher {
                         break Lost::Broken("a confirm did not come".to_owned());
                     }
                 }
-                Some(order) = self.orders.recv() => line.start(order),
+                Some(()) = line.preparing.next() => {}
+                Some(order) = self.orders.recv(), if line.flights.len() < IN_FLIGHT => line.start(order),
                 () = stop.cancelled() => {
                     line.link.close().await;
                     return None;
@@ -191,31 +199,39 @@ impl Line {
             let _ = order.answer.send(Err(NotPlaced::Unsure(why)));
             return;
         }
+        let Some(message) = order.message else {
+            return self.prepare(order.place, order.answer);
+        };
         self.last_number += 1;
         let number = self.last_number;
         let (channel, declarer) = (Rc::clone(&self.channel), Rc::clone(&self.declarer));
         let late = Rc::clone(&self.late);
-        let name = declarer.name(order.place, order.message.at_ms);
+        let name = declarer.name(order.place, message.at_ms);
         let flight = async move {
             let mut waiting = Some(order.answer);
-            let flown = fly(
-                &channel,
-                &declarer,
-                order.place,
-                order.message,
-                number,
-                &name,
-            );
+            let flown = fly(&channel, &declarer, order.place, message, number, &name);
             let said = followed(flown, &mut waiting, &late).await;
             Landed {
                 number,
                 name,
                 said,
                 waiting,
-                _permit: order.permit,
+                _token: order.token,
             }
         };
         self.flights.push(flight);
+    }
+
+    /// Starts to make a place ready.
+    fn prepare(&mut self, place: Place, waiting: Waiting) {
+        let declarer = Rc::clone(&self.declarer);
+        let prepared = async move {
+            let said = timeout(CONFIRM, declarer.prepare(place)).await;
+            let mute = || NotPlaced::Unsure("the broker did not declare it in time".to_owned());
+            // An error means that nobody waits any more.
+            let _ = waiting.send(said.unwrap_or_else(|_| Err(mute())));
+        };
+        self.preparing.push(prepared.boxed_local());
     }
 
     fn broken(&self) -> Option<Lost> {

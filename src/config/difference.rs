@@ -130,6 +130,7 @@ fn queue(a: &Queue, b: &Queue, found: &mut Found) {
     compare("id", a.reading.id != b.reading.id);
     compare("age", a.reading.age != b.reading.age);
     compare("deadline", a.reading.deadline != b.reading.deadline);
+    compare("not_before", a.reading.not_before != b.reading.not_before);
     compare("deadline_after", a.deadline_after != b.deadline_after);
     compare("max_body_bytes", a.reading.max_body != b.reading.max_body);
     compare("on_skip", a.on_skip != b.on_skip);

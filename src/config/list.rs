@@ -156,6 +156,11 @@ const QUEUES: &[Setting] = &[
     )
     .or("5"),
     setting(
+        "preset",
+        OneOf(&["celery"], &[]),
+        "Who publishes: it says where id, deadline, not_before and some attributes are, unless they are set here.",
+    ),
+    setting(
         "key",
         Text(WORD),
         "The attribute that rate_each and concurrency_each count by.",
@@ -178,7 +183,12 @@ const QUEUES: &[Setting] = &[
     setting(
         "deadline",
         Text(SOURCE),
-        "Where a time is after which the message is useless.",
+        "Where a time is after which the message is useless: seconds or milliseconds since 1970, or ISO 8601.",
+    ),
+    setting(
+        "not_before",
+        Text(SOURCE),
+        "Where a time is before which the message is not to be done; its age counts from then.",
     ),
     setting(
         "deadline_after",
@@ -245,7 +255,6 @@ const QUEUES: &[Setting] = &[
         "Where dead letters go, instead of our own stream.",
     ),
     setting("park", Section(PARK), "How the park is kept."),
-    not_here("preset", LATER),
 ];
 
 const TARGET: &[Setting] = &[

@@ -19,6 +19,7 @@ use secret::Secret;
 
 pub use difference::{Difference, difference};
 pub use overlay::{Environment, environment};
+pub use preset::reads_celery;
 pub use problems::{Problem, Problems};
 pub use schema::schema;
 pub use url::without_userinfo;
@@ -32,6 +33,7 @@ mod list;
 mod management;
 mod near;
 mod overlay;
+mod preset;
 mod problems;
 mod queue;
 mod schema;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::build::Section;
+use super::preset;
 use super::problems::Notes;
 use super::{Attributes, Disposition, OnUnknown, ParkSettings, Queue, TargetSettings};
 use crate::rules::facts::Reading;
@@ -93,11 +94,14 @@ fn named(
 }
 
 fn reading(section: Section<'_>, path: &str, notes: &mut Notes) -> Option<Reading> {
-    let attributes: Attributes = section.get("attributes").unwrap_or_default();
+    let preset = preset::of(section);
+    let mut attributes = preset.attributes;
+    attributes.extend(section.get::<Attributes>("attributes").unwrap_or_default());
     let key: Option<String> = section.get("key");
     let written = section.section("attributes").table;
     if let Some(key) = &key
         && written.get(key).is_none()
+        && !attributes.contains_key(key)
     {
         let what = format!(
             "`{path}.key` names the attribute {key:?}, which [queue.attributes] does not have"
@@ -107,10 +111,14 @@ fn reading(section: Section<'_>, path: &str, notes: &mut Notes) -> Option<Readin
         notes.add(section.place("key"), what, help);
     }
     Some(Reading {
-        id: section.get("id"),
+        id: section.get("id").or(preset.id),
         age: section.get("age"),
-        deadline: section.get("deadline"),
-        attributes,
+        deadline: section.get("deadline").or(preset.deadline),
+        not_before: preset::not_before(section, preset.not_before, path, notes),
+        attributes: attributes
+            .into_iter()
+            .map(|(name, place)| (name.into(), place))
+            .collect(),
         key,
         max_body: section.get("max_body_bytes")?,
     })

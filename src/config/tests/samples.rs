@@ -116,6 +116,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.id", "header:x"),
     ("queue.orders.age", "header:x"),
     ("queue.orders.deadline", "header:x"),
+    ("queue.orders.not_before", "header:x"),
     ("queue.orders.deadline_after", "3s"),
     ("queue.orders.max_body_bytes", "3"),
     ("queue.orders.on_skip", "drop"),
@@ -172,6 +173,7 @@ fn every_setting_makes_a_difference() {
         "management.password_env",
         "queue.name",
         "queue.order",
+        "queue.preset",
     ];
     for (path, setting) in every_setting() {
         let group = matches!(
