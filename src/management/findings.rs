@@ -260,14 +260,17 @@ mod tests {
         }
     }
 
+    fn of(json: Json) -> Notes {
+        of_queue(&queue(""), &told(json))
+    }
+
+    fn policy(definition: Json) -> Notes {
+        of(json!({"type": "quorum", "policy": "p", "effective_policy_definition": definition}))
+    }
+
     #[test]
-    fn what_the_broker_does_behind_our_back_is_said_with_its_cure() {
+    fn a_queue_that_cannot_or_should_not_be_taken_is_said_so() {
         use Weight::{Problem, Warning};
-        let orders = queue("");
-        let of = |json: Json| of_queue(&orders, &told(json));
-        let policy = |definition: Json| {
-            of(json!({"type": "quorum", "policy": "p", "effective_policy_definition": definition}))
-        };
         check(
             "a plain queue",
             &of(json!({"type": "classic", "durable": true, "auto_delete": false, "arguments": {}})),
@@ -288,6 +291,16 @@ mod tests {
             &of(json!({"arguments": {"x-single-active-consumer": false}})),
             &[],
         );
+        check(
+            "what does not last",
+            &of(json!({"durable": false, "auto_delete": true})),
+            &[(Warning, "not durable"), (Warning, "auto-delete")],
+        );
+    }
+
+    #[test]
+    fn what_the_broker_does_behind_our_back_is_said_with_its_cure() {
+        use Weight::Warning;
         check(
             "few deliveries",
             &policy(json!({"delivery-limit": 3})),
@@ -335,11 +348,6 @@ mod tests {
             "a bound that refuses",
             &policy(json!({"max-length": 9, "overflow": "reject-publish"})),
             &[],
-        );
-        check(
-            "what does not last",
-            &of(json!({"durable": false, "auto_delete": true})),
-            &[(Warning, "not durable"), (Warning, "auto-delete")],
         );
         let (_, first) = &policy(json!({"dead-letter-exchange": "dlx"}))[0];
         assert!(
