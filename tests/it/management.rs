@@ -181,14 +181,17 @@ fn lines(page: &str, with: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_shovel_that_bypass_prints_brings_a_lane_home() {
+fn the_shovels_that_bypass_prints_bring_lanes_home() {
     let Managed { broker, .. } = Broker::managed();
     let scene = Scene::set(broker, "bypass", Kind::Classic);
-    let lane = "sluicegate.lane.orders.shared";
-    scene.ledger.declare(lane, Kind::Classic, &[]);
-    scene
-        .ledger
-        .publish(lane, &["a", "b", "c"].map(Message::new));
+    let lanes = ["shared", "00c0ffee00c0ffee"].map(|lane| format!("sluicegate.lane.orders.{lane}"));
+    for lane in &lanes {
+        scene.ledger.declare(lane, Kind::Classic, &[]);
+        scene.ledger.publish(
+            lane,
+            &["a", "b", "c"].map(|id| Message::new(format!("{lane}-{id}"))),
+        );
+    }
     let config = scene.config("key = \"account\"\nattributes = { account = \"header:x-account\" }");
     let (status, page, _) = command(&[
         "bypass",
@@ -203,22 +206,28 @@ fn the_shovel_that_bypass_prints_brings_a_lane_home() {
         Some(0),
         "without a daemon it is printed all the same"
     );
-    let shovels = lines(&page, "rabbitmqctl set_parameter");
+    let shovels = lines(&page, "rabbitmqctl -q list_queues");
     assert_eq!(shovels.len(), 1, "{page}");
-    // As a shell reads it, word by word.
-    let words = Command::new("sh")
-        .args(["-c", &format!("printf '%s\\n' {}", shovels[0])])
-        .output()
-        .unwrap();
-    let words = String::from_utf8(words.stdout).unwrap();
-    let words: Vec<&str> = words.lines().skip(1).collect();
-    broker.ctl(&words).unwrap_or_else(|why| panic!("{why}"));
+    broker
+        .shell(&shovels[0])
+        .unwrap_or_else(|why| panic!("{why}"));
     eventually("they are home", secs(20), || {
         let home = scene.ledger.ready(QUEUE);
-        (home == Some(3) && scene.ledger.ready(lane) == Some(0))
+        let left: Vec<_> = lanes.iter().map(|lane| scene.ledger.ready(lane)).collect();
+        (home == Some(6) && left == [Some(0), Some(0)])
             .then_some(())
-            .ok_or(format!("{home:?}"))
+            .ok_or(format!("{home:?}, {left:?}"))
     });
+    let home: Vec<String> = scene
+        .ledger
+        .drain(QUEUE)
+        .into_iter()
+        .map(|message| message.id)
+        .collect();
+    for lane in &lanes {
+        let of_lane: Vec<&String> = home.iter().filter(|id| id.starts_with(lane)).collect();
+        assert!(of_lane.is_sorted() && of_lane.len() == 3, "{home:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! all tests that need those.
 
 use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
@@ -44,12 +45,20 @@ impl Broker {
         })
     }
 
-    /// Runs `rabbitmqctl` against the node: what it said.
-    pub(crate) fn ctl(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = as_rabbitmq("/usr/lib/rabbitmq/bin/rabbitmqctl")
-            .args(["--node", &format!("sluicegate{}@localhost", self.port())])
-            .args(["--erlang-cookie", "sluicegate"])
-            .args(arguments)
+    /// Runs a line in which a shell finds `rabbitmqctl`, for this node: what it said.
+    pub(crate) fn shell(&self, line: &str) -> Result<String, String> {
+        let folder = directory("ctl");
+        let script = folder.join("rabbitmqctl");
+        let node = self.port();
+        let text = format!(
+            "#!/bin/sh\nexec /usr/lib/rabbitmq/bin/rabbitmqctl --node sluicegate{node}@localhost --erlang-cookie sluicegate \"$@\"\n"
+        );
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let output = as_rabbitmq("sh")
+            .args(["-e", "-c", line])
+            .env("PATH", format!("{}:{path}", folder.display()))
             .env("HOME", &self.home)
             .env("LANG", "C.UTF-8")
             .env("ERL_EPMD_PORT", self.mapper_port.to_string())

@@ -227,7 +227,9 @@ fn import(scene: &Scene<'_>, file: &str) {
     assert_eq!(status, Some(0), "{complaint}");
     let path = format!("{file}.json");
     std::fs::write(&path, definitions).unwrap();
-    let said = scene.broker.ctl(&["import_definitions", &path]);
+    let said = scene
+        .broker
+        .shell(&format!("rabbitmqctl import_definitions {path}"));
     said.unwrap_or_else(|why| panic!("{why}\n{}", scene.broker.log()));
 }
 
