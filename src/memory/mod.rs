@@ -39,6 +39,9 @@ struct State {
     delayed_in_all: u64,
     parked: Kept,
     dead: Kept,
+    admitted: VecDeque<Outgoing>,
+    /// So many may be admitted and not yet taken; `None`: any number.
+    admits: Option<usize>,
     /// Rises each time the link breaks.
     epoch: u32,
     refusing: bool,
@@ -117,6 +120,23 @@ impl MemoryQueue {
         self.lock().dead.clone()
     }
 
+    /// The admitted queue holds at most so many that were not taken.
+    pub fn admit_at_most(&self, count: usize) {
+        self.lock().admits = Some(count);
+    }
+
+    /// How many were admitted and not yet taken.
+    #[must_use]
+    pub fn admitted(&self) -> usize {
+        self.lock().admitted.len()
+    }
+
+    /// Takes the oldest that was admitted, as a worker behind the admitted queue does.
+    #[must_use]
+    pub fn take_admitted(&self) -> Option<Outgoing> {
+        self.lock().admitted.pop_front()
+    }
+
     /// Breaks the link, as when a broker dies: whatever was not settled comes back, and old receipts settle nothing.
     pub fn break_link(&self) {
         self.lock().epoch += 1;
@@ -147,7 +167,7 @@ impl MemoryQueue {
     }
 }
 
-/// Puts messages in the park, among the dead letters, or back into the queue after a delay.
+/// Puts messages in the park, among the dead letters, in the admitted queue, or back into the queue after a delay.
 #[derive(Debug, Clone)]
 pub struct MemoryOutlet {
     queue: MemoryQueue,
@@ -163,7 +183,11 @@ impl MemoryOutlet {
         }
         match place {
             Place::Park => state.parked.keep(message),
-            Place::Dead | Place::Lane(_) | Place::Admitted => state.dead.keep(message),
+            Place::Dead | Place::Lane(_) => state.dead.keep(message),
+            Place::Admitted if state.admits == Some(state.admitted.len()) => {
+                return Err(NotPlaced::Full("the admitted queue".to_owned()));
+            }
+            Place::Admitted => state.admitted.push_back(message),
             Place::Delay(delay) => {
                 let clock = self.queue.shared.clock;
                 let due = clock.instant(clock.now().mono + delay.get());

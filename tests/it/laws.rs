@@ -15,6 +15,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("throttle", &["rules"]),
     ("vitals", &["rules", "seams"]),
     (
+        "outcomes",
+        &["rules", "clock", "metrics", "seams", "vitals"],
+    ),
+    (
         "guard",
         &["rules", "clock", "store", "supervise", "metrics"],
     ),
@@ -38,7 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "rules", "config", "clock", "metrics", "seams", "store", "vitals",
+            "rules", "config", "clock", "metrics", "outcomes", "seams", "store", "vitals",
         ],
     ),
     ("cli", &["rules", "config", "topology", "clock"]),
@@ -51,6 +55,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "supervise",
             "metrics",
+            "outcomes",
             "seams",
             "store",
             "throttle",

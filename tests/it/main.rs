@@ -27,6 +27,8 @@ mod stop;
 
 // What the daemon does with a message, and what an operator does with the daemon.
 #[cfg(test)]
+mod admitted;
+#[cfg(test)]
 mod deferring;
 #[cfg(test)]
 mod management;
@@ -58,6 +60,8 @@ mod ledger;
 mod nodes;
 #[cfg(test)]
 mod path;
+#[cfg(test)]
+mod reader;
 #[cfg(test)]
 mod scene;
 #[cfg(test)]
