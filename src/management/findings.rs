@@ -156,6 +156,32 @@ pub(super) fn of_consumers(consumers: &Consumers) -> Notes {
     vec![(weight, text)]
 }
 
+/// The admitted queue: is it bounded, does it refuse when it is full, and does anybody read it?
+pub(super) fn of_admitted(queue: &Queue, told: &QueueTold) -> Notes {
+    let (name, slots) = (&told.name, i64::from(queue.slots));
+    let mut notes = Notes::new();
+    match told.limit("max-length") {
+        None => notes.push((
+            Weight::Warning,
+            format!("{name} has no max-length, so that everything is admitted at once and goes stale there; set it to {slots} (`slots`) by a policy, with overflow reject-publish"),
+        )),
+        Some(_) if told.text("overflow") != Some("reject-publish") => notes.push((
+            Weight::Problem,
+            format!("{name} drops messages when it is full; set its overflow to reject-publish"),
+        )),
+        Some(limit) if limit != slots => notes.push((
+            Weight::Warning,
+            format!("{name} holds up to {limit} messages, and `slots` is {slots}; make them equal"),
+        )),
+        Some(_) => notes.push((Weight::Fine, format!("{name} holds up to {slots} messages and then refuses"))),
+    }
+    if told.consumers() == Some(0) {
+        let text = format!("nobody reads {name}; point the workers at it");
+        notes.push((Weight::Warning, text));
+    }
+    notes
+}
+
 /// The queues that we keep beside it, as far as they are there.
 pub(super) fn of_our_own(queue: &Queue, vhost: &str, all: &[QueueTold]) -> Notes {
     let mut notes = Notes::new();
@@ -180,7 +206,7 @@ pub(super) fn of_our_own(queue: &Queue, vhost: &str, all: &[QueueTold]) -> Notes
 fn place_of(queue: &Queue, found: &str) -> Option<Place> {
     places(queue)
         .into_iter()
-        .filter(|place| ours(queue, *place))
+        .filter(|place| ours(queue, *place) && *place != Place::Admitted)
         .find(|place| {
             let wanted = name(queue, *place, 0);
             let dated = matches!(place, Place::Park | Place::Dead) && queue.declare;
@@ -381,6 +407,33 @@ mod tests {
         );
         let (weight, _) = &consumers(0, None)[0];
         assert_eq!(*weight, Weight::Unknown);
+    }
+
+    #[test]
+    fn an_admitted_queue_is_bounded_refuses_and_is_read() {
+        let mut orders = queue("");
+        orders.target = crate::config::TargetSettings::Queue("orders.admitted".to_owned());
+        let of = |json: Json| of_admitted(&orders, &told(json));
+        let bounded = |most: i64, overflow: &str| json!({"name": "orders.admitted", "effective_policy_definition": {"max-length": most, "overflow": overflow}});
+        check("as it should be", &of(bounded(8, "reject-publish")), &[]);
+        check(
+            "it drops",
+            &of(bounded(8, "drop-head")),
+            &[(Weight::Problem, "drops messages")],
+        );
+        check(
+            "another bound",
+            &of(bounded(9, "reject-publish")),
+            &[(Weight::Warning, "up to 9")],
+        );
+        check(
+            "no bound, nobody",
+            &of(json!({"consumer_details": []})),
+            &[
+                (Weight::Warning, "no max-length"),
+                (Weight::Warning, "nobody reads"),
+            ],
+        );
     }
 
     #[test]

@@ -67,6 +67,13 @@ async fn one_queue(client: &Client, settings: &Settings, queue: &crate::config::
     };
     let mut notes = findings::of_queue(queue, &told);
     notes.extend(findings::of_consumers(&Consumers::of(&told, CONSUMER_TAG)));
+    if !queue.admitted().is_empty() {
+        match client.queue(vhost, queue.admitted()).await {
+            Ok(Some(told)) => notes.extend(findings::of_admitted(queue, &told)),
+            Ok(None) => {} // AMQP has said so already
+            Err(trouble) => notes.push(unknown(&trouble)),
+        }
+    }
     match client.ours(vhost).await {
         Ok(ours) => notes.extend(findings::of_our_own(queue, vhost, &ours)),
         Err(trouble) => notes.push(unknown(&trouble)),

@@ -79,6 +79,11 @@ impl QueueTold {
             .collect()
     }
 
+    /// How many consumers read it, when told.
+    pub(super) fn consumers(&self) -> Option<usize> {
+        self.consumer_details.as_ref().map(Vec::len)
+    }
+
     /// When the message at its head was published, milliseconds since 1970, where that is told.
     pub(super) fn head_ms(&self) -> Option<i64> {
         self.head_message_timestamp

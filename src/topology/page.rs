@@ -38,6 +38,12 @@ fn one_queue(page: &mut String, settings: &Settings, queue: &Queue, at_ms: i64) 
             "  {theirs}\n      dead letters; it is yours, and never declared by Sluicegate"
         );
     }
+    if let Some(outcomes) = &queue.outcomes_queue {
+        let _ = writeln!(
+            page,
+            "  {outcomes}\n      workers report here what came of their work; it is yours, and never declared by Sluicegate"
+        );
+    }
     if queue.declare {
         let lane = format!("sluicegate.lane.{name}.<16 hex digits, or shared>");
         let purpose = "messages of one throttled key; deleted when it is empty";
