@@ -3,7 +3,6 @@
 //! governor keeps the rate of the whole queue. The keyed limits are GCRA in one number for each key, so that they can be asked
 //! without being spent: a permit is spent only when all of them agree. May import `rules`.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 use crate::rules::gate::Gate;
-use crate::rules::lots::KeyHash;
+use crate::rules::lots::{ByKey, KeyHash};
 use crate::rules::units::Rate;
 use crate::rules::verdict::Why;
 
@@ -43,7 +42,7 @@ pub struct Throttle {
     queue_rate: Option<QueueRate>,
     each_rate: Option<Rate>,
     each_most: Option<u32>,
-    keys: HashMap<KeyHash, KeyState>,
+    keys: ByKey<KeyState>,
 }
 
 #[derive(Debug)]
