@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
+use super::surroundings;
 use crate::api::{self, Doors, QueueDoor, Remembered};
 use crate::clock::Clock;
 use crate::config::{Queue, Settings};
-use crate::management::{self, Client, Watched};
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
 use crate::rules::names::QueueName;
@@ -96,25 +96,8 @@ impl House {
             };
             house.start(&queue, handlers, opened)?;
         }
-        house.watch_surroundings();
+        surroundings::watch(&house.settings, &house.doors, clock, &mut house.tasks);
         Ok(house)
-    }
-
-    /// Has the management API asked what AMQP cannot tell, where the file names one.
-    fn watch_surroundings(&mut self) {
-        let Some(management) = &self.settings.management else {
-            return;
-        };
-        let (client, clock) = (Client::new(management), self.clock);
-        let watched = |door: &QueueDoor| Watched {
-            vhost: self.settings.vhost_of(&door.settings).to_owned(),
-            name: door.settings.broker_name.clone(),
-            vitals: Arc::clone(&door.vitals),
-        };
-        let queues = self.doors.queues.iter().map(watched).collect();
-        self.tasks.spawn("management", move |stop| {
-            management::watch(client, queues, amqp::own_tag(), clock, stop)
-        });
     }
 
     /// The daemon on queues in memory, with flags that are forgotten.
