@@ -263,7 +263,7 @@ impl Families {
             ready: whole("queue_ready_messages", "Messages ready at the broker.")?,
             oldest_age: measured(
                 "queue_oldest_age_seconds",
-                "Age of the oldest message in hand; 0: none, or its age is unknown.",
+                "Age of the oldest message in hand, with [management] also of the queue's head; 0: none, or unknown.",
             )?,
             connected: whole(
                 "broker_connected",

@@ -264,8 +264,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             Arrival::Link(link) => self.link_changed(link),
             Arrival::Lane(lane, news) => self.lane_news(lane, &news),
             Arrival::Depth { ready } => {
-                let oldest_ms = self.oldest_age_ms();
-                self.given.vitals.backlog(Some(ready), oldest_ms);
+                let in_hand_ms = self.oldest_age_ms();
+                let oldest_ms = self.given.vitals.backlog(Some(ready), in_hand_ms);
                 let oldest = Duration::from_millis(oldest_ms.unwrap_or(0).unsigned_abs());
                 self.numbers.backlog(ready, oldest);
             }
