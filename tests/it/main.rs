@@ -33,6 +33,8 @@ mod celery;
 #[cfg(test)]
 mod deferring;
 #[cfg(test)]
+mod management;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod settlement;
