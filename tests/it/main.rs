@@ -31,6 +31,8 @@ mod admitted;
 #[cfg(test)]
 mod celery;
 #[cfg(test)]
+mod celery_example;
+#[cfg(test)]
 mod deferring;
 #[cfg(test)]
 mod management;
