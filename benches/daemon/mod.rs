@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const EMBEDDED: &str = "daemon";
 
 /// Each valve, its type and a value that lets all pass. Half of the lots are drawn for `skip`, and `protect` exempts them.
-const OPEN: &[(&str, &str, &str)] = &[
+const OPEN: &[Valve<'static>] = &[
     ("max_age", "duration", "\"24h\""),
     ("degrade", "string", "\"light\""),
     ("protect", "boolean", "true"),
@@ -31,6 +31,9 @@ const OPEN: &[(&str, &str, &str)] = &[
     ("concurrency_each", "integer", "1000"),
     ("timeout", "duration", "\"20s\""),
 ];
+
+/// A valve: name, type, and value as in a file of flags.
+pub(crate) type Valve<'a> = (&'a str, &'a str, &'a str);
 
 /// What the daemon of a run is told.
 pub(crate) struct Daemon<'a> {
@@ -44,8 +47,8 @@ pub(crate) struct Daemon<'a> {
     pub(crate) slots: u32,
     /// Further settings of the queue, a line each.
     pub(crate) settings: &'a str,
-    /// Valves that stand elsewhere: name, type, value as in a file of flags.
-    pub(crate) valves: &'a [(&'a str, &'a str, &'a str)],
+    /// Valves that stand elsewhere.
+    pub(crate) valves: &'a [Valve<'a>],
 }
 
 /// The files of a daemon, and where it answers.
@@ -94,6 +97,26 @@ impl Files {
         let mut command = ourselves(EMBEDDED);
         command.arg(&self.config).arg(count.to_string());
         command
+    }
+}
+
+impl Files {
+    /// The program itself.
+    pub(crate) fn program(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+        command.args(["run", "--config"]).arg(&self.config);
+        command
+    }
+
+    /// How many messages were settled for a reason, such as `skipped`.
+    pub(crate) fn settled(&self, why: &str) -> u64 {
+        let page = peers::api::get(self.port, "/metrics").unwrap_or_default();
+        let wanted = format!("reason=\"{why}\"");
+        let line = page.lines().find(|line| {
+            line.starts_with("sluicegate_messages_settled_total") && line.contains(&wanted)
+        });
+        let number = line.and_then(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        number.map_or(0, |number| number as u64)
     }
 }
 

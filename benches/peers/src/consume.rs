@@ -9,7 +9,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 
 use crate::load::channel;
-use crate::roles::Marks;
+use crate::roles::{Marks, say};
 
 /// Messages that are acknowledged at once, and how long the first of them waits for company.
 const BATCH: u64 = 100;
@@ -102,4 +102,29 @@ fn acknowledge(channel: &Channel, tag: u64, waiting: &mut u64) {
         let _ = channel.basic_ack(tag, all).now_or_never();
         *waiting = 0;
     }
+}
+
+/// Takes what comes without acknowledging: where messages go that others hand on.
+///
+/// # Errors
+/// When the broker is gone before the last message.
+pub async fn sink(order: &Order) -> Result<()> {
+    let (connection, channel) = channel(&order.url).await?;
+    let unacknowledged = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    let (queue, none) = (order.queue.as_str().into(), FieldTable::default());
+    let mut consumer = channel
+        .basic_consume(queue, "".into(), unacknowledged, none)
+        .await?;
+    say("ready");
+    let mut marks = Marks::of(order.count);
+    while !marks.done() {
+        consumer.next().await.context("the queue was cancelled")??;
+        marks.begun();
+        marks.one();
+    }
+    connection.close(200, "done".into()).await?;
+    Ok(())
 }

@@ -18,17 +18,24 @@
 )]
 #[path = "../../../tests/it/broker.rs"]
 mod broker;
+#[path = "../../../tests/it/http.rs"]
+mod client;
 #[path = "../../../tests/it/keeper.rs"]
 mod keeper;
 
+pub mod api;
 pub mod arguments;
 pub mod consume;
 pub mod load;
+pub mod post;
 pub mod processes;
 pub mod report;
+pub mod republish;
 pub mod roles;
 pub mod rounds;
+pub mod scripts;
 pub mod stage;
+pub mod worker;
 
 /// A directory of its own, removed when the benchmark ends (`SLUICEGATE_KEEP=1` leaves it).
 #[must_use]

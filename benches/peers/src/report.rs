@@ -103,6 +103,18 @@ impl Report {
         }
     }
 
+    /// As [`Report::ratio`], for a figure that has no goal.
+    pub fn ratio_without_goal(
+        &mut self,
+        what: &str,
+        (ours, theirs): (&Contender<'_>, &Contender<'_>),
+        figure: impl Fn(&Run) -> f64,
+    ) {
+        if let (Ok(a), Ok(b)) = (ours.made(), theirs.made()) {
+            self.note(what, theirs.name, "", Spread::ratio(a, b, figure));
+        }
+    }
+
     /// Prints the goals, and keeps them for `benches/table`.
     ///
     /// # Errors

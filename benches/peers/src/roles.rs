@@ -5,9 +5,13 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use tokio::runtime::Builder;
 
 use crate::arguments::ourselves;
 use crate::consume::{self, Order};
+use crate::post::{self, Posted};
+use crate::republish::{self, Republished};
+use crate::worker;
 
 /// Says when the first message was there and when the last was done with.
 #[derive(Debug)]
@@ -75,18 +79,28 @@ pub fn command(role: &str, order: &Order) -> Command {
     command
 }
 
-/// Plays a role to its end, on a runtime of one thread.
+/// The runtime that everybody gets who writes `#[tokio::main]`: the role ends so when it has that one.
+const AS_IN_README: &str = "-as-in-readme";
+
+/// Plays a role to its end; on a runtime of one thread, which is the fastest for one connection, unless its name says otherwise.
 ///
 /// # Errors
 /// When the role is not known, or fails.
 pub fn play(role: &str, arguments: &[String]) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    let mut runtime = match role.strip_suffix(AS_IN_README) {
+        Some(_) => Builder::new_multi_thread(),
+        None => Builder::new_current_thread(),
+    };
+    let role = role.trim_end_matches(AS_IN_README);
+    runtime.enable_all().build()?.block_on(async {
         match role {
             "lapin-multiple" => consume::multiple(&order(arguments)?).await,
             "lapin-await" => consume::await_each(&order(arguments)?).await,
+            "lapin-republish" => republish::republish(&republished(arguments)?).await,
+            "lapin-publish" => republish::publish(&republished(arguments)?).await,
+            "lapin-post" => post::post_each(&posted(arguments)?).await,
+            "sink" => consume::sink(&order(arguments)?).await,
+            "worker" => worker::serve(arguments).await,
             _ => bail!("there is no contender {role:?}"),
         }
     })
@@ -99,5 +113,23 @@ fn order(arguments: &[String]) -> Result<Order> {
         queue: at(1)?.clone(),
         count: at(2)?.parse()?,
         prefetch: at(3)?.parse()?,
+    })
+}
+
+fn republished(arguments: &[String]) -> Result<Republished> {
+    let stream = arguments.get(5).is_some_and(|kind| kind == "stream");
+    Ok(Republished {
+        order: order(arguments)?,
+        to: arguments.get(4).context("where to is missing")?.clone(),
+        stream,
+    })
+}
+
+fn posted(arguments: &[String]) -> Result<Posted> {
+    let slots = arguments.get(5).context("the slots are missing")?;
+    Ok(Posted {
+        order: order(arguments)?,
+        to: arguments.get(4).context("the address is missing")?.clone(),
+        slots: slots.parse()?,
     })
 }

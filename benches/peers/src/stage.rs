@@ -1,7 +1,7 @@
 //! The stage: a RabbitMQ node of our own on all cores, and one run of one contender on it.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -14,6 +14,10 @@ use crate::processes::{Process, cores, cpu_of_group, cpu_of_machine};
 const START: Duration = Duration::from_secs(60);
 /// How long it may take for all.
 const LONGEST: Duration = Duration::from_secs(600);
+/// How long after the last message the broker may take to know of it.
+const LAST_SETTLEMENT: Duration = Duration::from_secs(5);
+/// How often it is asked how far it is.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The node.
 pub struct Stage {
@@ -140,12 +144,99 @@ impl Stage {
         let before = self.counters(process.cpu())?;
         let took = process.says("last", LONGEST)?;
         let after = self.counters(process.cpu())?;
-        process.stop();
-        let left = self.left(&load.queue);
+        self.settled(load)?;
+        Ok(run(load.count - 1, nanoseconds(&took)?, before, after))
+    }
+
+    /// As [`Stage::drain`], with somebody else at the end of the way who gets the messages and says `first` and `last`: a worker
+    /// or a sink, which says `ready` when it is. Without a contender the broker itself does the work.
+    ///
+    /// # Errors
+    /// When one of them fails, or messages are left unsettled.
+    pub fn drain_into(
+        &self,
+        load: &Load,
+        contender: Option<Command>,
+        end: Command,
+        start: impl FnOnce() -> Result<()>,
+    ) -> Result<Run> {
+        self.fill(load)?;
+        let mut end = Process::start(end)?;
+        end.says("ready", START)?;
+        let process = contender.map(Process::start).transpose()?;
+        let cpu = || process.as_ref().map_or(0.0, Process::cpu);
+        start()?;
+        end.says("first", START)?;
+        let (others, before) = (end.cpu(), self.counters(cpu())?);
+        let took = end.says("last", LONGEST)?;
+        let (others, mut after) = (end.cpu() - others, self.counters(cpu())?);
+        after.own += others; // the end of the way is the same for all, and no stranger
+        self.settled(load)?;
+        Ok(run(load.count - 1, nanoseconds(&took)?, before, after))
+    }
+
+    /// As [`Stage::drain`], for a contender that says nothing: `settled` is asked how far it is.
+    ///
+    /// # Errors
+    /// When it fails, takes too long, or leaves messages unsettled.
+    pub fn drain_watched(
+        &self,
+        load: &Load,
+        contender: Command,
+        settled: impl Fn() -> u64,
+    ) -> Result<Run> {
+        self.fill(load)?;
+        let process = Process::start(contender)?;
+        let deadline = Instant::now() + LONGEST;
+        let mut begun = None;
+        loop {
+            let (at, count) = (Instant::now(), settled());
+            ensure!(at < deadline, "{count} of {} after {LONGEST:?}", load.count);
+            match begun {
+                None if count > 0 => begun = Some((at, count, self.counters(process.cpu())?)),
+                Some((since, first, before)) if count >= load.count => {
+                    let after = self.counters(process.cpu())?;
+                    self.settled(load)?;
+                    return Ok(run(
+                        count - first,
+                        (at - since).as_secs_f64(),
+                        before,
+                        after,
+                    ));
+                }
+                _ => {}
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Lets the contender publish what it says by itself, and removes it again.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn publish(&self, load: &Load, contender: Command) -> Result<Run> {
+        let mut process = Process::start(contender)?;
+        process.says("first", START)?;
+        let before = self.counters(process.cpu())?;
+        let took = process.says("last", LONGEST)?;
+        let after = self.counters(process.cpu())?;
+        self.clear();
+        Ok(run(load.count, nanoseconds(&took)?, before, after))
+    }
+
+    /// Waits until nothing is left in the queue, and removes it. Only then may the contender be ended.
+    fn settled(&self, load: &Load) -> Result<()> {
+        let deadline = Instant::now() + LAST_SETTLEMENT;
+        let left = loop {
+            let left = self.left(&load.queue);
+            if left == 0 || Instant::now() > deadline {
+                break left;
+            }
+            std::thread::sleep(LOOK);
+        };
         self.clear();
         ensure!(left == 0, "{left} of {} were not settled", load.count);
-        let seconds = took.parse::<f64>().context("`last` tells no time")? / 1e9;
-        Ok(run(load.count - 1, seconds, before, after))
+        Ok(())
     }
 
     /// Where the counters stand; `client` is what the contender used so far.
@@ -171,6 +262,10 @@ fn cpu_of_ourselves() -> f64 {
         .split(' ');
     let ticks = fields.skip(11).take(2).flat_map(str::parse::<f64>);
     ticks.sum::<f64>() / 100.0
+}
+
+fn nanoseconds(told: &str) -> Result<f64> {
+    Ok(told.parse::<f64>().context("`last` tells no time")? / 1e9)
 }
 
 /// What happened between two moments.
