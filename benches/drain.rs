@@ -3,20 +3,24 @@
 //!
 //! `cargo bench --bench drain [-- --quick | --rounds N]`
 
-use anyhow::Result;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
 use peers::arguments::{Arguments, role};
 use peers::consume::Order;
+use peers::daemon::{Daemon, EMBEDDED, Files, Valve};
 use peers::load::{Load, Shape};
 use peers::report::{Goal, Report, table};
-use peers::roles;
+use peers::roles::{self, Marks};
 use peers::rounds::{Contender, Spread, play};
 use peers::scripts::{self, Pool};
 use peers::stage::{Run, Stage};
-
-#[path = "daemon/mod.rs"]
-mod daemon;
-
-use daemon::{Daemon, Valve};
+use sluicegate::seams::{Job, Outcome};
+use sluicegate::targets::Handlers;
+use sluicegate::{app, config};
+use tokio_util::sync::CancellationToken;
 
 /// Messages that may be out with a consumer, and slots of the daemon.
 const WINDOW: u16 = 1_000;
@@ -25,7 +29,7 @@ const QUEUE: &str = "drained";
 
 fn main() -> Result<()> {
     match role() {
-        Some((role, arguments)) if role == daemon::EMBEDDED => daemon::play(&arguments),
+        Some((role, arguments)) if role == EMBEDDED => embedded(&arguments),
         Some((role, arguments)) => roles::play(&role, &arguments),
         None => measure(Arguments::read()),
     }
@@ -178,7 +182,7 @@ fn shed(stage: &Stage, load: &Load, on_skip: &str) -> Result<Run> {
     })
 }
 
-fn daemon(stage: &Stage, settings: &str, valves: &[Valve<'_>]) -> Result<daemon::Files> {
+fn daemon(stage: &Stage, settings: &str, valves: &[Valve<'_>]) -> Result<Files> {
     let daemon = Daemon {
         url: &stage.url(),
         queue: QUEUE,
@@ -188,4 +192,22 @@ fn daemon(stage: &Stage, settings: &str, valves: &[Valve<'_>]) -> Result<daemon:
         valves,
     };
     daemon.write()
+}
+
+/// Plays [`EMBEDDED`]: the daemon with a handler that does nothing, for so many messages.
+fn embedded(arguments: &[String]) -> Result<()> {
+    let file = arguments.first().context("the file is missing")?;
+    let count = arguments.get(1).context("the count is missing")?.parse()?;
+    let settings = config::read(Path::new(file), &BTreeMap::new())?;
+    let marks = Arc::new(Mutex::new(Marks::of(count)));
+    let nothing = move |_: Job| {
+        let mut marks = marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.begun();
+        marks.one();
+        std::future::ready(Outcome::Done)
+    };
+    let handlers = Handlers::default().with("nothing", nothing);
+    // Whoever measures ends this process when it has seen the queue empty.
+    app::run_with(settings, handlers, CancellationToken::new())?;
+    Ok(())
 }

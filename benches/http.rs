@@ -6,19 +6,18 @@
 use anyhow::Result;
 use peers::arguments::{Arguments, ourselves, role};
 use peers::consume::Order;
+use peers::daemon::Daemon;
 use peers::load::Load;
 use peers::report::{Goal, Report, table};
 use peers::rounds::{Contender, play};
 use peers::stage::{Run, Stage};
 use peers::{free_port, roles};
 
-#[path = "daemon/mod.rs"]
-mod daemon;
-
-use daemon::Daemon;
-
 /// The queue.
 const QUEUE: &str = "posted";
+
+/// The program that was built with this benchmark.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sluicegate");
 
 fn main() -> Result<()> {
     match role() {
@@ -62,7 +61,7 @@ fn ours(stage: &Stage, load: &Load, slots: u32) -> Result<Run> {
         settings: "",
         valves: &[],
     };
-    let program = daemon.write()?.program();
+    let program = daemon.write()?.program(PROGRAM);
     stage.drain_into(load, Some(program), worker(port, load.count), || Ok(()))
 }
 
@@ -78,7 +77,12 @@ fn bare(stage: &Stage, load: &Load, slots: u16) -> Result<Run> {
     let mut loop_of_ours = roles::command("lapin-post", &order);
     loop_of_ours.arg(format!("http://127.0.0.1:{port}/jobs"));
     loop_of_ours.arg(slots.to_string());
-    stage.drain_into(load, Some(loop_of_ours), worker(port, load.count), || Ok(()))
+    stage.drain_into(
+        load,
+        Some(loop_of_ours),
+        worker(port, load.count),
+        || Ok(()),
+    )
 }
 
 fn worker(port: u16, count: u64) -> std::process::Command {

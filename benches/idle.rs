@@ -9,17 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use peers::arguments::{Arguments, ourselves, role};
 use peers::consume::Order;
+use peers::daemon::{Daemon, Files};
 use peers::load::Load;
 use peers::processes::Process;
 use peers::report::{Goal, Report};
 use peers::rounds::Spread;
 use peers::stage::Stage;
 use peers::{free_port, roles};
-
-#[path = "daemon/mod.rs"]
-mod daemon;
-
-use daemon::{Daemon, Files};
 
 /// The queue.
 const QUEUE: &str = "quiet";
@@ -35,6 +31,9 @@ struct Quiet {
     /// Processor time of one minute, in milliseconds.
     cpu_ms: f64,
 }
+
+/// The program that was built with this benchmark.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sluicegate");
 
 fn main() -> Result<()> {
     match role() {
@@ -53,7 +52,8 @@ fn measure(arguments: Arguments) -> Result<()> {
         theirs.push(probe(&stage, arguments)?);
         println!("round {round}");
     }
-    let over = |all: &[Quiet], figure: fn(&Quiet) -> f64| Spread::of(all.iter().map(figure).collect());
+    let over =
+        |all: &[Quiet], figure: fn(&Quiet) -> f64| Spread::of(all.iter().map(figure).collect());
     let resident = |all: &[Quiet]| over(all, |quiet| quiet.resident);
     let what = "idle, 1,000 flags: resident memory";
     let probe = resident(&theirs);
@@ -62,7 +62,13 @@ fn measure(arguments: Arguments) -> Result<()> {
     let cpu = over(&theirs, |quiet| quiet.cpu_ms);
     let against = format!("bare lapin consumer: {:.0} ms", cpu.median);
     let cpu = over(&ours, |quiet| quiet.cpu_ms);
-    report.goal("idle, 1,000 flags: CPU a minute", &against, Goal::AtMost(20.0), " ms", cpu);
+    report.goal(
+        "idle, 1,000 flags: CPU a minute",
+        &against,
+        Goal::AtMost(20.0),
+        " ms",
+        cpu,
+    );
     let what = "start of the program to the first message at its worker";
     report.goal(what, "", Goal::AtMost(1.0), " s", Spread::of(starts));
     report.conclude()
@@ -78,7 +84,7 @@ fn first_delivery(stage: &Stage) -> Result<f64> {
     worker.says("ready", LONGEST)?;
     let files = daemon(stage, port)?;
     let started = Instant::now();
-    let daemon = Process::start(files.program())?;
+    let daemon = Process::start(files.program(PROGRAM))?;
     worker.says("first", LONGEST)?;
     let took = started.elapsed().as_secs_f64();
     daemon.stop();
@@ -88,7 +94,7 @@ fn first_delivery(stage: &Stage) -> Result<f64> {
 
 /// The daemon with nothing to do but to answer health and metrics once, as a monitor would.
 fn quiet(files: &Files, arguments: Arguments) -> Result<Quiet> {
-    let daemon = Process::start(files.program())?;
+    let daemon = Process::start(files.program(PROGRAM))?;
     std::thread::sleep(REST);
     peers::api::get(files.port, "/metrics")?;
     Ok(watch(&daemon, arguments))

@@ -6,12 +6,13 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use peers::arguments::{Arguments, ourselves, role};
 use peers::consume::Order;
-use peers::load::{BODY, Load, channel, declare};
+use peers::daemon::{Daemon, Files};
+use peers::load::{BODY, Load, channel};
 use peers::processes::Process;
 use peers::report::{Goal, Report};
 use peers::rounds::Spread;
@@ -19,11 +20,6 @@ use peers::stage::Stage;
 use peers::worker::since_1970;
 use peers::{api, free_port, roles};
 use serde_json::json;
-
-#[path = "daemon/mod.rs"]
-mod daemon;
-
-use daemon::{Daemon, Files};
 
 /// The queue.
 const QUEUE: &str = "steady";
@@ -33,6 +29,9 @@ const SLOTS: u16 = 100;
 const WARMING: usize = 500;
 /// How long anything may take to start.
 const START: Duration = Duration::from_secs(30);
+
+/// The program that was built with this benchmark.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sluicegate");
 
 fn main() -> Result<()> {
     match role() {
@@ -53,7 +52,10 @@ fn measure(arguments: Arguments) -> Result<()> {
     let took = turned(&stage, turns)?;
     let what = format!("knob to effect, p99 of {turns} turns");
     let middle = quantile(&took, 0.5);
-    println!("knob to effect: p50 {middle:.1} ms, p99 {:.1} ms", quantile(&took, 0.99));
+    println!(
+        "knob to effect: p50 {middle:.1} ms, p99 {:.1} ms",
+        quantile(&took, 0.99)
+    );
     let p99 = Spread::of(vec![quantile(&took, 0.99)]);
     report.goal(&what, "the answered PATCH", Goal::AtMost(100.0), " ms", p99);
     report.conclude()
@@ -63,7 +65,12 @@ fn measure(arguments: Arguments) -> Result<()> {
 fn half_load(stage: &Stage, arguments: Arguments) -> Result<f64> {
     let load = Load::plain(QUEUE, arguments.of(40_000, 1_000));
     let port = free_port();
-    let run = stage.drain_into(&load, Some(bare(stage, port)), worker(port), || Ok(()))?;
+    let run = stage.drain_into(
+        &load,
+        Some(bare(stage, port)),
+        worker(port, load.count),
+        || Ok(()),
+    )?;
     Ok(run.rate() / 2.0)
 }
 
@@ -86,7 +93,9 @@ fn added(
     let (mut middle, mut late) = (Vec::new(), Vec::new());
     for round in 1..=arguments.rounds {
         let bare = ages(stage, &load, rate, |port| Ok(bare(stage, port)))?;
-        let ours = ages(stage, &load, rate, |port| Ok(daemon(stage, port)?.program()))?;
+        let ours = ages(stage, &load, rate, |port| {
+            Ok(daemon(stage, port)?.program(PROGRAM))
+        })?;
         let at = |share| (quantile(&ours, share), quantile(&bare, share));
         let ((p50, bare50), (p99, bare99)) = (at(0.5), at(0.99));
         println!(
@@ -116,23 +125,33 @@ fn ages(
     let mut ages = Vec::new();
     for _ in 0..100 {
         let page = api::get(port, "/ages")?;
-        ages = page.split_whitespace().flat_map(str::parse::<f64>).collect();
+        ages = page
+            .split_whitespace()
+            .flat_map(str::parse::<f64>)
+            .collect();
         if ages.len() as u64 >= load.count {
             break;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
     stage.clear();
-    let mut ages: Vec<f64> = ages.into_iter().skip(WARMING).map(|age| age / 1e6).collect();
+    let mut ages: Vec<f64> = ages
+        .into_iter()
+        .skip(WARMING)
+        .map(|age| age / 1e6)
+        .collect();
     ages.sort_by(f64::total_cmp);
     Ok(ages)
 }
 
 /// The worker and who feeds it, on an empty queue, once they have had a first message.
 fn begin(stage: &Stage, load: &Load, port: u16, contender: Command) -> Result<(Process, Process)> {
-    let one = Load { count: 1, ..load.clone() };
+    let one = Load {
+        count: 1,
+        ..load.clone()
+    };
     stage.fill(&one)?;
-    let mut worker = Process::start(worker(port))?;
+    let mut worker = Process::start(worker(port, 0))?;
     worker.says("ready", START)?;
     let contender = Process::start(contender)?;
     worker.says("first", START)?;
@@ -156,7 +175,13 @@ async fn publish(url: &str, count: u64, rate: f64) -> Result<()> {
             .with_delivery_mode(1);
         let options = BasicPublishOptions::default();
         channel
-            .basic_publish("".into(), QUEUE.into(), options, body.as_bytes(), properties)
+            .basic_publish(
+                "".into(),
+                QUEUE.into(),
+                options,
+                body.as_bytes(),
+                properties,
+            )
             .await?;
     }
     connection.close(200, "done".into()).await?;
@@ -168,7 +193,7 @@ fn turned(stage: &Stage, turns: usize) -> Result<Vec<f64>> {
     let (url, port) = (stage.url(), free_port());
     let files = daemon(stage, port)?;
     let load = Load::plain(QUEUE, 1);
-    let (mut worker, _daemon) = begin(stage, &load, port, files.program())?;
+    let (mut worker, _daemon) = begin(stage, &load, port, files.program(PROGRAM))?;
     let publisher = std::thread::spawn(move || -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -179,12 +204,10 @@ fn turned(stage: &Stage, turns: usize) -> Result<Vec<f64>> {
     let mut took = Vec::new();
     for turn in 0..turns {
         let to = if turn % 2 == 0 { "none" } else { "light" };
+        let asked = since_1970();
         api::turn(files.port, &format!("queue.{QUEUE}.degrade"), &json!(to))?;
         let answered = since_1970();
-        let obeyed = worker.says("mode", START)?;
-        let at = obeyed.split_whitespace().last().context("no time")?;
-        let at: u64 = at.parse()?;
-        took.push(at.saturating_sub(answered) as f64 / 1e6);
+        took.push(obeyed(&mut worker, to, asked)?.saturating_sub(answered) as f64 / 1e6);
         std::thread::sleep(Duration::from_millis(30 + (turn as u64 * 7) % 40));
     }
     took.sort_by(f64::total_cmp);
@@ -192,6 +215,16 @@ fn turned(stage: &Stage, turns: usize) -> Result<Vec<f64>> {
     // It may still be publishing; what it says does not matter any more.
     drop(publisher);
     Ok(took)
+}
+
+/// When the first message obeyed, nanoseconds since 1970. One that was on its way before may still say otherwise.
+fn obeyed(worker: &mut Process, mode: &str, asked: u64) -> Result<u64> {
+    loop {
+        let at: u64 = worker.says(&format!("mode {mode} "), START)?.parse()?;
+        if at >= asked {
+            return Ok(at);
+        }
+    }
 }
 
 fn quantile(sorted: &[f64], share: f64) -> f64 {
@@ -226,8 +259,8 @@ fn bare(stage: &Stage, worker: u16) -> Command {
     command
 }
 
-fn worker(port: u16) -> Command {
+fn worker(port: u16, count: u64) -> Command {
     let mut worker = ourselves("worker");
-    worker.args([port.to_string(), "0".to_owned()]);
+    worker.args([port.to_string(), count.to_string()]);
     worker
 }

@@ -5,8 +5,8 @@
 //! contender has the machine to itself but for the broker. What is compared stands in [`rounds`] and [`report`].
 //!
 //! A contender says `first` on standard output when it has the first message of a queue that was filled before, and `last` with
-//! the nanoseconds since then when it is done with the last. May import nothing of Sluicegate: the daemon is one contender more,
-//! made in `benches/daemon`.
+//! the nanoseconds since then when it is done with the last. Imports nothing of Sluicegate, which is one contender more
+//! ([`daemon`]).
 #![expect(
     clippy::disallowed_methods,
     reason = "a benchmark is measured by the clock on the wall"
@@ -26,7 +26,9 @@ mod keeper;
 pub mod api;
 pub mod arguments;
 pub mod consume;
+pub mod daemon;
 pub mod load;
+pub mod meter;
 pub mod post;
 pub mod processes;
 pub mod report;

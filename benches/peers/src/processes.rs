@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::keeper::{Kept, directory, tail};
 
@@ -66,6 +66,15 @@ impl Process {
                 }
             }
         }
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// When it has ended: what it complained of.
+    pub fn must_run(&mut self) -> Result<()> {
+        ensure!(self.kept.running(), "it has ended\n{}", self.log());
+        Ok(())
     }
 
     /// Processor time of its whole group so far, in seconds.

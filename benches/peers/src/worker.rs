@@ -36,7 +36,7 @@ pub async fn serve(arguments: &[String]) -> Result<()> {
     let seen = Shared::new(Mutex::new(Seen {
         marks: Marks::of(count),
         ages: Vec::new(),
-        mode: String::new(),
+        mode: "none".to_owned(),
     }));
     let router = Router::new()
         .route("/jobs", post(job))
@@ -59,7 +59,7 @@ async fn job(State(seen): State<Shared>, headers: HeaderMap, body: Bytes) -> Sta
         let age = since_1970().saturating_sub(published);
         seen.ages.push(age);
         let mode = headers.get("sluicegate-degrade");
-        let mode = mode.and_then(|mode| mode.to_str().ok()).unwrap_or_default();
+        let mode = mode.and_then(|mode| mode.to_str().ok()).unwrap_or("none");
         if mode != seen.mode {
             say(&format!("mode {mode} {}", since_1970()));
             mode.clone_into(&mut seen.mode);

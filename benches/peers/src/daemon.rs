@@ -1,23 +1,18 @@
-//! Sluicegate as a contender: its files with all valves open, the program itself, and the program that has a handler built in.
+//! Sluicegate as a contender: its files with all valves open, and the commands that start it. Nothing of it is imported: what it
+//! is, these files say.
 //!
 //! Every valve stands at a value that is asked for each message and lets it pass, so that all of the gate is at work.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
-use peers::arguments::ourselves;
-use peers::roles::Marks;
-use peers::{directory, free_port};
-use sluicegate::seams::{Job, Outcome};
-use sluicegate::targets::Handlers;
-use sluicegate::{app, config};
-use tokio_util::sync::CancellationToken;
+use anyhow::Result;
+
+use crate::arguments::ourselves;
+use crate::{api, directory, free_port};
 
 /// The role of this program as the daemon with a handler.
-pub(crate) const EMBEDDED: &str = "daemon";
+pub const EMBEDDED: &str = "daemon";
 
 /// Each valve, its type and a value that lets all pass. Half of the lots are drawn for `skip`, and `protect` exempts them.
 const OPEN: &[Valve<'static>] = &[
@@ -33,35 +28,38 @@ const OPEN: &[Valve<'static>] = &[
 ];
 
 /// A valve: name, type, and value as in a file of flags.
-pub(crate) type Valve<'a> = (&'a str, &'a str, &'a str);
+pub type Valve<'a> = (&'a str, &'a str, &'a str);
 
 /// What the daemon of a run is told.
-pub(crate) struct Daemon<'a> {
+pub struct Daemon<'a> {
     /// The broker.
-    pub(crate) url: &'a str,
+    pub url: &'a str,
     /// Its one queue.
-    pub(crate) queue: &'a str,
+    pub queue: &'a str,
     /// `{ handler = "nothing" }`, or where the worker is, as in the file.
-    pub(crate) target: &'a str,
+    pub target: &'a str,
     /// Messages at the target at once.
-    pub(crate) slots: u32,
+    pub slots: u32,
     /// Further settings of the queue, a line each.
-    pub(crate) settings: &'a str,
+    pub settings: &'a str,
     /// Valves that stand elsewhere.
-    pub(crate) valves: &'a [Valve<'a>],
+    pub valves: &'a [Valve<'a>],
 }
 
 /// The files of a daemon, and where it answers.
-pub(crate) struct Files {
+pub struct Files {
     /// The file that it is started with.
-    pub(crate) config: PathBuf,
+    pub config: PathBuf,
     /// The port of its API.
-    pub(crate) port: u16,
+    pub port: u16,
 }
 
 impl Daemon<'_> {
     /// Writes the files.
-    pub(crate) fn write(&self) -> Result<Files> {
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(&self) -> Result<Files> {
         let (home, port) = (directory("daemon"), free_port());
         let Self {
             url,
@@ -93,7 +91,8 @@ impl Daemon<'_> {
 
 impl Files {
     /// This program with the daemon in it and a handler that does nothing, for so many messages.
-    pub(crate) fn embedded(&self, count: u64) -> Command {
+    #[must_use]
+    pub fn embedded(&self, count: u64) -> Command {
         let mut command = ourselves(EMBEDDED);
         command.arg(&self.config).arg(count.to_string());
         command
@@ -101,16 +100,18 @@ impl Files {
 }
 
 impl Files {
-    /// The program itself.
-    pub(crate) fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+    /// The program itself, which lies at this path.
+    #[must_use]
+    pub fn program(&self, path: &str) -> Command {
+        let mut command = Command::new(path);
         command.args(["run", "--config"]).arg(&self.config);
         command
     }
 
     /// How many messages were settled for a reason, such as `skipped`.
-    pub(crate) fn settled(&self, why: &str) -> u64 {
-        let page = peers::api::get(self.port, "/metrics").unwrap_or_default();
+    #[must_use]
+    pub fn settled(&self, why: &str) -> u64 {
+        let page = api::get(self.port, "/metrics").unwrap_or_default();
         let wanted = format!("reason=\"{why}\"");
         let line = page.lines().find(|line| {
             line.starts_with("sluicegate_messages_settled_total") && line.contains(&wanted)
@@ -118,41 +119,4 @@ impl Files {
         let number = line.and_then(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
         number.map_or(0, |number| number as u64)
     }
-}
-
-/// Plays [`EMBEDDED`]: until it is told to stop, which is a signal and no business of a benchmark.
-pub(crate) fn play(arguments: &[String]) -> Result<()> {
-    let file = arguments.first().context("the file is missing")?;
-    let count = arguments.get(1).context("the count is missing")?.parse()?;
-    let settings = config::read(Path::new(file), &BTreeMap::new())?;
-    let marks = Arc::new(Mutex::new(Marks::of(count)));
-    let nothing = move |_: Job| {
-        let mut marks = marks.lock().unwrap_or_else(PoisonError::into_inner);
-        marks.begun();
-        marks.one();
-        std::future::ready(Outcome::Done)
-    };
-    let handlers = Handlers::default().with("nothing", nothing);
-    let stop = CancellationToken::new();
-    std::thread::spawn({
-        let stop = stop.clone();
-        move || stop_when_told(&stop)
-    });
-    app::run_with(settings, handlers, stop)?;
-    Ok(())
-}
-
-fn stop_when_told(stop: &CancellationToken) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build();
-    if let Ok(runtime) = runtime {
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            if let Ok(mut told) = signal(SignalKind::terminate()) {
-                told.recv().await;
-            }
-        });
-    }
-    stop.cancel();
 }
