@@ -61,7 +61,7 @@ fn plain(stage: &Stage, arguments: Arguments, report: &mut Report) {
             stage.drain(&load, scripts::amqplib(&order)?)
         }),
     ];
-    play(&mut contenders, arguments.rounds);
+    play(stage, &mut contenders, arguments.rounds);
     table(
         "A full queue of 256 B messages, drained by a handler that does nothing",
         &contenders,
@@ -84,7 +84,7 @@ fn celery(stage: &Stage, arguments: Arguments, report: &mut Report) {
         ..Load::plain(QUEUE, count)
     };
     let many = load(arguments.of(100_000, 2_000));
-    let few = load(arguments.of(10_000, 300));
+    let few = load(arguments.of(10_000, 100));
     let worker = |pool| stage.drain(&few, scripts::celery(&order(stage, &few), pool)?);
     let mut contenders = [
         Contender::new("Sluicegate, all valves", || handled(stage, &many)),
@@ -97,7 +97,7 @@ fn celery(stage: &Stage, arguments: Arguments, report: &mut Report) {
         Contender::new("Celery, prefork 2", || worker(Pool::Prefork)),
         Contender::new("Celery, solo", || worker(Pool::Solo)),
     ];
-    play(&mut contenders, arguments.rounds);
+    play(stage, &mut contenders, arguments.rounds);
     table("Celery's messages, a task that does nothing", &contenders);
     let [ours, multiple, prefork, solo] = &contenders;
     let drained = "Celery's messages, messages/s";
@@ -137,7 +137,7 @@ fn skipped(stage: &Stage, arguments: Arguments, report: &mut Report) {
             stage.publish(&load, into_a_stream("lapin-publish"))
         }),
     ];
-    play(&mut contenders, arguments.rounds);
+    play(stage, &mut contenders, arguments.rounds);
     table("Everything is shed", &contenders);
     let [dropped, parked, moved, published] = &contenders;
     match dropped.made() {

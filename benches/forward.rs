@@ -46,7 +46,7 @@ fn measure(arguments: Arguments) -> Result<()> {
             Contender::new("RabbitMQ's shovel, on-confirm", || shovel(&stage, &load)),
             Contender::new("lapin: take, publish, ack", || bare(&stage, &load)),
         ];
-        play(&mut contenders, arguments.rounds);
+        play(&stage, &mut contenders, arguments.rounds);
         table(&format!("From queue to queue, {kind}"), &contenders);
         let [ours, shovel, bare] = &contenders;
         let what = format!("queue to queue, {kind}, messages/s");

@@ -36,7 +36,7 @@ fn measure(arguments: Arguments) -> Result<()> {
         Contender::new("Sluicegate, 1,000 slots", || ours(&stage, &load, 1_000)),
         Contender::new("bare loop, 1,000 at once", || bare(&stage, &load, 1_000)),
     ];
-    play(&mut contenders, arguments.rounds);
+    play(&stage, &mut contenders, arguments.rounds);
     table("An HTTP worker that does nothing", &contenders);
     let [ours, bare, ours_1000, bare_1000] = &contenders;
     let client = |run: &Run| run.per_100k(run.client);

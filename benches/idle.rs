@@ -95,7 +95,7 @@ fn first_delivery(stage: &Stage) -> Result<f64> {
 /// The daemon with nothing to do but to answer health and metrics once, as a monitor would.
 fn quiet(files: &Files, arguments: Arguments) -> Result<Quiet> {
     let daemon = Process::start(files.program(PROGRAM))?;
-    std::thread::sleep(REST);
+    std::thread::sleep(arguments.of(REST, REST / 4));
     peers::api::get(files.port, "/metrics")?;
     Ok(watch(&daemon, arguments))
 }
@@ -110,7 +110,7 @@ fn probe(stage: &Stage, arguments: Arguments) -> Result<Quiet> {
         prefetch: 16,
     };
     let probe = Process::start(roles::command("lapin-await", &order))?;
-    std::thread::sleep(REST);
+    std::thread::sleep(arguments.of(REST, REST / 4));
     Ok(watch(&probe, arguments))
 }
 

@@ -362,20 +362,3 @@ fn we_are_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }
-
-#[test]
-fn a_node_of_our_own_survives_its_death_and_has_streams() {
-    let broker = Broker::own();
-    let vhost = broker.vhost("survives");
-    let streams = broker.eval("rabbit_feature_flags:is_enabled([quorum_queue, stream_queue]).");
-    assert_eq!(streams, "true");
-    assert_eq!(broker.queues(&vhost), Vec::<String>::new());
-    broker.kill_9();
-    assert!(TcpStream::connect(("127.0.0.1", broker.port())).is_err());
-    broker.restart();
-    assert_eq!(broker.queues(&vhost), Vec::<String>::new());
-    broker.alarm();
-    broker.clear_alarm();
-    broker.stop_gracefully();
-    broker.restart();
-}

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use crate::stage::Run;
+use crate::stage::{Run, Stage};
 
 /// A contender: its name, and how one run of it is made.
 pub struct Contender<'a> {
@@ -36,8 +36,9 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// Lets all take their turn in each round, and tells as it goes. A contender that failed is not asked again.
-pub fn play(contenders: &mut [Contender<'_>], rounds: usize) {
+/// Lets all take their turn in each round, and tells as it goes. A contender that failed is not asked again, and what it left on
+/// the stage is cleared away.
+pub fn play(stage: &Stage, contenders: &mut [Contender<'_>], rounds: usize) {
     for round in 1..=rounds {
         for contender in contenders.iter_mut().filter(|one| one.trouble.is_none()) {
             match (contender.run)() {
@@ -58,6 +59,7 @@ pub fn play(contenders: &mut [Contender<'_>], rounds: usize) {
                         contender.name
                     );
                     contender.trouble = Some(format!("{error:#}"));
+                    stage.clear();
                 }
             }
         }

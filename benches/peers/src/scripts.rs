@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::arguments::Arguments;
 use crate::consume::Order;
 
 /// Whether one of Celery's pools or another.
@@ -119,6 +120,10 @@ fn made_of(home: &Path, list: &Path, make: impl FnOnce() -> Result<()>) -> Resul
     if std::fs::read_to_string(&mark).is_ok_and(|made| made == wanted) {
         return Ok(());
     }
+    ensure!(
+        !Arguments::read().quick,
+        "not installed yet, and not installed for a quick run"
+    );
     make()?;
     std::fs::write(mark, wanted)?;
     Ok(())

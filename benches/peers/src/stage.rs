@@ -16,6 +16,8 @@ const START: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(600);
 /// How long after the last message the broker may take to know of it.
 const LAST_SETTLEMENT: Duration = Duration::from_secs(5);
+/// What the broker is given to come to rest.
+const REST: Duration = Duration::from_millis(300);
 /// How often it is asked how far it is.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -117,7 +119,8 @@ impl Stage {
     /// When the broker refuses.
     pub fn fill(&self, load: &Load) -> Result<()> {
         self.wait(fill(&self.url(), load))?;
-        std::thread::sleep(Duration::from_millis(300));
+        // A large queue goes on sorting its memory for a moment.
+        std::thread::sleep(if load.count < 10_000 { LOOK } else { REST });
         Ok(())
     }
 

@@ -19,6 +19,7 @@ async function main() {
     seen += 1;
     if (seen === Number(count)) {
       console.log(`last ${process.hrtime.bigint() - first}`);
+      await channel.close(); // the acknowledgements go before it
       await connection.close();
     }
   });
