@@ -93,9 +93,9 @@ const LINES: &[(&str, &str, &str)] = &[
     ("order = 'strict'", "comes with a later version", "\"none\""),
     ("order = 'nones'", "not known", "did you mean \"none\"?"),
     (
-        "preset = 'celery'",
-        "`queue.orders.preset`",
-        "later version",
+        "preset = 'celry'",
+        "\"celry\" is not known",
+        "did you mean \"celery\"?",
     ),
     (
         "key = 'account'",
