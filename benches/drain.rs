@@ -2,6 +2,7 @@
 //! and by a gate that sheds everything.
 //!
 //! `cargo bench --bench drain [-- --quick | --rounds N]`
+#![expect(clippy::print_stdout, reason = "a benchmark talks to people")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

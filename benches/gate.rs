@@ -112,7 +112,7 @@ fn gate(name: &QueueName, turned: &[(Valve, Json)]) -> Gate {
 
 fn reading(account: &str) -> Result<Reading> {
     Ok(Reading {
-        attributes: BTreeMap::from([("account".to_owned(), account.parse()?)]),
+        attributes: BTreeMap::from([("account".into(), account.parse()?)]),
         key: Some("account".to_owned()),
         max_body: 1 << 20,
         ..Reading::default()
@@ -199,7 +199,7 @@ fn pass(bench: &Bench, reading: &Reading, times: u64) -> f64 {
         let Ok(facts) = reading.read(bench.message(number)) else {
             return;
         };
-        let facts = facts.with_a_possible_age(NOW_MS);
+        let facts = facts.with_possible_times(NOW_MS);
         let first = decide(&bench.gate, &facts, NOW_MS);
         let again = decide(&bench.gate, &facts, NOW_MS);
         if first != Verdict::Run || again != Verdict::Run {
@@ -227,11 +227,7 @@ fn watched(bench: &Bench, times: u64) -> f64 {
     let clock = Clock::system();
     nanoseconds_each(times, |number| {
         let now = clock.now().mono;
-        let key = bench
-            .facts(number)
-            .key
-            .as_ref()
-            .map(|(_, key)| key.as_str());
+        let key = bench.facts(number).key.as_ref();
         vitals.received(now, key);
         vitals.done(now, key, Duration::from_millis(3), Some(true));
     })

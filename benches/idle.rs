@@ -1,6 +1,11 @@
 //! What the daemon takes when there is nothing to do: memory with 1,000 flags, processor time, and how soon it works.
 //!
 //! `cargo bench --bench idle [-- --quick | --rounds N]`
+#![expect(clippy::print_stdout, reason = "a benchmark talks to people")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark is measured by the clock on the wall"
+)]
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -2,6 +2,7 @@
 //! loop can do; and how soon a valve that was turned is obeyed.
 //!
 //! `cargo bench --bench latency [-- --quick | --rounds N]`
+#![expect(clippy::print_stdout, reason = "a benchmark talks to people")]
 
 use std::process::Command;
 use std::time::Duration;

@@ -94,7 +94,7 @@ impl Broker {
                  collect_statistics_interval = 1000\n"
             );
             Managed {
-                broker: Self::start_with(home, &settings),
+                broker: Self::start_with(home, &settings, 1),
                 port,
             }
         })
