@@ -17,6 +17,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::admitted;
 use super::connection::{Connector, Link, Lost};
 use super::declare::{arguments, declare};
 use super::headers::short;
@@ -77,13 +78,13 @@ impl Report {
 }
 
 /// Findings about one queue.
-struct Notes<'r> {
+pub(super) struct Notes<'r> {
     about: &'r str,
     report: &'r mut Report,
 }
 
 impl Notes<'_> {
-    fn note(&mut self, weight: Weight, text: String) {
+    pub(super) fn note(&mut self, weight: Weight, text: String) {
         let about = self.about.to_owned();
         self.report.findings.push(Finding {
             weight,
@@ -92,7 +93,7 @@ impl Notes<'_> {
         });
     }
 
-    fn answer(&mut self, fine: &str, said: Result<(), Lost>, cure: &str) {
+    pub(super) fn answer(&mut self, fine: &str, said: Result<(), Lost>, cure: &str) {
         match said {
             Ok(()) => self.note(Weight::Fine, fine.to_owned()),
             Err(lost) => self.note(Weight::Problem, format!("{lost}; {cure}")),
@@ -158,7 +159,7 @@ async fn check_queue(link: &Link, queue: &Queue, clock: &Clock, notes: &mut Note
 }
 
 /// Asks on a channel of its own: a refusal closes it.
-async fn ask<T>(
+pub(super) async fn ask<T>(
     link: &Link,
     question: impl AsyncFnOnce(&Channel) -> Result<T, Lost>,
 ) -> Result<T, Lost> {
@@ -200,6 +201,7 @@ async fn publish_nowhere(channel: &Channel) -> Result<(), Lost> {
 /// Whether the places for messages that leave our hands are there, or can be declared by us.
 async fn check_places(link: &Link, queue: &Queue, notes: &mut Notes<'_>) {
     let name = &queue.broker_name;
+    admitted::check_outcomes(link, queue, notes).await;
     if !queue.declare {
         return look_for_places(link, queue, notes).await;
     }
@@ -211,6 +213,7 @@ async fn check_places(link: &Link, queue: &Queue, notes: &mut Notes<'_>) {
             "create it, or leave `dead_letter` out to have a stream of our own",
         );
     }
+    admitted::check(link, queue, notes).await;
     let delay = Place::Delay(Span::from_secs(5));
     let mut kinds = vec![("delay", delay), ("park", Place::Park)];
     if queue.dead_letter_queue.is_none() {

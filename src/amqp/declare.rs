@@ -12,6 +12,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::sync::Mutex;
 
+use super::admitted::{self, Existing};
 use super::connection::{Link, Lost};
 use super::headers::short;
 use super::probe::depth;
@@ -27,16 +28,21 @@ pub(super) struct Declarer {
     /// One declaration at a time, on a channel that a refusal closes without harm to any other.
     channel: Mutex<Option<Channel>>,
     known: RefCell<HashSet<String>>,
+    doubts: Doubts,
 }
+
+/// What is doubtful about a place though it is used; told to people by the outlet.
+pub(super) type Doubts = Rc<RefCell<Option<String>>>;
 
 impl Declarer {
     /// Knows nothing yet.
-    pub(super) fn new(link: Rc<Link>, queue: Rc<Queue>) -> Self {
+    pub(super) fn new(link: Rc<Link>, queue: Rc<Queue>, doubts: Doubts) -> Self {
         Self {
             link,
             queue,
             channel: Mutex::default(),
             known: RefCell::default(),
+            doubts,
         }
     }
 
@@ -111,7 +117,7 @@ impl Declarer {
         if self.known.borrow().contains(name) {
             return Ok(()); // another message waited for the same
         }
-        let unsure = |lost: Lost| NotPlaced::Unsure(lost.to_string());
+        let unsure = |lost: Lost| NotPlaced::NotSent(lost.to_string());
         let channel = match at.take().filter(|channel| channel.status().connected()) {
             Some(channel) => channel,
             None => self.link.channel().await.map_err(unsure)?,
@@ -121,8 +127,12 @@ impl Declarer {
             Ok(()) => {
                 tracing::info!(queue = name, "declared");
                 *at = Some(channel);
+                if place == Place::Admitted {
+                    self.doubts.take();
+                }
                 Ok(())
             }
+            Err(lost) if place == Place::Admitted => self.admit_as_it_is(name, &lost).await,
             Err(lost) if place != Place::Park && place != Place::Dead => Err(refused(name, &lost)),
             Err(lost) => self.use_as_it_is(name, &lost).await,
         }
@@ -140,6 +150,25 @@ impl Declarer {
                 Ok(())
             }
             _ => Err(refused(name, why)),
+        }
+    }
+}
+
+impl Declarer {
+    /// The admitted queue exists with other arguments: it is used unless it would lose messages, and people are told.
+    async fn admit_as_it_is(&self, name: &str, why: &Lost) -> Result<(), NotPlaced> {
+        let Lost::Broken(said) = why else {
+            return Err(refused(name, why));
+        };
+        match admitted::existing(name, said) {
+            Existing::Doubtful(doubt) => {
+                self.use_as_it_is(name, why).await?;
+                if self.doubts.replace(Some(doubt.clone())).as_ref() != Some(&doubt) {
+                    tracing::error!(queue = name, "{doubt}");
+                }
+                Ok(())
+            }
+            Existing::Harmful(harm) => Err(NotPlaced::Refused(harm)),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`table`] is the map of all routes; router and OpenAPI document are both drawn from it. A request goes through
 //! [`checks`] (who may call), then its handler; what goes wrong on the way is one of the problems of [`error`]. A knob is turned
-//! in [`mod@write`]. May import `store`, `metrics`, `vitals`, `clock`, `seams`, `config` and `rules`.
+//! in [`mod@write`]. May import `store`, `metrics`, `outcomes`, `vitals`, `clock`, `seams`, `config` and `rules`.
 
 use std::sync::Arc;
 
@@ -29,6 +29,7 @@ mod health;
 mod idempotency;
 mod openapi;
 mod openings;
+mod outcomes;
 mod page;
 mod queues;
 mod serve;
@@ -84,6 +85,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(changes::list))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
+        .routes(routes!(outcomes::report))
         .routes(routes!(openapi::read))
 }
 

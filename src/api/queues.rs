@@ -154,18 +154,23 @@ pub(super) async fn read(
     State(doors): State<Arc<Doors>>,
     Named(name): Named,
 ) -> Result<Json<QueueView>, Problem> {
+    let queue = find(&doors, &name)?;
+    Ok(Json(show(&doors, &doors.store.snapshot(), queue)))
+}
+
+/// The queue of this name.
+pub(super) fn find<'d>(doors: &'d Doors, name: &str) -> Result<&'d QueueDoor, Problem> {
     let found = doors
         .queues
         .iter()
         .find(|queue| queue.settings.name.as_str() == name);
-    let queue = found.ok_or_else(|| {
+    found.ok_or_else(|| {
         let name: String = name.chars().take(LONGEST_ECHO).collect();
         Problem::new(
             NO_SUCH_QUEUE,
             format!("the daemon has no queue `{name}`; GET {LIST} shows those it has"),
         )
-    })?;
-    Ok(Json(show(&doors, &doors.store.snapshot(), queue)))
+    })
 }
 
 fn show(doors: &Doors, snapshot: &Snapshot, queue: &QueueDoor) -> QueueView {

@@ -1,9 +1,12 @@
 //! The queue without a broker, with the same semantics behind the same seam: for the demo, and for tests of time.
 //!
 //! Unsettled deliveries come back when the link breaks, settlements of an earlier epoch are in vain, delayed messages return to
-//! the queue, and places may refuse. May import `rules` and `seams`.
+//! the queue, lanes are there once they were made ready, and places may refuse. May import `rules` and `seams`.
 
 mod inlet;
+mod ready;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,9 +15,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::rules::lane::Lane;
 use crate::rules::message::Raw;
 use crate::seams::{NotPlaced, Outgoing, Outlet, Place};
 pub use inlet::MemoryInlet;
+use ready::Ready;
 
 /// How many parked or dead messages are kept to be looked at; of the rest only the number.
 const MOST_KEPT: usize = 10_000;
@@ -34,11 +39,16 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    ready: VecDeque<Raw>,
+    ready: Ready,
+    lanes: BTreeMap<Lane, Ready>,
+    put_into_lanes: u64,
     delayed: BTreeMap<(Instant, u64), Raw>,
     delayed_in_all: u64,
     parked: Kept,
     dead: Kept,
+    admitted: VecDeque<Outgoing>,
+    /// So many may be admitted and not yet taken; `None`: any number.
+    admits: Option<usize>,
     /// Rises each time the link breaks.
     epoch: u32,
     refusing: bool,
@@ -82,7 +92,7 @@ impl MemoryQueue {
 
     /// Puts a message at the end.
     pub fn publish(&self, raw: Raw) {
-        self.lock().ready.push_back(raw);
+        self.lock().ready.put(raw);
         self.shared.changed.notify_one();
     }
 
@@ -96,6 +106,26 @@ impl MemoryQueue {
     #[must_use]
     pub fn delayed(&self) -> usize {
         self.lock().delayed.len()
+    }
+
+    /// The messages that are ready in a lane, the first one first; `None`: there is no such lane.
+    #[must_use]
+    pub fn lane(&self, lane: Lane) -> Option<Vec<Raw>> {
+        let state = self.lock();
+        let ready = state.lanes.get(&lane)?;
+        Some(ready.iter().cloned().collect())
+    }
+
+    /// The lanes that there are.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Lane> {
+        self.lock().lanes.keys().copied().collect()
+    }
+
+    /// How many messages were published to lanes, in all.
+    #[must_use]
+    pub fn put_into_lanes(&self) -> u64 {
+        self.lock().put_into_lanes
     }
 
     /// What was parked.
@@ -115,6 +145,23 @@ impl MemoryQueue {
     #[must_use]
     pub fn dead(&self) -> Kept {
         self.lock().dead.clone()
+    }
+
+    /// The admitted queue holds at most so many that were not taken.
+    pub fn admit_at_most(&self, count: usize) {
+        self.lock().admits = Some(count);
+    }
+
+    /// How many were admitted and not yet taken.
+    #[must_use]
+    pub fn admitted(&self) -> usize {
+        self.lock().admitted.len()
+    }
+
+    /// Takes the oldest that was admitted, as a worker behind the admitted queue does.
+    #[must_use]
+    pub fn take_admitted(&self) -> Option<Outgoing> {
+        self.lock().admitted.pop_front()
     }
 
     /// Breaks the link, as when a broker dies: whatever was not settled comes back, and old receipts settle nothing.
@@ -147,7 +194,7 @@ impl MemoryQueue {
     }
 }
 
-/// Puts messages in the park, among the dead letters, or back into the queue after a delay.
+/// Puts messages in the park, among the dead letters, in the admitted queue, or back into the queue after a delay.
 #[derive(Debug, Clone)]
 pub struct MemoryOutlet {
     queue: MemoryQueue,
@@ -157,37 +204,59 @@ impl MemoryOutlet {
     fn place(&self, place: Place, message: Outgoing) -> Result<(), NotPlaced> {
         let mut state = self.queue.lock();
         if state.refusing {
-            return Err(NotPlaced::Refused(
-                "this queue was told to refuse".to_owned(),
-            ));
+            return Err(refusing());
         }
         match place {
             Place::Park => state.parked.keep(message),
-            Place::Dead | Place::Lane(_) | Place::Admitted => state.dead.keep(message),
+            Place::Dead => state.dead.keep(message),
+            Place::Lane(lane) => {
+                let Some(ready) = state.lanes.get_mut(&lane) else {
+                    let why = "the lane does not exist".to_owned();
+                    return Err(NotPlaced::Refused(why));
+                };
+                ready.put(came(message));
+                state.put_into_lanes += 1;
+                self.queue.shared.changed.notify_one();
+            }
+            Place::Admitted if state.admits == Some(state.admitted.len()) => {
+                return Err(NotPlaced::Full("the admitted queue".to_owned()));
+            }
+            Place::Admitted => state.admitted.push_back(message),
             Place::Delay(delay) => {
                 let clock = self.queue.shared.clock;
                 let due = clock.instant(clock.now().mono + delay.get());
                 state.delayed_in_all += 1;
                 let number = state.delayed_in_all;
-                let Outgoing {
-                    properties,
-                    headers,
-                    body,
-                    ..
-                } = message;
-                state.delayed.insert(
-                    (due, number),
-                    Raw {
-                        properties,
-                        headers,
-                        body,
-                        ..Raw::default()
-                    },
-                );
+                state.delayed.insert((due, number), came(message));
                 self.queue.shared.changed.notify_one();
             }
         }
         Ok(())
+    }
+
+    fn make(&self, place: Place) -> Result<(), NotPlaced> {
+        let mut state = self.queue.lock();
+        if state.refusing {
+            return Err(refusing());
+        }
+        if let Place::Lane(lane) = place {
+            state.lanes.entry(lane).or_default();
+        }
+        Ok(())
+    }
+}
+
+fn refusing() -> NotPlaced {
+    NotPlaced::Refused("this queue was told to refuse".to_owned())
+}
+
+/// A message as it comes back out of a queue of ours.
+fn came(message: Outgoing) -> Raw {
+    Raw {
+        properties: message.properties,
+        headers: message.headers,
+        body: message.body,
+        ..Raw::default()
     }
 }
 
@@ -200,8 +269,8 @@ impl Outlet for MemoryOutlet {
         std::future::ready(self.place(place, message))
     }
 
-    fn prepare(&self, _place: Place) -> impl Future<Output = Result<(), NotPlaced>> + 'static {
-        std::future::ready(Ok(()))
+    fn prepare(&self, place: Place) -> impl Future<Output = Result<(), NotPlaced>> + 'static {
+        std::future::ready(self.make(place))
     }
 
     fn blocked(&self) -> bool {

@@ -4,14 +4,18 @@
 //! exactly one settlement. Whether RabbitMQ or the queue in memory stands behind the seams, it does not know. May import
 //! `rules`, `config`, `clock`, `metrics`, `seams`, `throttle` and `vitals`.
 
+#[cfg(test)]
+mod admitted_tests;
 mod dispatch;
 mod finish;
 mod hand;
 mod moving;
 mod not_yet;
+mod pressure;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -34,6 +38,7 @@ use crate::rules::gate::{Gate, decide};
 use crate::rules::hold::{LONGEST_WAIT, Prefetch};
 use crate::rules::names::FlagKey;
 use crate::rules::patience::Patience;
+use crate::rules::pressure::Round;
 use crate::rules::snapshot::Snapshot;
 use crate::rules::valve::Valve;
 use crate::rules::verdict::{Verdict, Why};
@@ -42,6 +47,7 @@ use crate::throttle::{Permit, Throttle};
 use crate::vitals::QueueVitals;
 use hand::{Hand, Held};
 use moving::Moving;
+use pressure::TargetPressure;
 
 /// How often the house is kept: long waits, backlog, idle keys.
 const TICK: Duration = Duration::from_secs(1);
@@ -81,6 +87,8 @@ struct AtWork {
     gate: Arc<Gate>,
     permit: Permit,
     started: Duration,
+    /// When in the target's back-pressure it was sent.
+    round: Round,
 }
 
 /// The worker of one queue.
@@ -102,6 +110,7 @@ pub struct Worker<I, O> {
     rate_until: Duration,
     target_rests_until: Duration,
     patience: Patience,
+    pressure: TargetPressure,
     /// What a job that is done takes, averaged over the last ones.
     service: Duration,
     /// Why the target is left alone, and why messages cannot be placed, in the words of the last answer.
@@ -141,6 +150,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             rate_until: Duration::ZERO,
             target_rests_until: Duration::ZERO,
             patience: Patience::default(),
+            pressure: TargetPressure::default(),
             service: Duration::ZERO,
             refusal: String::new(),
             misplaced: None,
@@ -354,30 +364,19 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
-    /// Tells what keeps this queue from its work though it is being served.
-    fn tell_trouble(&mut self, now: Now) {
-        if self.misplaced.is_some() && self.moving.failing() == 0 {
-            self.misplaced = None;
-            tracing::info!(queue = %self.given.settings.name, "messages can be placed again");
-        }
-        let target = (self.target_rests_until > now.mono)
-            .then(|| format!("the target is left alone for a moment: {}", self.refusal));
-        let place = self
-            .misplaced
-            .as_ref()
-            .map(|why| format!("messages cannot be placed: {why}"));
-        let trouble: Vec<String> = place.into_iter().chain(target).collect();
-        self.given.vitals.trouble(trouble.join("; "));
-    }
-
     /// Before this nothing may be dispatched.
     fn not_before(&self) -> Duration {
-        self.rate_until.max(self.target_rests_until)
+        self.rate_until
+            .max(self.target_rests_until)
+            .max(self.target_rests())
     }
 
     /// When there may be something to do though nothing happens. With all slots busy it is an answer that wakes us.
     fn next_wake(&self, next_tick: Duration) -> Duration {
-        if self.at_work.len() >= self.slots() as usize || self.hand.len() == 0 {
+        if self.at_work.len() >= self.slots() as usize
+            || self.hand.len() == 0
+            || self.waits_for_an_answer()
+        {
             return next_tick;
         }
         let not_before = self.not_before();

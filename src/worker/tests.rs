@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Finished, Given, Worker};
 use crate::clock::Clock;
 use crate::config::{Disposition, OnUnknown, ParkSettings, Queue, TargetSettings};
-use crate::memory::MemoryQueue;
+use crate::memory::{MemoryOutlet, MemoryQueue};
 use crate::metrics::{Ledger, Metrics};
 use crate::rules::change::{Actor, Cause, Change, Edit};
 use crate::rules::facts::{Reading, Source};
@@ -26,7 +26,7 @@ use crate::seams::{Answer, Job, Outcome, Target};
 use crate::store::Store;
 use crate::vitals::QueueVitals;
 
-const START_MS: i64 = 1_795_219_200_000;
+pub(super) const START_MS: i64 = 1_795_219_200_000;
 
 type Answering = Box<dyn Fn(&Job) -> Outcome>;
 
@@ -61,17 +61,20 @@ impl Target for Scripted {
     }
 }
 
+pub(super) type MakeTarget = Box<dyn FnOnce(&MemoryOutlet) -> Rc<dyn Target>>;
+
 /// A queue with its worker running, and all that a test may do to them.
-struct House {
-    queue: MemoryQueue,
+pub(super) struct House {
+    pub(super) queue: MemoryQueue,
     store: Arc<Store>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) vitals: Arc<QueueVitals>,
     script: Rc<Script>,
-    stop: CancellationToken,
-    worker: tokio::task::JoinHandle<Finished>,
+    pub(super) stop: CancellationToken,
+    pub(super) worker: tokio::task::JoinHandle<Finished>,
 }
 
-fn settings() -> Queue {
+pub(super) fn settings() -> Queue {
     let attributes = BTreeMap::from([("account".into(), Source::Header("x-account".into()))]);
     Queue {
         name: "orders".parse().unwrap(),
@@ -98,6 +101,7 @@ fn settings() -> Queue {
         modes: vec![],
         pass: vec![],
         dead_letter_queue: None,
+        outcomes_queue: None,
         park: ParkSettings {
             streams: true,
             max_age: Duration::from_secs(60),
@@ -109,7 +113,12 @@ fn settings() -> Queue {
 
 impl House {
     fn open(clock: Clock) -> Self {
-        let settings = Arc::new(settings());
+        Self::open_with(clock, settings(), None)
+    }
+
+    /// With other settings, and another target in front of the outlet than the one that the test scripts.
+    pub(super) fn open_with(clock: Clock, settings: Queue, target: Option<MakeTarget>) -> Self {
+        let settings = Arc::new(settings);
         let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
         let gated = GatedQueue {
             name: settings.name.clone(),
@@ -128,14 +137,18 @@ impl House {
             at_once: Cell::new(0),
             most_at_once: Cell::new(0),
         });
+        let vitals = Arc::new(QueueVitals::default());
         let given = Given {
             settings,
             inlet,
+            target: match target {
+                Some(make) => make(&outlet),
+                None => Rc::new(Scripted(Rc::clone(&script))),
+            },
             outlet,
-            target: Rc::new(Scripted(Rc::clone(&script))),
             flags: store.subscribe(),
             clock,
-            vitals: Arc::new(QueueVitals::default()),
+            vitals: Arc::clone(&vitals),
             metrics: Arc::clone(&metrics),
         };
         let stop = CancellationToken::new();
@@ -146,13 +159,14 @@ impl House {
             queue,
             store,
             metrics,
+            vitals,
             script,
             stop,
             worker: tokio::task::spawn_local(running),
         }
     }
 
-    fn publish(&self, ids: std::ops::Range<u32>, account: &str, at_ms: i64) {
+    pub(super) fn publish(&self, ids: std::ops::Range<u32>, account: &str, at_ms: i64) {
         for id in ids {
             let headers = [
                 ("x-account", Field::LongString(account.into())),
@@ -191,7 +205,7 @@ impl House {
         });
     }
 
-    fn turn(&self, valve: &str, value: Json) {
+    pub(super) fn turn(&self, valve: &str, value: Json) {
         let edit = Edit::Set(format!("queue.orders.{valve}").parse().unwrap(), value);
         let by = Actor {
             name: "ana".into(),
@@ -215,13 +229,13 @@ impl House {
         assert!(confirmed.iter().any(Result::is_ok), "{confirmed:?}");
     }
 
-    fn ledger(&self) -> Ledger {
+    pub(super) fn ledger(&self) -> Ledger {
         let ledger = self.metrics.queue("orders").unwrap().ledger();
         assert!(ledger.adds_up(), "{ledger:?}");
         ledger
     }
 
-    fn settled(&self, why: Why) -> u64 {
+    pub(super) fn settled(&self, why: Why) -> u64 {
         self.ledger().settled[why as usize]
     }
 
@@ -230,7 +244,7 @@ impl House {
     }
 }
 
-fn in_made_up_time<F: Future<Output = ()>>(test: impl FnOnce(Clock) -> F) {
+pub(super) fn in_made_up_time<F: Future<Output = ()>>(test: impl FnOnce(Clock) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -239,7 +253,7 @@ fn in_made_up_time<F: Future<Output = ()>>(test: impl FnOnce(Clock) -> F) {
     LocalSet::new().block_on(&runtime, async { test(Clock::made_up(START_MS)).await });
 }
 
-async fn after(millis: u64) {
+pub(super) async fn after(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 

@@ -48,6 +48,15 @@ impl Config {
         self
     }
 
+    /// With a queue whose messages go to an admitted queue.
+    pub(crate) fn admitting(mut self, name: &str, admitted: &str, settings: &str) -> Self {
+        let _ = write!(
+            self.queues,
+            "[[queue]]\nname = \"{name}\"\ntarget = {{ queue = \"{admitted}\" }}\n{settings}\n"
+        );
+        self
+    }
+
     /// Writes the file for a command that reads it, and gives its path.
     pub(crate) fn written(&self) -> String {
         let home = directory("file");

@@ -15,6 +15,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("throttle", &["rules"]),
     ("vitals", &["rules", "seams"]),
     (
+        "outcomes",
+        &["rules", "clock", "metrics", "seams", "vitals"],
+    ),
+    (
         "guard",
         &["rules", "clock", "store", "supervise", "metrics"],
     ),
@@ -34,7 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "rules", "config", "clock", "metrics", "seams", "store", "vitals",
+            "rules", "config", "clock", "metrics", "outcomes", "seams", "store", "vitals",
         ],
     ),
     ("cli", &["rules", "config", "topology", "clock"]),
@@ -47,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "supervise",
             "metrics",
+            "outcomes",
             "seams",
             "store",
             "throttle",

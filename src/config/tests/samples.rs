@@ -108,6 +108,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.vhost", "v"),
     ("queue.orders.target.http", "http://x"),
     ("queue.orders.target.handler", "y"),
+    ("queue.orders.target.queue", "orders.admitted"),
     ("queue.orders.slots", "3"),
     ("queue.orders.prefetch", "33"),
     ("queue.orders.attempts", "3"),
@@ -127,6 +128,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.pass", "['a.b']"),
     ("queue.orders.hold", "3s"),
     ("queue.orders.dead_letter.queue", "dead"),
+    ("queue.orders.outcomes.queue", "orders.outcomes"),
     ("queue.orders.park.as", "queue"),
     ("queue.orders.park.max_age", "3d"),
     ("queue.orders.park.max_bytes", "3_000_000"),
@@ -155,6 +157,9 @@ fn every_setting_makes_a_difference() {
         let inside = inside
             .strip_suffix(".http")
             .or(inside.strip_suffix(".handler"))
+            .or(inside
+                .strip_suffix("target.queue")
+                .map(|_| "queue.orders.target"))
             .unwrap_or(inside);
         if *setting == "queue.orders.vhost" {
             let another = ["queue.orders", "queue.v/orders"];
