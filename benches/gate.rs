@@ -134,7 +134,7 @@ fn message(number: usize) -> Raw {
 
 /// One decision of the gate, and what it allocates.
 fn decisions(bench: &Bench, arguments: Arguments, report: &mut Report) {
-    let times = arguments.of(20_000_000, 200_000);
+    let times = arguments.of(5_000_000, 200_000);
     let mut each = Vec::new();
     let mut allocated = 0;
     for _ in 0..arguments.rounds {
@@ -159,7 +159,7 @@ fn decisions(bench: &Bench, arguments: Arguments, report: &mut Report) {
 
 /// Everything that the worker asks of gate, throttle and numbers for one message.
 fn whole(bench: &Bench, arguments: Arguments, report: &mut Report) {
-    let times = arguments.of(2_000_000, 50_000);
+    let times = arguments.of(500_000, 20_000);
     let (mut by_header, mut by_body, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
     let (mut parsing, mut vitals) = (Vec::new(), Vec::new());
     for _ in 0..arguments.rounds {

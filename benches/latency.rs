@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lapin::BasicProperties;
-use lapin::options::BasicPublishOptions;
 use peers::arguments::{Arguments, ourselves, role};
 use peers::consume::Order;
 use peers::daemon::{Daemon, Files};
-use peers::load::{BODY, Load, channel};
+use peers::load::{Load, steadily, timed_body};
 use peers::processes::Process;
 use peers::report::{Goal, Report};
 use peers::rounds::Spread;
@@ -161,32 +160,12 @@ fn begin(stage: &Stage, load: &Load, port: u16, contender: Command) -> Result<(P
 
 /// Publishes so many messages at an even pace, each with its time.
 async fn publish(url: &str, count: u64, rate: f64) -> Result<()> {
-    let (connection, channel) = channel(url).await?;
-    let start = since_1970();
-    for number in 0..count {
-        let due = start + (number as f64 / rate * 1e9) as u64;
-        let early = due.saturating_sub(since_1970());
-        if early > 0 {
-            tokio::time::sleep(Duration::from_nanos(early)).await;
-        }
-        let head = format!("{{\"at\":{},\"filler\":\"", since_1970());
-        let body = format!("{head}{}\"}}", "x".repeat(BODY - head.len() - 2));
-        let properties = BasicProperties::default()
-            .with_message_id(number.to_string().into())
-            .with_delivery_mode(1);
-        let options = BasicPublishOptions::default();
-        channel
-            .basic_publish(
-                "".into(),
-                QUEUE.into(),
-                options,
-                body.as_bytes(),
-                properties,
-            )
-            .await?;
-    }
-    connection.close(200, "done".into()).await?;
-    Ok(())
+    steadily(url, QUEUE, (count, rate), |number| {
+        let id = number.to_string().into();
+        let properties = BasicProperties::default().with_message_id(id);
+        (properties.with_delivery_mode(1), timed_body(""))
+    })
+    .await
 }
 
 /// Turns `degrade` to and fro while messages flow: milliseconds from the answered PATCH to the first message that obeys, sorted.

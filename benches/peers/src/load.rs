@@ -1,10 +1,13 @@
 //! What lies in the queue before a contender begins: messages of 256 bytes, plain or as Celery writes them.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, ensure};
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::worker::since_1970;
 
 /// How large a body is.
 pub const BODY: usize = 256;
@@ -83,7 +86,7 @@ fn plain(number: u64) -> BasicProperties {
     BasicProperties::default()
         .with_message_id(format!("{number:016x}").into())
         .with_content_type("application/json".into())
-        .with_timestamp(seconds_since_1970())
+        .with_timestamp(since_1970() / 1_000_000_000)
         .with_headers(headers)
 }
 
@@ -117,11 +120,6 @@ fn celery(number: u64) -> BasicProperties {
         .with_content_encoding("utf-8".into())
         .with_priority(0)
         .with_headers(headers)
-}
-
-fn seconds_since_1970() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |since| since.as_secs())
 }
 
 /// A connection with one channel.
@@ -192,4 +190,40 @@ pub async fn ready(channel: &Channel, queue: &str) -> Result<u32> {
         .queue_declare(queue.into(), passive, FieldTable::default())
         .await?;
     Ok(seen.message_count())
+}
+
+/// Publishes so many messages, so many a second, at an even pace; `message` makes each at its moment.
+///
+/// # Errors
+/// When the broker refuses.
+pub async fn steadily(
+    url: &str,
+    queue: &str,
+    (count, rate): (u64, f64),
+    mut message: impl FnMut(u64) -> (BasicProperties, Vec<u8>),
+) -> Result<()> {
+    let (connection, channel) = channel(url).await?;
+    let start = Instant::now();
+    for number in 0..count {
+        let due = start + Duration::from_secs_f64(number as f64 / rate);
+        let early = due.saturating_duration_since(Instant::now());
+        if !early.is_zero() {
+            tokio::time::sleep(early).await;
+        }
+        let (properties, body) = message(number);
+        let options = BasicPublishOptions::default();
+        channel
+            .basic_publish("".into(), queue.into(), options, &body, properties)
+            .await?;
+    }
+    connection.close(200, "done".into()).await?;
+    Ok(())
+}
+
+/// A body that begins with the time, and then with `said`, which ends in a comma when it is not empty.
+#[must_use]
+pub fn timed_body(said: &str) -> Vec<u8> {
+    let head = format!("{{\"at\":{},{said}\"filler\":\"", since_1970());
+    let filler = "x".repeat(BODY.saturating_sub(head.len() + 2));
+    format!("{head}{filler}\"}}").into_bytes()
 }

@@ -16,17 +16,21 @@ use tokio::net::TcpListener;
 
 use crate::roles::{Marks, say};
 
+/// How much of a body is kept, in bytes.
+const HEAD: usize = 80;
+
 /// What is known of the jobs so far.
 struct Seen {
     marks: Marks,
     ages: Vec<u64>,
+    heads: Vec<(u64, Bytes)>,
     mode: String,
 }
 
 type Shared = Arc<Mutex<Seen>>;
 
 /// Serves: the arguments are the port and how many jobs there will be. Says `mode` with the time when the header
-/// `sluicegate-degrade` changes, and shows the ages at `/ages`, nanoseconds separated by spaces.
+/// `sluicegate-degrade` changes, and shows the ages at `/ages`, nanoseconds separated by spaces, and when which came at `/heads`: nanoseconds since 1970 and the beginning of the body.
 ///
 /// # Errors
 /// When the port is taken.
@@ -36,11 +40,13 @@ pub async fn serve(arguments: &[String]) -> Result<()> {
     let seen = Shared::new(Mutex::new(Seen {
         marks: Marks::of(count),
         ages: Vec::new(),
+        heads: Vec::new(),
         mode: "none".to_owned(),
     }));
     let router = Router::new()
         .route("/jobs", post(job))
         .route("/ages", get(ages))
+        .route("/heads", get(heads))
         .with_state(seen);
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let listener = listener.tap_io(|stream| {
@@ -58,6 +64,8 @@ async fn job(State(seen): State<Shared>, headers: HeaderMap, body: Bytes) -> Sta
     if let Some(published) = published(&body) {
         let age = since_1970().saturating_sub(published);
         seen.ages.push(age);
+        seen.heads
+            .push((published + age, body.slice(..HEAD.min(body.len()))));
         let mode = headers.get("sluicegate-degrade");
         let mode = mode.and_then(|mode| mode.to_str().ok()).unwrap_or("none");
         if mode != seen.mode {
@@ -73,6 +81,12 @@ async fn ages(State(seen): State<Shared>) -> String {
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let ages: Vec<String> = seen.ages.iter().map(u64::to_string).collect();
     ages.join(" ")
+}
+
+async fn heads(State(seen): State<Shared>) -> String {
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let line = |(at, head): &(u64, Bytes)| format!("{at} {}\n", String::from_utf8_lossy(head));
+    seen.heads.iter().map(line).collect()
 }
 
 fn published(body: &[u8]) -> Option<u64> {
