@@ -1,4 +1,4 @@
-//! A private RabbitMQ node: own name, ports, data, log and Erlang port mapper, no plugins, ended by its process id.
+//! A private RabbitMQ node: own name, ports, data, log and Erlang port mapper, no plugins unless asked for, ended by its process id.
 //!
 //! [`Broker::shared`] serves all tests of this process, each in a vhost of its own. A test that kills, freezes or starves its
 //! broker borrows one with [`Broker::own`].
@@ -26,6 +26,7 @@ pub(crate) struct Broker {
     port: u16,
     distribution: u16,
     pub(crate) mapper_port: u16,
+    cores: usize,
     node: Mutex<Option<Kept>>,
     _mapper: Kept,
 }
@@ -33,11 +34,12 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts a node and waits until it serves.
     pub(crate) fn start() -> Self {
-        Self::start_with(directory("broker"), "")
+        Self::start_with(directory("broker"), "", 1)
     }
 
-    /// Starts a node with its files in `home` and further lines of configuration.
-    pub(crate) fn start_with(home: PathBuf, settings: &str) -> Self {
+    /// Starts a node with its files in `home`, further lines of configuration, and so many cores. A file `plugins` in `home`
+    /// names its plugins. Tests take one core, so that their nodes leave room for each other; benchmarks take all.
+    pub(crate) fn start_with(home: PathBuf, settings: &str, cores: usize) -> Self {
         let (port, distribution, mapper_port) = (free_port(), free_port(), free_port());
         let config = format!(
             "listeners.tcp.1 = 127.0.0.1:{port}\n\
@@ -59,6 +61,7 @@ impl Broker {
             port,
             distribution,
             mapper_port,
+            cores,
             node: Mutex::new(None),
             _mapper: mapper,
         };
@@ -262,8 +265,11 @@ impl Broker {
                 .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("plugins"))
                 .env(
                     "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                    "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none -setcookie sluicegate \
-                     -rabbit dead_letter_worker_publisher_confirm_timeout 1000",
+                    format!(
+                        "+S {0}:{0} +sbwt none +sbwtdcpu none +sbwtdio none -setcookie sluicegate \
+                         -rabbit dead_letter_worker_publisher_confirm_timeout 1000",
+                        self.cores
+                    ),
                 )
                 .stdout(log.try_clone().unwrap())
                 .stderr(log),
@@ -355,21 +361,4 @@ fn hand_over_to_rabbitmq(home: &Path) {
 fn we_are_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-#[test]
-fn a_node_of_our_own_survives_its_death_and_has_streams() {
-    let broker = Broker::own();
-    let vhost = broker.vhost("survives");
-    let streams = broker.eval("rabbit_feature_flags:is_enabled([quorum_queue, stream_queue]).");
-    assert_eq!(streams, "true");
-    assert_eq!(broker.queues(&vhost), Vec::<String>::new());
-    broker.kill_9();
-    assert!(TcpStream::connect(("127.0.0.1", broker.port())).is_err());
-    broker.restart();
-    assert_eq!(broker.queues(&vhost), Vec::<String>::new());
-    broker.alarm();
-    broker.clear_alarm();
-    broker.stop_gracefully();
-    broker.restart();
 }

@@ -1,6 +1,7 @@
 //! Nodes that are lent to one test at a time: two exist at most, and a healthy one is handed on. And the one with plugins, shared by
 //! all tests that need those.
 
+use std::net::TcpStream;
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
@@ -39,7 +40,7 @@ impl Broker {
                  collect_statistics_interval = 1000\n"
             );
             Managed {
-                broker: Self::start_with(home, &settings),
+                broker: Self::start_with(home, &settings, 1),
                 port,
             }
         })
@@ -125,4 +126,21 @@ impl Drop for OwnBroker {
         pool.free.extend(broker);
         POOL.1.notify_one();
     }
+}
+
+#[test]
+fn a_node_of_our_own_survives_its_death_and_has_streams() {
+    let broker = Broker::own();
+    let vhost = broker.vhost("survives");
+    let streams = broker.eval("rabbit_feature_flags:is_enabled([quorum_queue, stream_queue]).");
+    assert_eq!(streams, "true");
+    assert_eq!(broker.queues(&vhost), Vec::<String>::new());
+    broker.kill_9();
+    assert!(TcpStream::connect(("127.0.0.1", broker.port())).is_err());
+    broker.restart();
+    assert_eq!(broker.queues(&vhost), Vec::<String>::new());
+    broker.alarm();
+    broker.clear_alarm();
+    broker.stop_gracefully();
+    broker.restart();
 }
