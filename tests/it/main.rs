@@ -29,6 +29,8 @@ mod stop;
 #[cfg(test)]
 mod deferring;
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod settlement;
