@@ -36,6 +36,7 @@ mod celery_example;
 mod deferring;
 #[cfg(test)]
 mod management;
+mod lanes;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
