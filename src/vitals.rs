@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::rules::facts::Key;
+use crate::rules::handed::{Handed, Reported, Told, Work};
 use crate::rules::lane::Pace;
 use crate::rules::lots::KeyHash;
 use crate::rules::top::{Heavy, Top};
@@ -29,6 +30,8 @@ const NAMED: usize = 10;
 #[derive(Debug)]
 pub struct QueueVitals {
     inner: Mutex<Inner>,
+    /// What was handed over. A lock of its own: a report of many outcomes does not keep the worker from the rest.
+    handed: Mutex<Handed>,
 }
 
 #[derive(Debug)]
@@ -36,6 +39,7 @@ struct Inner {
     link: LinkState,
     shut: bool,
     trouble: String,
+    waiting: String,
     ready: Option<u64>,
     oldest_age_ms: Option<i64>,
     slots_busy: u32,
@@ -127,6 +131,10 @@ pub struct VitalsReport {
     pub service_p90_seconds: Option<f64>,
     /// 99th percentile of the service time, in seconds.
     pub service_p99_seconds: Option<f64>,
+    /// Reports of what came of jobs that were handed over, since the start; each counts once.
+    pub reported: u64,
+    /// Jobs handed over in the last hour of which nobody has reported the end, at most 100,000.
+    pub unreported: u64,
     /// The keys with the most messages, at most ten.
     pub top_by_count: Vec<KeyLoad>,
     /// The keys that took the most of the target's time, at most ten.
@@ -161,6 +169,7 @@ impl Default for QueueVitals {
                 link: LinkState::Connecting("starting".to_owned()),
                 shut: false,
                 trouble: String::new(),
+                waiting: String::new(),
                 ready: None,
                 oldest_age_ms: None,
                 slots_busy: 0,
@@ -172,6 +181,7 @@ impl Default for QueueVitals {
                 lanes: Vec::new(),
                 thinning: Thinning::default(),
             }),
+            handed: Mutex::default(),
         }
     }
 }
@@ -231,6 +241,26 @@ impl QueueVitals {
         self.lock().trouble = trouble;
     }
 
+    /// What the queue waits for though nothing is wrong, such as room in its admitted queue; empty: nothing.
+    pub fn waiting(&self, waiting: String) {
+        self.lock().waiting = waiting;
+    }
+
+    /// A job is being handed over to workers who may report what came of it.
+    pub fn handing_over(&self, id: KeyHash, work: Work) {
+        self.handed().remember(id, work);
+    }
+
+    /// It was not handed over after all.
+    pub fn not_handed_over(&self, id: KeyHash) {
+        self.handed().forget(id);
+    }
+
+    /// Somebody reports what came of a job that was handed over: whether and how that counts.
+    pub fn reported(&self, id: KeyHash, reported: Reported, now: Duration) -> Told {
+        self.handed().report(id, reported, now)
+    }
+
     /// What is known of the backlog; `ready: None` keeps what was known of that.
     pub fn backlog(&self, ready: Option<u64>, oldest_age_ms: Option<i64>) {
         let mut inner = self.lock();
@@ -288,7 +318,19 @@ impl QueueVitals {
     /// A reading at `now`.
     #[must_use]
     pub fn report(&self, now: Duration) -> VitalsReport {
-        self.lock().report(now)
+        let (reported, unreported) = {
+            let handed = self.handed();
+            (handed.counted(), handed.open() as u64)
+        };
+        VitalsReport {
+            reported,
+            unreported,
+            ..self.lock().report(now)
+        }
+    }
+
+    fn handed(&self) -> MutexGuard<'_, Handed> {
+        self.handed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -312,7 +354,9 @@ impl Inner {
 
     fn detail(&self) -> String {
         match &self.link {
-            LinkState::Consuming => self.trouble.clone(),
+            LinkState::Consuming if self.trouble.is_empty() => self.waiting.clone(),
+            LinkState::Consuming if self.waiting.is_empty() => self.trouble.clone(),
+            LinkState::Consuming => format!("{}; {}", self.trouble, self.waiting),
             LinkState::Idle if self.shut => "the gate is shut, so nothing is taken".to_owned(),
             LinkState::Idle => "connected, not consuming".to_owned(),
             LinkState::QueueMissing => "the queue does not exist at the broker".to_owned(),
@@ -344,6 +388,8 @@ impl Inner {
             service_p50_seconds: service.map(|[p50, _, _]| p50),
             service_p90_seconds: service.map(|[_, p90, _]| p90),
             service_p99_seconds: service.map(|[_, _, p99]| p99),
+            reported: 0,
+            unreported: 0,
             top_by_count: named(&self.by_count),
             top_by_work: named(&self.by_work),
         }

@@ -2,7 +2,8 @@
 //!
 //! Leaves nothing behind: what is declared to try a permission has a name of its own and is deleted, what is published has no
 //! queue to go to, and the sampled messages go back to their place. A quorum queue counts that as a delivery, and a sampled
-//! message is marked as redelivered. May import `config`, `rules` and `clock`.
+//! message is marked as redelivered. May import `config`, `rules`, `topology`
+//! and `clock`.
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::admitted;
 use super::connection::{Connector, Link, Lost};
 use super::declare::{arguments, declare};
 use super::headers::short;
@@ -27,6 +29,7 @@ use crate::rules::facts::{Facts, Reading};
 use crate::rules::message::Raw;
 use crate::rules::units::Span;
 use crate::seams::Place;
+use crate::topology::{CURE, places};
 
 /// Messages looked at in each queue.
 const SAMPLE: u16 = 100;
@@ -75,13 +78,13 @@ impl Report {
 }
 
 /// Findings about one queue.
-struct Notes<'r> {
+pub(super) struct Notes<'r> {
     about: &'r str,
     report: &'r mut Report,
 }
 
 impl Notes<'_> {
-    fn note(&mut self, weight: Weight, text: String) {
+    pub(super) fn note(&mut self, weight: Weight, text: String) {
         let about = self.about.to_owned();
         self.report.findings.push(Finding {
             weight,
@@ -90,7 +93,7 @@ impl Notes<'_> {
         });
     }
 
-    fn answer(&mut self, fine: &str, said: Result<(), Lost>, cure: &str) {
+    pub(super) fn answer(&mut self, fine: &str, said: Result<(), Lost>, cure: &str) {
         match said {
             Ok(()) => self.note(Weight::Fine, fine.to_owned()),
             Err(lost) => self.note(Weight::Problem, format!("{lost}; {cure}")),
@@ -117,7 +120,7 @@ pub async fn check(settings: &Settings, clock: &Clock) -> Report {
                 let version =
                     version.map_or_else(String::new, |version| format!(" (version {version})"));
                 notes.note(Weight::Fine, format!("the broker is reached{version}"));
-                check_queue(&link, queue, settings.amqp.declare, clock, &mut notes).await;
+                check_queue(&link, queue, clock, &mut notes).await;
                 link.close().await;
             }
         }
@@ -125,13 +128,7 @@ pub async fn check(settings: &Settings, clock: &Clock) -> Report {
     report
 }
 
-async fn check_queue(
-    link: &Link,
-    queue: &Queue,
-    declared_by_us: bool,
-    clock: &Clock,
-    notes: &mut Notes<'_>,
-) {
+async fn check_queue(link: &Link, queue: &Queue, clock: &Clock, notes: &mut Notes<'_>) {
     let name = &queue.broker_name;
     let ready = ask(link, async |channel| depth(channel, name).await).await;
     let there = ready.is_ok();
@@ -151,7 +148,7 @@ async fn check_queue(
         published,
         "grant write on `amq.default`: parking, dead-lettering and deferring need it",
     );
-    check_places(link, queue, declared_by_us, notes).await;
+    check_places(link, queue, notes).await;
     if there {
         let sample = ask(link, async |channel| sample(channel, name).await).await;
         match sample {
@@ -162,7 +159,7 @@ async fn check_queue(
 }
 
 /// Asks on a channel of its own: a refusal closes it.
-async fn ask<T>(
+pub(super) async fn ask<T>(
     link: &Link,
     question: impl AsyncFnOnce(&Channel) -> Result<T, Lost>,
 ) -> Result<T, Lost> {
@@ -202,8 +199,12 @@ async fn publish_nowhere(channel: &Channel) -> Result<(), Lost> {
 }
 
 /// Whether the places for messages that leave our hands are there, or can be declared by us.
-async fn check_places(link: &Link, queue: &Queue, by_us: bool, notes: &mut Notes<'_>) {
+async fn check_places(link: &Link, queue: &Queue, notes: &mut Notes<'_>) {
     let name = &queue.broker_name;
+    admitted::check_outcomes(link, queue, notes).await;
+    if !queue.declare {
+        return look_for_places(link, queue, notes).await;
+    }
     if let Some(theirs) = &queue.dead_letter_queue {
         let there = ask(link, async |channel| depth(channel, theirs).await).await;
         notes.answer(
@@ -212,10 +213,7 @@ async fn check_places(link: &Link, queue: &Queue, by_us: bool, notes: &mut Notes
             "create it, or leave `dead_letter` out to have a stream of our own",
         );
     }
-    if !by_us {
-        let text = "`declare = false`: delay queues and park must be there when they are needed";
-        return notes.note(Weight::Warning, text.to_owned());
-    }
+    admitted::check(link, queue, notes).await;
     let delay = Place::Delay(Span::from_secs(5));
     let mut kinds = vec![("delay", delay), ("park", Place::Park)];
     if queue.dead_letter_queue.is_none() {
@@ -235,8 +233,22 @@ async fn check_places(link: &Link, queue: &Queue, by_us: bool, notes: &mut Notes
         notes.answer(
             &format!("sluicegate.{kind}.{name}.… can be declared"),
             declared.await,
-            &format!("grant configure, write and read on `sluicegate.{kind}.{name}.*` and write on `amq.default`, or declare it yourself and set `declare = false`; a broker without streams needs `as = \"queue\"` in [queue.park]"),
+            "`sluicegate topology` prints the permissions that this needs; or make the queues yourself as it prints them, and set `declare = false`; a broker without streams needs `as = \"queue\"` in [queue.park]",
         );
+    }
+}
+
+/// Whether the places that somebody else was to make are there; of what kind they are AMQP cannot tell.
+async fn look_for_places(link: &Link, queue: &Queue, notes: &mut Notes<'_>) {
+    for place in places::places(queue) {
+        let name = places::name(queue, place, 0);
+        let there = ask(link, async |channel| depth(channel, &name).await).await;
+        let cure = if places::ours(queue, place) {
+            CURE
+        } else {
+            "create it, or leave `dead_letter` out to have one of our own"
+        };
+        notes.answer(&format!("{name} is there"), there.map(drop), cure);
     }
 }
 

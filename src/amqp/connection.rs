@@ -225,6 +225,13 @@ impl Connector {
         &self.name
     }
 
+    /// Who we are at the broker; empty when the address cannot be read.
+    pub(super) fn user(&self) -> String {
+        let uri = self.uri();
+        uri.map(|uri| uri.authority.userinfo.username)
+            .unwrap_or_default()
+    }
+
     /// The version that the broker tells before anybody has signed in; none over TLS.
     pub(super) async fn version(&self) -> Option<String> {
         let uri = self.uri().ok()?;

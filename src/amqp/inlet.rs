@@ -26,8 +26,10 @@ use crate::seams::{Arrival, Inlet, LinkState, Receipt, Settle, Wanted};
 const WEDGED_AFTER: u32 = 12;
 /// Deliveries in a row after which the other tasks of this thread (lapin's among them) get their turn.
 const TURN: u32 = 64;
+/// So many deliveries are taken one after the other without asking for anything else.
+const CROWD: usize = 16;
 /// Events of the queue in a row after which each of its lanes gets its turn. To ask 64 lanes for each of them would cost too much.
-const QUEUES_TURN: u32 = 16;
+const QUEUES_TURN: u32 = 4;
 
 /// The connection.
 enum Stage {
@@ -289,6 +291,15 @@ impl AmqpInlet {
         }
     }
 
+    /// Deliveries come in crowds: behind one that came, some more are taken before anybody else is asked.
+    async fn take_more(&mut self) {
+        while (1..CROWD).contains(&self.notes.news.len()) {
+            let more = poll_fn(|context| Poll::Ready(self.queue.poll_consumer(context)));
+            let Some(event) = more.await else { return };
+            self.take_in(Event::Queue(event));
+        }
+    }
+
     /// What the worker is to hear next, if anything.
     fn tell(&mut self) -> Option<Arrival> {
         let state = self.state_now();
@@ -318,6 +329,7 @@ impl Inlet for AmqpInlet {
             }
             let event = poll_fn(|context| self.poll_event(context)).await;
             self.take_in(event);
+            self.take_more().await;
         }
     }
 

@@ -1,7 +1,8 @@
 //! RabbitMQ behind the worker's seams. The only room that names lapin.
-//! May import `seams`, `config` and `rules`.
+//! May import `seams`, `config`, `rules` and `topology`.
 
 mod acks;
+mod admitted;
 pub mod check;
 mod connection;
 mod declare;
@@ -36,6 +37,14 @@ pub fn open(settings: &Amqp, queue: &Queue) -> (AmqpInlet, AmqpOutlet) {
     let publish = connection::Connector::new(settings, Some(queue), "publish");
     (
         AmqpInlet::new(consume, queue.broker_name.clone()),
-        AmqpOutlet::start(publish, queue.clone(), settings.declare),
+        AmqpOutlet::start(publish, queue.clone()),
     )
+}
+
+/// The queue by which workers report what came of their work; `None`: the file names none. As [`open`] says of its inlet.
+#[must_use]
+pub fn open_outcomes(settings: &Amqp, queue: &Queue) -> Option<AmqpInlet> {
+    let outcomes = queue.outcomes_queue.clone()?;
+    let connector = connection::Connector::new(settings, Some(queue), "outcomes");
+    Some(AmqpInlet::new(connector, outcomes))
 }

@@ -126,6 +126,14 @@ impl Source {
         self.tap.poll(context).map(Event::Tap)
     }
 
+    /// What its consumer has at once.
+    pub(super) fn poll_consumer(&mut self, context: &mut Context<'_>) -> Option<Event> {
+        match self.tap.poll(context) {
+            Poll::Ready(flow) => Some(Event::Tap(flow)),
+            Poll::Pending => None,
+        }
+    }
+
     /// Takes in what happened.
     pub(super) fn take_in(&mut self, event: Event, notes: &mut Notes) -> Step {
         match event {

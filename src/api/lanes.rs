@@ -11,7 +11,7 @@ use super::Doors;
 use super::body::{Asked, Named};
 use super::error::Problem;
 use super::page::{Page, Paging, encoded};
-use super::queues::door;
+use super::queues::find;
 use super::views::rfc3339;
 use crate::vitals::LaneLine;
 
@@ -79,7 +79,7 @@ pub(super) async fn list(
     Named(name): Named,
     Asked(which): Asked<Which>,
 ) -> Result<Page<LaneView>, Problem> {
-    let vitals = &door(&doors, &name)?.vitals;
+    let vitals = &find(&doors, &name)?.vitals;
     let paging = Paging::at(which.limit, which.cursor);
     let after = paging.cursor.as_deref().unwrap_or_default();
     let found = match &which.key {

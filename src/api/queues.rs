@@ -166,12 +166,12 @@ pub(super) async fn read(
     State(doors): State<Arc<Doors>>,
     Named(name): Named,
 ) -> Result<Json<QueueView>, Problem> {
-    let queue = door(&doors, &name)?;
+    let queue = find(&doors, &name)?;
     Ok(Json(show(&doors, &doors.store.snapshot(), queue)))
 }
 
 /// The queue of this name.
-pub(super) fn door<'d>(doors: &'d Doors, name: &str) -> Result<&'d QueueDoor, Problem> {
+pub(super) fn find<'d>(doors: &'d Doors, name: &str) -> Result<&'d QueueDoor, Problem> {
     let found = doors
         .queues
         .iter()

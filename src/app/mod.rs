@@ -9,6 +9,7 @@ mod house;
 mod logging;
 mod queue_thread;
 mod reload;
+mod reports;
 mod story;
 
 use std::path::Path;

@@ -9,7 +9,7 @@ use super::grammar::{Length, Terms};
 use super::openings;
 use super::session::{Session, would};
 use super::table::{Cell, Side, Table, Tint};
-use super::views::{FlagView, KeyLoad, LaneView, QueueView, ValveNow, read};
+use super::views::{FlagView, KeyLoad, LaneView, QueueView, Settled, ValveNow, read};
 use super::words::{about, lasting, moment, per_second, shown};
 use crate::rules::names::{FlagKey, QueueName};
 use crate::rules::valve::Valve;
@@ -148,6 +148,15 @@ fn account_of(queue: &QueueView) -> Table {
             settled.reason.as_str().into(),
             settled.count.to_string().into(),
         ]);
+    }
+    let handed_over = |settled: &Settled| settled.reason == "handed_over" && settled.count > 0;
+    if ledger.settled.iter().any(handed_over) {
+        for (what, count) in [
+            ("counted", queue.vitals.reported),
+            ("still to come", queue.vitals.unreported),
+        ] {
+            table.row(["reports".into(), what.into(), count.to_string().into()]);
+        }
     }
     table
 }

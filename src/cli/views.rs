@@ -130,6 +130,10 @@ pub(super) struct Vitals {
     pub(super) service_p50_seconds: Option<f64>,
     pub(super) service_p99_seconds: Option<f64>,
     #[serde(default)]
+    pub(super) reported: u64,
+    #[serde(default)]
+    pub(super) unreported: u64,
+    #[serde(default)]
     pub(super) top_by_count: Vec<KeyLoad>,
     #[serde(default)]
     pub(super) top_by_work: Vec<KeyLoad>,

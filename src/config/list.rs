@@ -2,8 +2,8 @@
 //! this list; a test holds `config/sluicegate.toml` to it.
 
 use super::shape::{
-    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MODE, PATH, QUEUE, SOURCE, Setting, Shape,
-    TEXT, VARIABLE, WORD, WORKER_URL, not_here, setting,
+    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MANAGEMENT_URL, MODE, PATH, QUEUE, SOURCE,
+    Setting, Shape, TEXT, VARIABLE, WORD, WORKER_URL, not_here, setting,
 };
 use crate::rules::units::Span;
 
@@ -41,12 +41,16 @@ pub(super) const FILE: &[Setting] = &[
         "A queue that is taken in hand.",
     )
     .needed("[[queue]] with name = \"orders\" and a target"),
+    setting(
+        "management",
+        Section(MANAGEMENT),
+        "RabbitMQ's management API, for what AMQP cannot tell; without it that is unknown.",
+    ),
     not_here("provider", LATER),
     not_here("pool", LATER),
     not_here("token", LATER),
     not_here("notify", LATER),
     not_here("ofrep", LATER),
-    not_here("management", LATER),
 ];
 
 const LATER: &str = "it comes with a later version; leave it out for now";
@@ -105,10 +109,18 @@ const AMQP: &[Setting] = &[
     setting("url_file", Text(PATH), "A file that holds the URL, which others than its owner and group may not read."),
     setting("url_env", Text(VARIABLE), "The variable of the environment that holds the URL."),
     setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed the broker's certificate, instead of the public ones."),
-    setting("declare", Boolean, "Whether our delay queues and park streams are declared by us; false: somebody else has made them.")
+    setting("declare", Boolean, "Whether our lanes, delay queues and park streams are declared by us; false: somebody else has made them, and there are no lanes.")
         .or("true"),
     setting("heartbeat", Duration(seconds(1), seconds(300)), "The heartbeat that is asked for, in whole seconds; a dead path is noticed after two.")
         .or("10s"),
+];
+
+const MANAGEMENT: &[Setting] = &[
+    setting("url", Text(MANAGEMENT_URL), "Its address with a user who has the tag `management`; with a password only when it is this machine.")
+        .needed("url = \"http://user@127.0.0.1:15672\""),
+    setting("password_file", Text(PATH), "A file that holds the user's password, which others than its owner and group may not read."),
+    setting("password_env", Text(VARIABLE), "The variable of the environment that holds the user's password."),
+    setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed its certificate, instead of the system's."),
 ];
 
 const PLACES: &[&str] = &["drop", "dead_letter", "park"];
@@ -242,6 +254,11 @@ const QUEUES: &[Setting] = &[
         Section(DEAD_LETTER),
         "Where dead letters go, instead of our own stream.",
     ),
+    setting(
+        "outcomes",
+        Section(OUTCOMES),
+        "Where workers behind an admitted queue report what came of their work, beside POST /api/v1/outcomes.",
+    ),
     setting("park", Section(PARK), "How the park is kept."),
 ];
 
@@ -252,8 +269,12 @@ const TARGET: &[Setting] = &[
         Text(WORD),
         "A Rust handler of this name, in the demo or in a program that embeds the library.",
     ),
+    setting(
+        "queue",
+        Text(QUEUE),
+        "An admitted queue that workers read, in the same vhost; it holds at most `slots` that are not taken.",
+    ),
     not_here("pool", LATER),
-    not_here("queue", LATER),
 ];
 
 const DEAD_LETTER: &[Setting] =
@@ -261,6 +282,13 @@ const DEAD_LETTER: &[Setting] =
         setting("queue", Text(QUEUE), "A queue of yours, in the same vhost.")
             .needed("dead_letter = { queue = \"orders.dead\" }"),
     ];
+
+const OUTCOMES: &[Setting] = &[setting(
+    "queue",
+    Text(QUEUE),
+    "A queue of reports in JSON, in the same vhost; it is never declared by us.",
+)
+.needed("outcomes = { queue = \"orders.outcomes\" }")];
 
 const PARK: &[Setting] = &[
     setting(

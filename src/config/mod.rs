@@ -24,12 +24,14 @@ pub use problems::{Problem, Problems};
 pub use schema::schema;
 pub use url::without_userinfo;
 
+mod admitted;
 mod broker_url;
 mod build;
 mod difference;
 mod file;
 pub mod flags;
 mod list;
+mod management;
 mod near;
 mod overlay;
 mod preset;
@@ -92,6 +94,8 @@ pub struct Settings {
     pub metrics_listen: Option<SocketAddr>,
     /// `[amqp]`
     pub amqp: Amqp,
+    /// `[management]`
+    pub management: Option<Management>,
     /// `[[queue]]`
     pub queues: Vec<Queue>,
 }
@@ -120,10 +124,25 @@ pub struct Amqp {
     pub url: Secret,
     /// A PEM file with the authorities that may have signed the broker's certificate; `None`: the public ones.
     pub ca_file: Option<PathBuf>,
+    /// The vhost that the URL names.
+    pub vhost: String,
     /// Whether delay queues and park streams are declared by us.
     pub declare: bool,
     /// The heartbeat that is asked for.
     pub heartbeat: Duration,
+}
+
+/// `[management]`: RabbitMQ's HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Management {
+    /// Its address, without user and without `/` at the end: `http://127.0.0.1:15672`.
+    pub url: String,
+    /// The user.
+    pub user: String,
+    /// The user's password.
+    pub password: Secret,
+    /// A PEM file with the authorities that may have signed its certificate; `None`: those that the system knows.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Where a run message goes.
@@ -157,6 +176,9 @@ pub struct Queue {
     pub broker_name: String,
     /// The vhost, when it is not that of `[amqp] url`.
     pub vhost: Option<String>,
+    /// Whether the queues that we keep beside it are declared by us, as `[amqp]` says; if not, they have fixed names, and there
+    /// are no lanes.
+    pub declare: bool,
     /// Messages at the target at once.
     pub slots: u32,
     /// Messages that the broker may have out with us; from slots when the file does not say.
@@ -183,10 +205,20 @@ pub struct Queue {
     pub pass: Vec<FlagKey>,
     /// The queue that takes dead letters, instead of our own stream.
     pub dead_letter_queue: Option<String>,
+    /// The queue by which workers behind an admitted queue report what came of their work.
+    pub outcomes_queue: Option<String>,
     /// The park.
     pub park: ParkSettings,
     /// How long a message may be held undispatched within the prefetch.
     pub hold: Duration,
+}
+
+impl Settings {
+    /// The vhost in which a queue lies.
+    #[must_use]
+    pub fn vhost_of<'a>(&'a self, queue: &'a Queue) -> &'a str {
+        queue.vhost.as_deref().unwrap_or(&self.amqp.vhost)
+    }
 }
 
 impl Queue {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::admitted;
 use super::build::Section;
 use super::preset;
 use super::problems::Notes;
@@ -9,15 +10,17 @@ use super::{Attributes, Disposition, OnUnknown, ParkSettings, Queue, TargetSetti
 use crate::rules::facts::Reading;
 use crate::rules::names::QueueName;
 
-/// All queues; none when one of them cannot be read. `vhost` is that of the broker's URL, when it is known.
+/// All queues; none when one of them cannot be read. `vhost` is that of the broker's URL, when it is known; `declare` is what
+/// `[amqp]` says.
 pub(super) fn all(
     sections: &[Section<'_>],
     vhost: Option<&str>,
+    declare: bool,
     notes: &mut Notes,
 ) -> Option<Vec<Queue>> {
     let queues: Vec<Option<Queue>> = sections
         .iter()
-        .map(|section| queue(*section, notes))
+        .map(|section| queue(*section, declare, notes))
         .collect();
     let mut names = BTreeMap::new();
     for (section, queue) in sections.iter().zip(&queues) {
@@ -39,10 +42,11 @@ pub(super) fn all(
             notes.add(place, what, "leave one of the two out");
         }
     }
+    admitted::check(sections, &queues, vhost, notes);
     queues.into_iter().collect()
 }
 
-fn queue(section: Section<'_>, notes: &mut Notes) -> Option<Queue> {
+fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue> {
     let broker_name: Option<String> = section.get("name");
     let vhost: Option<String> = section.get("vhost");
     let name = broker_name
@@ -59,6 +63,7 @@ fn queue(section: Section<'_>, notes: &mut Notes) -> Option<Queue> {
         name: name?,
         broker_name: broker_name?,
         vhost,
+        declare,
         slots: section.get("slots")?,
         prefetch: prefetch?,
         reading: reading?,
@@ -72,6 +77,7 @@ fn queue(section: Section<'_>, notes: &mut Notes) -> Option<Queue> {
         modes: section.get("modes")?,
         pass: section.get("pass")?,
         dead_letter_queue,
+        outcomes_queue: section.section("outcomes").get("queue"),
         park: park?,
         hold: section.get("hold")?,
     })
@@ -172,7 +178,9 @@ fn dead_letter_queue(
 
 fn target(target: Section<'_>) -> Option<TargetSettings> {
     let http = target.get("http").map(TargetSettings::Http);
-    http.or_else(|| target.get("handler").map(TargetSettings::Handler))
+    let queue = || target.get("queue").map(TargetSettings::Queue);
+    http.or_else(queue)
+        .or_else(|| target.get("handler").map(TargetSettings::Handler))
 }
 
 fn park(park: Section<'_>) -> Option<ParkSettings> {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::rules::handed::Reported;
 use crate::rules::verdict::Why;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -22,6 +23,19 @@ pub const OUTCOMES: [&str; 6] = [
     "failed",
     "unknown",
 ];
+/// Why a report of an outcome does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum NotCounted {
+    /// It was told before.
+    Repeated,
+    /// Nothing of its id is remembered.
+    Unknown,
+    /// It cannot be read.
+    Malformed,
+}
+
+const NOT_COUNTED: [&str; 3] = ["repeated", "unknown", "malformed"];
 const ON_TIME: [&str; 3] = ["true", "false", "unknown"];
 const PROCESSING_BUCKETS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
@@ -50,6 +64,9 @@ pub struct QueueMetrics {
     publish_failures: IntCounter,
     lanes: IntGauge,
     lane_messages: IntGauge,
+    target_full: IntCounter,
+    reported: [IntCounter; Reported::ALL.len()],
+    not_counted: [IntCounter; NOT_COUNTED.len()],
 }
 
 impl QueueMetrics {
@@ -134,6 +151,21 @@ impl QueueMetrics {
             .set(i64::try_from(messages).unwrap_or(i64::MAX));
     }
 
+    /// The target had no room for a message; it stays in hand.
+    pub fn target_full(&self) {
+        self.target_full.inc();
+    }
+
+    /// Somebody reported what came of a job that was handed over, and it counts.
+    pub fn reported(&self, reported: Reported) {
+        self.reported[reported as usize].inc();
+    }
+
+    /// A report does not count.
+    pub fn not_counted(&self, why: NotCounted) {
+        self.not_counted[why as usize].inc();
+    }
+
     /// A message could not be put where it belongs; it is held and tried again.
     pub fn publish_failed(&self) {
         self.publish_failures.inc();
@@ -155,8 +187,65 @@ pub(super) struct Families {
     id_from_body: IntCounterVec,
     not_before_unread: IntCounterVec,
     publish_failures: IntCounterVec,
+    lanes: LaneFamilies,
+    outcomes: OutcomeFamilies,
+}
+
+/// The families that tell of lanes.
+struct LaneFamilies {
     lanes: IntGaugeVec,
-    lane_messages: IntGaugeVec,
+    messages: IntGaugeVec,
+}
+
+impl LaneFamilies {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            lanes: int_gauge(
+                registry,
+                "lanes",
+                "Lanes of a queue: one for each throttled key, up to 64, and one that the rest share.",
+                &["queue"],
+            )?,
+            messages: int_gauge(
+                registry,
+                "lane_messages",
+                "Messages in the lanes of a queue, at the broker and in hand, as far as is known.",
+                &["queue"],
+            )?,
+        })
+    }
+}
+
+/// The families that tell of a target with back-pressure, and of what its workers report.
+struct OutcomeFamilies {
+    target_full: IntCounterVec,
+    reported: IntCounterVec,
+    not_counted: IntCounterVec,
+}
+
+impl OutcomeFamilies {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            target_full: counter(
+                registry,
+                "target_full_total",
+                "Messages for which the target had no room; they stay in hand until it has.",
+                &["queue"],
+            )?,
+            reported: counter(
+                registry,
+                "outcomes_reported_total",
+                "Reports of what came of jobs that were handed over; each counts once.",
+                &["queue", "outcome"],
+            )?,
+            not_counted: counter(
+                registry,
+                "outcomes_not_counted_total",
+                "Reports that do not count: told before, of an id that is not remembered, or unreadable.",
+                &["queue", "reason"],
+            )?,
+        })
+    }
 }
 
 impl Families {
@@ -224,14 +313,8 @@ impl Families {
                 "publish_failures_total",
                 "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
             )?,
-            lanes: whole(
-                "lanes",
-                "Lanes of a queue: one for each throttled key, up to 64, and one that the rest share.",
-            )?,
-            lane_messages: whole(
-                "lane_messages",
-                "Messages in the lanes of a queue, at the broker and in hand.",
-            )?,
+            lanes: LaneFamilies::register(registry)?,
+            outcomes: OutcomeFamilies::register(registry)?,
         })
     }
 
@@ -253,8 +336,16 @@ impl Families {
             id_from_body: self.id_from_body.with_label_values(of),
             not_before_unread: self.not_before_unread.with_label_values(of),
             publish_failures: self.publish_failures.with_label_values(of),
-            lanes: self.lanes.with_label_values(of),
-            lane_messages: self.lane_messages.with_label_values(of),
+            lanes: self.lanes.lanes.with_label_values(of),
+            lane_messages: self.lanes.messages.with_label_values(of),
+            target_full: self.outcomes.target_full.with_label_values(of),
+            reported: Reported::ALL.map(|one| {
+                self.outcomes
+                    .reported
+                    .with_label_values(&[name, one.word()])
+            }),
+            not_counted: NOT_COUNTED
+                .map(|reason| self.outcomes.not_counted.with_label_values(&[name, reason])),
         }
     }
 }

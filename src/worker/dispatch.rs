@@ -25,9 +25,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Fills the free slots with the next messages in hand.
     pub(super) fn dispatch(&mut self) {
         let slots = self.slots() as usize;
-        while self.at_work.len() < slots && !self.gate.is_shut() {
+        while self.at_work.len() < slots && !self.gate.is_shut() && self.hand.len() > 0 {
             let now = self.now();
-            if now.mono < self.not_before() {
+            if now.mono < self.not_before() || !self.target_has_room(now.mono) {
                 return;
             }
             let Some((held, was_head)) = self.hand.next(now.mono) else {
@@ -60,10 +60,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     /// Whether a message that has just come may go before anything in hand: a slot is free, and nothing waits for one.
-    pub(super) fn may_go_at_once(&self, now: Now) -> bool {
+    pub(super) fn may_go_at_once(&mut self, now: Now) -> bool {
         self.at_work.len() < self.slots() as usize
             && self.not_before() <= now.mono
             && self.hand.is_idle(now.mono)
+            && self.target_has_room(now.mono)
     }
 
     /// A slot is free, and the gate has just said that this message may run.
@@ -140,8 +141,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.service.saturating_mul(turns.saturating_add(1)) / at_once
     }
 
-    fn hand_over(&mut self, held: Held, permit: Permit, now: Now) {
-        if let Some(since) = held.refused_at {
+    fn hand_over(&mut self, mut held: Held, permit: Permit, now: Now) {
+        if let Some(since) = held.refused_at.take() {
             self.numbers.waited(now.mono.saturating_sub(since));
         }
         let job = Job {
@@ -156,11 +157,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             flags: Arc::clone(&self.passed),
             timeout: self.gate.timeout(&held.facts),
         };
+        self.remember_handed(&held.facts, job.deadline_ms, now.mono);
         let work = AtWork {
             held,
             gate: Arc::clone(&self.gate),
             permit,
             started: now.mono,
+            round: self.pressure.sent(),
         };
         let mut answer = self.given.target.hand_over(job);
         // A handler that waits for nothing has done it already: it needs no slot.

@@ -2,14 +2,14 @@
 //! a key that must wait forms a line of its own and steps out of everybody's way.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::not_yet::Early;
 use crate::rules::facts::Facts;
 use crate::rules::lane::Lane;
-use crate::rules::lots::KeyHash;
+use crate::rules::lots::{ByKey, KeyHash};
 use crate::rules::message::Raw;
 use crate::rules::verdict::Why;
 use crate::seams::Receipt;
@@ -62,7 +62,7 @@ struct Line {
 #[derive(Debug, Default)]
 pub(super) struct Hand {
     ready: BTreeMap<Rank, Held>,
-    lines: HashMap<KeyHash, Line>,
+    lines: ByKey<Line>,
     due: BTreeSet<(Duration, KeyHash)>,
     /// Those whose time has not come.
     early: Early,

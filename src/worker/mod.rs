@@ -4,15 +4,20 @@
 //! exactly one settlement. Whether RabbitMQ or the queue in memory stands behind the seams, it does not know. May import
 //! `rules`, `config`, `clock`, `metrics`, `seams`, `store` (the book of lanes), `throttle` and `vitals`.
 
+#[cfg(test)]
+mod admitted_tests;
 mod dispatch;
 mod finish;
 mod hand;
+mod house;
 mod lanes;
 mod moving;
 mod not_yet;
+mod pressure;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -32,11 +37,11 @@ use crate::metrics::{Ledger, Metrics, QueueMetrics};
 use crate::rules::envelope;
 use crate::rules::facts::Facts;
 use crate::rules::gate::{Gate, decide};
-use crate::rules::hold::{LONGEST_WAIT, Prefetch};
+use crate::rules::hold::Prefetch;
 use crate::rules::names::FlagKey;
 use crate::rules::patience::Patience;
+use crate::rules::pressure::Round;
 use crate::rules::snapshot::Snapshot;
-use crate::rules::valve::Valve;
 use crate::rules::verdict::{Verdict, Why};
 use crate::seams::{Answer, Arrival, Delivery, Inlet, LinkState, Outlet, Settle, Target, Wanted};
 use crate::store::LaneBook;
@@ -45,6 +50,7 @@ use crate::vitals::QueueVitals;
 use hand::{Hand, Held};
 use lanes::Lanes;
 use moving::Moving;
+use pressure::TargetPressure;
 
 /// How often the house is kept: long waits, backlog, idle keys.
 const TICK: Duration = Duration::from_secs(1);
@@ -69,10 +75,8 @@ pub struct Given<I, O> {
     pub vitals: Arc<QueueVitals>,
     /// The daemon's numbers.
     pub metrics: Arc<Metrics>,
-    /// Where it is written which lanes there are.
+    /// Where it is written which lanes there are. New ones are opened where queues may be declared; else delay queues serve.
     pub lanes: LaneBook,
-    /// Whether new lanes may be opened; else what must wait long for its key goes to delay queues. Those there are, are emptied.
-    pub opens_lanes: bool,
 }
 
 /// How a worker ended.
@@ -88,6 +92,8 @@ struct AtWork {
     gate: Arc<Gate>,
     permit: Permit,
     started: Duration,
+    /// When in the target's back-pressure it was sent.
+    round: Round,
 }
 
 /// The worker of one queue.
@@ -110,6 +116,7 @@ pub struct Worker<I, O> {
     rate_until: Duration,
     target_rests_until: Duration,
     patience: Patience,
+    pressure: TargetPressure,
     /// What a job that is done takes, averaged over the last ones.
     service: Duration,
     /// Why the target is left alone, and why messages cannot be placed, in the words of the last answer.
@@ -150,6 +157,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             rate_until: Duration::ZERO,
             target_rests_until: Duration::ZERO,
             patience: Patience::default(),
+            pressure: TargetPressure::default(),
             service: Duration::ZERO,
             refusal: String::new(),
             misplaced: None,
@@ -351,63 +359,19 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         all.into_iter().for_each(|held| self.give_back(held));
     }
 
-    /// Once a second: nobody waits too long in hand, and what is known is told.
-    fn keep_house(&mut self) {
-        let now = self.now();
-        if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
-            for held in self.hand.held_since_before(taken_before) {
-                let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);
-                self.defer(held, why, LONGEST_WAIT, now);
-            }
-        }
-        if self
-            .takes_nothing_until
-            .is_some_and(|until| until <= now.mono)
-            && !self.given.outlet.blocked()
-        {
-            self.takes_nothing_until = None;
-            self.consume();
-        }
-        if self.prefetch.second() {
-            self.consume();
-        }
-        self.keep_lanes(now);
-        self.throttle.sweep(now.mono);
-        self.tell_trouble(now);
-        let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
-        self.given.vitals.slots(now.mono, busy, self.slots());
-        self.given.vitals.backlog(None, self.oldest_age_ms());
-        let decided = std::mem::take(&mut self.decided);
-        for valve in Valve::ALL {
-            let key = FlagKey::of_valve(&self.given.settings.name, valve);
-            self.given.metrics.evaluated(key.as_str(), decided);
-        }
-    }
-
-    /// Tells what keeps this queue from its work though it is being served.
-    fn tell_trouble(&mut self, now: Now) {
-        if self.misplaced.is_some() && self.moving.failing() + self.lanes.failing() == 0 {
-            self.misplaced = None;
-            tracing::info!(queue = %self.given.settings.name, "messages can be placed again");
-        }
-        let target = (self.target_rests_until > now.mono)
-            .then(|| format!("the target is left alone for a moment: {}", self.refusal));
-        let place = self
-            .misplaced
-            .as_ref()
-            .map(|why| format!("messages cannot be placed: {why}"));
-        let trouble: Vec<String> = place.into_iter().chain(target).collect();
-        self.given.vitals.trouble(trouble.join("; "));
-    }
-
     /// Before this nothing may be dispatched.
     fn not_before(&self) -> Duration {
-        self.rate_until.max(self.target_rests_until)
+        self.rate_until
+            .max(self.target_rests_until)
+            .max(self.target_rests())
     }
 
     /// When there may be something to do though nothing happens. With all slots busy it is an answer that wakes us.
     fn next_wake(&self, next_tick: Duration) -> Duration {
-        if self.at_work.len() >= self.slots() as usize || self.hand.len() == 0 {
+        if self.at_work.len() >= self.slots() as usize
+            || self.hand.len() == 0
+            || self.waits_for_an_answer()
+        {
             return next_tick;
         }
         let not_before = self.not_before();
@@ -417,19 +381,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .into_iter()
             .flatten()
             .fold(next_tick, Duration::min)
-    }
-
-    fn oldest_age_ms(&self) -> Option<i64> {
-        let oldest_ms = self.hand.oldest_ms()?;
-        Some(self.now().ms.saturating_sub(oldest_ms).max(0))
-    }
-
-    /// Writes the queue's account: what is in hand is counted by the lists that hold it.
-    fn write_ledger(&mut self) {
-        let aside = self.moving.len() + self.lanes.len();
-        let in_hand = self.hand.len() + self.at_work.len() + aside + self.given.inlet.settling();
-        self.ledger.in_hand = in_hand as u64;
-        self.numbers.write_ledger(self.ledger);
     }
 }
 

@@ -35,19 +35,27 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             gate,
             permit,
             started,
+            round,
         } = work;
         let now = self.now();
+        self.target_answered(round, &answer.outcome, now.mono);
+        if answer.outcome.was_not_taken() {
+            return self.not_taken(held, permit, now);
+        }
         let took = now.mono.saturating_sub(started);
         self.throttle.came_back(permit);
         self.hand.release(held.key(), now.mono);
         self.observe(&held, answer, took, now);
         let settings = &self.given.settings;
-        let (next, why) = after_run(
+        let next = after_run(
             &answer.outcome,
             held.tried + 1,
             settings.attempts,
             settings.on_unknown,
         );
+        let Some((next, why)) = next else {
+            return self.hand.put_back(held);
+        };
         match next {
             Next::Ack => self.given.inlet.settle(held.receipt, Settle::Ack, why),
             Next::Move(place, tried) => {
@@ -74,7 +82,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 self.service = (self.service * 7 + took) / 8;
                 self.given.vitals.done(now.mono, key, took, on_time);
             }
-            Outcome::HandedOver => {}
+            Outcome::HandedOver | Outcome::Full | Outcome::Held(_) => {}
             Outcome::Throttled(_) => self.given.vitals.in_vain(now.mono, key, took),
             Outcome::Retry(cause) | Outcome::Failed(cause) | Outcome::Unknown(cause) => {
                 self.given.vitals.in_vain(now.mono, key, took);

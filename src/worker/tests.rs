@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Finished, Given, Worker};
 use crate::clock::Clock;
 use crate::config::{Disposition, OnUnknown, ParkSettings, Queue, TargetSettings};
-use crate::memory::MemoryQueue;
+use crate::memory::{MemoryOutlet, MemoryQueue};
 use crate::metrics::{Ledger, Metrics};
 use crate::rules::change::{Actor, Cause, Change, Edit};
 use crate::rules::facts::{Reading, Source};
@@ -61,6 +61,8 @@ impl Target for Scripted {
     }
 }
 
+pub(super) type MakeTarget = Box<dyn FnOnce(&MemoryOutlet) -> Rc<dyn Target>>;
+
 /// A queue with its worker running, and all that a test may do to them.
 pub(super) struct House {
     pub(super) queue: MemoryQueue,
@@ -70,15 +72,16 @@ pub(super) struct House {
     pub(super) script: Rc<Script>,
     pub(super) stop: CancellationToken,
     pub(super) worker: tokio::task::JoinHandle<Finished>,
-    opens_lanes: bool,
+    settings: Arc<Queue>,
 }
 
-fn settings() -> Queue {
+pub(super) fn settings() -> Queue {
     let attributes = BTreeMap::from([("account".into(), Source::Header("x-account".into()))]);
     Queue {
         name: "orders".parse().unwrap(),
         broker_name: "orders".into(),
         vhost: None,
+        declare: true,
         slots: 4,
         prefetch: 16,
         reading: Reading {
@@ -99,6 +102,7 @@ fn settings() -> Queue {
         modes: vec![],
         pass: vec![],
         dead_letter_queue: None,
+        outcomes_queue: None,
         park: ParkSettings {
             streams: true,
             max_age: Duration::from_secs(60),
@@ -110,11 +114,12 @@ fn settings() -> Queue {
 
 impl House {
     pub(super) fn open(clock: Clock) -> Self {
-        Self::open_with(clock, true)
+        Self::open_with(clock, settings(), None)
     }
 
-    pub(super) fn open_with(clock: Clock, opens_lanes: bool) -> Self {
-        let settings = settings();
+    /// With other settings, and another target in front of the outlet than the one that the test scripts.
+    pub(super) fn open_with(clock: Clock, settings: Queue, target: Option<MakeTarget>) -> Self {
+        let settings = Arc::new(settings);
         let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
         let gated = GatedQueue {
             name: settings.name.clone(),
@@ -141,26 +146,28 @@ impl House {
             script,
             stop,
             worker: tokio::task::spawn_local(async { Finished::default() }),
-            opens_lanes,
+            settings,
         };
-        house.begin(clock);
+        house.begin(clock, target);
         house
     }
 
     /// Starts a worker on what is there.
-    fn begin(&mut self, clock: Clock) {
+    fn begin(&mut self, clock: Clock, target: Option<MakeTarget>) {
         let (inlet, outlet) = self.queue.open();
         let given = Given {
-            settings: Arc::new(settings()),
+            settings: Arc::clone(&self.settings),
             inlet,
+            target: match target {
+                Some(make) => make(&outlet),
+                None => Rc::new(Scripted(Rc::clone(&self.script))),
+            },
             outlet,
-            target: Rc::new(Scripted(Rc::clone(&self.script))),
             flags: self.store.subscribe(),
             clock,
             vitals: Arc::clone(&self.vitals),
             metrics: Arc::clone(&self.metrics),
             lanes: self.store.lanes(&"orders".parse().unwrap()),
-            opens_lanes: self.opens_lanes,
         };
         self.stop = CancellationToken::new();
         let worker = Worker::new(given).unwrap();
@@ -173,7 +180,7 @@ impl House {
         self.worker.abort();
         let _ = (&mut self.worker).await;
         self.metrics.queue("orders").unwrap().in_hand_is_lost();
-        self.begin(clock);
+        self.begin(clock, None);
     }
 
     /// The ids of this account that were done, in order.

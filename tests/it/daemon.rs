@@ -48,6 +48,24 @@ impl Config {
         self
     }
 
+    /// With a queue whose messages go to an admitted queue.
+    pub(crate) fn admitting(mut self, name: &str, admitted: &str, settings: &str) -> Self {
+        let _ = write!(
+            self.queues,
+            "[[queue]]\nname = \"{name}\"\ntarget = {{ queue = \"{admitted}\" }}\n{settings}\n"
+        );
+        self
+    }
+
+    /// Writes the file for a command that reads it, and gives its path.
+    pub(crate) fn written(&self) -> String {
+        let home = directory("file");
+        let path = home.join("sluicegate.toml");
+        let text = self.text(free_port(), home.join("data").to_str().unwrap());
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
     fn text(&self, port: u16, data: &str) -> String {
         let data = if self.daemon.contains("data_dir") {
             String::new()

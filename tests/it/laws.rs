@@ -6,6 +6,7 @@ use std::path::PathBuf;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("rules", &[]),
     ("config", &["rules"]),
+    ("topology", &["rules", "config"]),
     ("clock", &[]),
     ("supervise", &[]),
     ("metrics", &["rules"]),
@@ -13,6 +14,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["rules", "metrics"]),
     ("throttle", &["rules"]),
     ("vitals", &["rules", "seams"]),
+    (
+        "outcomes",
+        &["rules", "clock", "metrics", "seams", "vitals"],
+    ),
     (
         "guard",
         &["rules", "clock", "store", "supervise", "metrics"],
@@ -23,25 +28,30 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "rules", "config", "clock", "metrics", "seams", "store", "throttle", "vitals",
         ],
     ),
-    ("amqp", &["rules", "config", "clock", "seams", "supervise"]),
+    (
+        "amqp",
+        &["rules", "config", "topology", "clock", "seams", "supervise"],
+    ),
     ("memory", &["rules", "clock", "seams"]),
     ("targets", &["rules", "config", "clock", "seams"]),
     ("park", &["rules", "config", "clock", "seams"]),
     (
         "api",
         &[
-            "rules", "config", "clock", "metrics", "seams", "store", "vitals",
+            "rules", "config", "clock", "metrics", "outcomes", "seams", "store", "vitals",
         ],
     ),
-    ("cli", &["rules", "config", "clock"]),
+    ("cli", &["rules", "config", "topology", "clock"]),
     (
         "app",
         &[
             "rules",
             "config",
+            "topology",
             "clock",
             "supervise",
             "metrics",
+            "outcomes",
             "seams",
             "store",
             "throttle",

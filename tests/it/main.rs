@@ -27,6 +27,8 @@ mod stop;
 
 // What the daemon does with a message, and what an operator does with the daemon.
 #[cfg(test)]
+mod admitted;
+#[cfg(test)]
 mod deferring;
 #[cfg(test)]
 mod lanes;
@@ -35,11 +37,15 @@ mod running;
 #[cfg(test)]
 mod settlement;
 #[cfg(test)]
+mod topology;
+#[cfg(test)]
 mod valves;
 
 // The AMQP room alone.
 #[cfg(test)]
 mod amqp;
+#[cfg(test)]
+mod amqp_lanes;
 
 // What the tests stand on.
 #[cfg(test)]
@@ -56,6 +62,8 @@ mod ledger;
 mod nodes;
 #[cfg(test)]
 mod path;
+#[cfg(test)]
+mod reader;
 #[cfg(test)]
 mod scene;
 #[cfg(test)]

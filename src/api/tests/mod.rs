@@ -17,6 +17,7 @@ use crate::rules::verdict::Why;
 use crate::seams::LinkState;
 
 mod guarded;
+mod outcomes;
 mod pages;
 mod reading;
 mod writing;
@@ -29,6 +30,7 @@ fn queue(name: &str) -> config::Queue {
         name: name.parse().unwrap(),
         broker_name: name.rsplit('/').next().unwrap().to_owned(),
         vhost: name.split_once('/').map(|(vhost, _)| vhost.to_owned()),
+        declare: true,
         slots: 8,
         prefetch: 16,
         reading: Reading::default(),
@@ -42,6 +44,7 @@ fn queue(name: &str) -> config::Queue {
         modes: vec!["light".to_owned()],
         pass: vec![],
         dead_letter_queue: None,
+        outcomes_queue: None,
         park: ParkSettings {
             streams: true,
             max_age: std::time::Duration::from_secs(86_400),

@@ -106,6 +106,7 @@ fn orders() -> Queue {
         name: "orders".parse().unwrap(),
         broker_name: "orders".into(),
         vhost: None,
+        declare: true,
         slots: 8,
         prefetch: 16,
         reading: Reading::default(),
@@ -119,6 +120,7 @@ fn orders() -> Queue {
         modes: Vec::new(),
         pass: Vec::new(),
         dead_letter_queue: None,
+        outcomes_queue: None,
         park: ParkSettings {
             streams: true,
             max_age: Duration::from_secs(86_400),

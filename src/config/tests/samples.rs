@@ -103,9 +103,12 @@ const CHANGED: &[(&str, &str)] = &[
     ("amqp.ca_file", "A FILE"),
     ("amqp.declare", "false"),
     ("amqp.heartbeat", "3s"),
+    ("management.url", "https://u:other@localhost"),
+    ("management.ca_file", "A FILE"),
     ("queue.orders.vhost", "v"),
     ("queue.orders.target.http", "http://x"),
     ("queue.orders.target.handler", "y"),
+    ("queue.orders.target.queue", "orders.admitted"),
     ("queue.orders.slots", "3"),
     ("queue.orders.prefetch", "33"),
     ("queue.orders.attempts", "3"),
@@ -125,6 +128,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.pass", "['a.b']"),
     ("queue.orders.hold", "3s"),
     ("queue.orders.dead_letter.queue", "dead"),
+    ("queue.orders.outcomes.queue", "orders.outcomes"),
     ("queue.orders.park.as", "queue"),
     ("queue.orders.park.max_age", "3d"),
     ("queue.orders.park.max_bytes", "3_000_000"),
@@ -134,7 +138,7 @@ const CHANGED: &[(&str, &str)] = &[
 fn every_setting_makes_a_difference() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let file = file.path().display().to_string();
-    let base = "[daemon]\n[metrics]\n[amqp]\nurl = 'amqps://localhost'\n[[queue]]\nname = 'orders'\n\
+    let base = "[daemon]\n[metrics]\n[amqp]\nurl = 'amqps://localhost'\n[management]\nurl = 'https://u:canary@localhost'\n[[queue]]\nname = 'orders'\n\
         target.handler = 'x'\nattributes.account = 'header:x'\n[queue.park]\n";
     let old = settings(base);
     let mut seen = BTreeSet::new();
@@ -153,6 +157,9 @@ fn every_setting_makes_a_difference() {
         let inside = inside
             .strip_suffix(".http")
             .or(inside.strip_suffix(".handler"))
+            .or(inside
+                .strip_suffix("target.queue")
+                .map(|_| "queue.orders.target"))
             .unwrap_or(inside);
         if *setting == "queue.orders.vhost" {
             let another = ["queue.orders", "queue.v/orders"];
@@ -167,6 +174,8 @@ fn every_setting_makes_a_difference() {
     let untold = [
         "amqp.url_file",
         "amqp.url_env",
+        "management.password_file",
+        "management.password_env",
         "queue.name",
         "queue.order",
         "queue.preset",
