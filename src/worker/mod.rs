@@ -9,6 +9,7 @@ mod admitted_tests;
 mod dispatch;
 mod finish;
 mod hand;
+mod house;
 mod lanes;
 mod moving;
 mod not_yet;
@@ -37,12 +38,11 @@ use crate::metrics::{Ledger, Metrics, QueueMetrics};
 use crate::rules::envelope;
 use crate::rules::facts::Facts;
 use crate::rules::gate::{Gate, decide};
-use crate::rules::hold::{LONGEST_WAIT, Prefetch};
+use crate::rules::hold::Prefetch;
 use crate::rules::names::FlagKey;
 use crate::rules::patience::Patience;
 use crate::rules::pressure::Round;
 use crate::rules::snapshot::Snapshot;
-use crate::rules::valve::Valve;
 use crate::rules::verdict::{Verdict, Why};
 use crate::seams::{Answer, Arrival, Delivery, Inlet, LinkState, Outlet, Settle, Target, Wanted};
 use crate::store::LaneBook;
@@ -76,10 +76,8 @@ pub struct Given<I, O> {
     pub vitals: Arc<QueueVitals>,
     /// The daemon's numbers.
     pub metrics: Arc<Metrics>,
-    /// Where it is written which lanes there are.
+    /// Where it is written which lanes there are. New ones are opened where queues may be declared; else delay queues serve.
     pub lanes: LaneBook,
-    /// Whether new lanes may be opened; else what must wait long for its key goes to delay queues. Those there are, are emptied.
-    pub opens_lanes: bool,
 }
 
 /// How a worker ended.
@@ -353,39 +351,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         all.into_iter().for_each(|held| self.give_back(held));
     }
 
-    /// Once a second: nobody waits too long in hand, and what is known is told.
-    fn keep_house(&mut self) {
-        let now = self.now();
-        if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
-            for held in self.hand.held_since_before(taken_before) {
-                let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);
-                self.defer(held, why, LONGEST_WAIT, now);
-            }
-        }
-        if self
-            .takes_nothing_until
-            .is_some_and(|until| until <= now.mono)
-            && !self.given.outlet.blocked()
-        {
-            self.takes_nothing_until = None;
-            self.consume();
-        }
-        if self.prefetch.second() {
-            self.consume();
-        }
-        self.keep_lanes(now);
-        self.throttle.sweep(now.mono);
-        self.tell_trouble(now);
-        let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
-        self.given.vitals.slots(now.mono, busy, self.slots());
-        self.given.vitals.backlog(None, self.oldest_age_ms());
-        let decided = std::mem::take(&mut self.decided);
-        for valve in Valve::ALL {
-            let key = FlagKey::of_valve(&self.given.settings.name, valve);
-            self.given.metrics.evaluated(key.as_str(), decided);
-        }
-    }
-
     /// Before this nothing may be dispatched.
     fn not_before(&self) -> Duration {
         self.rate_until
@@ -408,11 +373,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .into_iter()
             .flatten()
             .fold(next_tick, Duration::min)
-    }
-
-    fn oldest_age_ms(&self) -> Option<i64> {
-        let oldest_ms = self.hand.oldest_ms()?;
-        Some(self.now().ms.saturating_sub(oldest_ms).max(0))
     }
 }
 

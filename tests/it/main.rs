@@ -35,8 +35,9 @@ mod celery_example;
 #[cfg(test)]
 mod deferring;
 #[cfg(test)]
-mod management;
 mod lanes;
+#[cfg(test)]
+mod management;
 #[cfg(test)]
 mod running;
 #[cfg(test)]

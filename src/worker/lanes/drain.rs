@@ -158,7 +158,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         all.extend(self.hand.take_ready(key, from_shared));
         let own = lane_for(key, self.lanes.own());
-        let may = own != Lane::Shared && self.given.opens_lanes;
+        let may = own != Lane::Shared && self.given.settings.declare;
         if may || self.lanes.all.contains_key(&Lane::Own(key)) {
             let why = self.why_keys_wait();
             return all

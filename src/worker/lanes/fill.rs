@@ -86,7 +86,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let is_there = || self.lanes.all.contains_key(&own).then_some(own);
         let opened = || {
             let lane = lane_for(key, self.lanes.own());
-            let may = self.given.opens_lanes || self.lanes.all.contains_key(&lane);
+            let may = self.given.settings.declare || self.lanes.all.contains_key(&lane);
             may.then_some(lane)
         };
         self.lanes.holding(key).or_else(is_there).or_else(opened)
