@@ -205,7 +205,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         let now = self.now().mono;
         self.gate = Arc::clone(gate);
-        self.passed = passed_flags(&self.given.settings.pass, &snapshot);
+        self.passed = dispatch::passed_flags(&self.given.settings.pass, &snapshot);
         self.throttle.obey(gate, now);
         self.hand.release_all(now);
         self.rate_until = now;
@@ -279,7 +279,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             taken: now.mono,
             waits_since: None,
             refused_at: None,
-            number: 0,
+            number: self.ledger.received,
         };
         self.numbers.picked_up(held.facts.age_ms(now.ms));
         self.given
@@ -388,11 +388,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .fold(next_tick, Duration::min)
     }
 
-    fn oldest_age_ms(&self) -> Option<i64> {
-        let oldest_ms = self.hand.oldest_ms()?;
-        Some(self.now().ms.saturating_sub(oldest_ms).max(0))
-    }
-
     /// Writes the queue's account: what is in hand is counted by the lists that hold it.
     fn write_ledger(&mut self) {
         let in_hand =
@@ -400,16 +395,4 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.ledger.in_hand = in_hand as u64;
         self.numbers.write_ledger(self.ledger);
     }
-}
-
-/// The values of the flags that a queue passes on to its worker, as text.
-fn passed_flags(keys: &[FlagKey], snapshot: &Snapshot) -> Arc<[(String, String)]> {
-    let said = |key: &FlagKey| {
-        let value = snapshot.value(key.as_str())?.0.to_json();
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        Some((key.to_string(), text))
-    };
-    keys.iter().filter_map(said).collect()
 }

@@ -28,12 +28,12 @@ use crate::vitals::QueueVitals;
 
 pub(super) const START_MS: i64 = 1_795_219_200_000;
 
-type Answering = Box<dyn Fn(&Job) -> Outcome>;
+pub(super) type Answering = Box<dyn Fn(&Job) -> Outcome>;
 
 /// A target whose answer the test chooses, that takes as long as the test says and writes down what it was given.
-struct Script {
+pub(super) struct Script {
     takes: Cell<Duration>,
-    answer: RefCell<Answering>,
+    pub(super) answer: RefCell<Answering>,
     done: RefCell<Vec<(String, u32)>>,
     at_once: Cell<usize>,
     most_at_once: Cell<usize>,
@@ -69,7 +69,7 @@ pub(super) struct House {
     store: Arc<Store>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) vitals: Arc<QueueVitals>,
-    script: Rc<Script>,
+    pub(super) script: Rc<Script>,
     pub(super) stop: CancellationToken,
     pub(super) worker: tokio::task::JoinHandle<Finished>,
 }
@@ -112,7 +112,7 @@ pub(super) fn settings() -> Queue {
 }
 
 impl House {
-    fn open(clock: Clock) -> Self {
+    pub(super) fn open(clock: Clock) -> Self {
         Self::open_with(clock, settings(), None)
     }
 

@@ -29,6 +29,8 @@ mod stop;
 #[cfg(test)]
 mod admitted;
 #[cfg(test)]
+mod admitted_otherwise;
+#[cfg(test)]
 mod deferring;
 #[cfg(test)]
 mod running;
