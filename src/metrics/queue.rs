@@ -65,6 +65,8 @@ pub struct QueueMetrics {
     target_full: IntCounter,
     reported: [IntCounter; Reported::ALL.len()],
     not_counted: [IntCounter; NOT_COUNTED.len()],
+    lanes: IntGauge,
+    lane_messages: IntGauge,
 }
 
 impl QueueMetrics {
@@ -157,6 +159,13 @@ impl QueueMetrics {
         self.not_counted[why as usize].inc();
     }
 
+    /// So many lanes there are, with so many messages as far as is known.
+    pub fn lanes(&self, lanes: usize, messages: u64) {
+        self.lanes.set(i64::try_from(lanes).unwrap_or(i64::MAX));
+        self.lane_messages
+            .set(i64::try_from(messages).unwrap_or(i64::MAX));
+    }
+
     /// A message could not be put where it belongs; it is held and tried again.
     pub fn publish_failed(&self) {
         self.publish_failures.inc();
@@ -177,20 +186,28 @@ pub(super) struct Families {
     age_unknown: IntCounterVec,
     id_from_body: IntCounterVec,
     not_before_unread: IntCounterVec,
-    publish_failures: IntCounterVec,
-    outcomes: OutcomeFamilies,
+    lanes: IntGaugeVec,
+    lane_messages: IntGaugeVec,
+    onward: OnwardFamilies,
 }
 
-/// The families that tell of a target with back-pressure, and of what its workers report.
-struct OutcomeFamilies {
+/// The families that tell of what goes on from here: to a place, to a target that may be full, and what its workers report.
+struct OnwardFamilies {
+    publish_failures: IntCounterVec,
     target_full: IntCounterVec,
     reported: IntCounterVec,
     not_counted: IntCounterVec,
 }
 
-impl OutcomeFamilies {
+impl OnwardFamilies {
     fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
+            publish_failures: counter(
+                registry,
+                "publish_failures_total",
+                "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
+                &["queue"],
+            )?,
             target_full: counter(
                 registry,
                 "target_full_total",
@@ -252,7 +269,7 @@ impl Families {
             ready: whole("queue_ready_messages", "Messages ready at the broker.")?,
             oldest_age: measured(
                 "queue_oldest_age_seconds",
-                "Age of the oldest message in hand; 0: none, or its age is unknown.",
+                "Age of the oldest message in hand, with [management] also of the queue's head; 0: none, or unknown.",
             )?,
             connected: whole(
                 "broker_connected",
@@ -274,11 +291,15 @@ impl Families {
                 "message_not_before_unread_total",
                 "Messages whose time not to be done before is no time, or more than 365 days ahead: it is not heeded.",
             )?,
-            publish_failures: counted(
-                "publish_failures_total",
-                "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
+            onward: OnwardFamilies::register(registry)?,
+            lanes: whole(
+                "lanes",
+                "Lanes of a queue: one for each throttled key, up to 64, and one that the rest share.",
             )?,
-            outcomes: OutcomeFamilies::register(registry)?,
+            lane_messages: whole(
+                "lane_messages",
+                "Messages in the lanes of a queue, at the broker and in hand.",
+            )?,
         })
     }
 
@@ -299,15 +320,14 @@ impl Families {
             age_unknown: self.age_unknown.with_label_values(of),
             id_from_body: self.id_from_body.with_label_values(of),
             not_before_unread: self.not_before_unread.with_label_values(of),
-            publish_failures: self.publish_failures.with_label_values(of),
-            target_full: self.outcomes.target_full.with_label_values(of),
-            reported: Reported::ALL.map(|one| {
-                self.outcomes
-                    .reported
-                    .with_label_values(&[name, one.word()])
-            }),
+            publish_failures: self.onward.publish_failures.with_label_values(of),
+            target_full: self.onward.target_full.with_label_values(of),
+            reported: Reported::ALL
+                .map(|one| self.onward.reported.with_label_values(&[name, one.word()])),
             not_counted: NOT_COUNTED
-                .map(|reason| self.outcomes.not_counted.with_label_values(&[name, reason])),
+                .map(|reason| self.onward.not_counted.with_label_values(&[name, reason])),
+            lanes: self.lanes.with_label_values(of),
+            lane_messages: self.lane_messages.with_label_values(of),
         }
     }
 }

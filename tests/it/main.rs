@@ -31,7 +31,11 @@ mod admitted;
 #[cfg(test)]
 mod admitted_otherwise;
 #[cfg(test)]
+mod celery;
+#[cfg(test)]
 mod deferring;
+#[cfg(test)]
+mod management;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
@@ -68,5 +72,7 @@ mod reader;
 mod scene;
 #[cfg(test)]
 mod scrape;
+#[cfg(test)]
+mod shop;
 #[cfg(test)]
 mod worker;
