@@ -40,9 +40,4 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             self.given.metrics.evaluated(key.as_str(), decided);
         }
     }
-
-    pub(super) fn oldest_age_ms(&self) -> Option<i64> {
-        let oldest_ms = self.hand.oldest_ms()?;
-        Some(self.now().ms.saturating_sub(oldest_ms).max(0))
-    }
 }

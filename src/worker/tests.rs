@@ -28,12 +28,12 @@ use crate::vitals::QueueVitals;
 
 pub(super) const START_MS: i64 = 1_795_219_200_000;
 
-type Answering = Box<dyn Fn(&Job) -> Outcome>;
+pub(super) type Answering = Box<dyn Fn(&Job) -> Outcome>;
 
 /// A target whose answer the test chooses, that takes as long as the test says and writes down what it was given.
 pub(super) struct Script {
     pub(super) takes: Cell<Duration>,
-    answer: RefCell<Answering>,
+    pub(super) answer: RefCell<Answering>,
     pub(super) done: RefCell<Vec<(String, u32)>>,
     at_once: Cell<usize>,
     most_at_once: Cell<usize>,

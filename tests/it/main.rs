@@ -29,6 +29,8 @@ mod stop;
 #[cfg(test)]
 mod admitted;
 #[cfg(test)]
+mod admitted_otherwise;
+#[cfg(test)]
 mod celery;
 #[cfg(test)]
 mod celery_example;
