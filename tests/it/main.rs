@@ -33,7 +33,11 @@ mod admitted_otherwise;
 #[cfg(test)]
 mod celery;
 #[cfg(test)]
+mod celery_example;
+#[cfg(test)]
 mod deferring;
+#[cfg(test)]
+mod lanes;
 #[cfg(test)]
 mod management;
 #[cfg(test)]
