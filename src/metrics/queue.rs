@@ -223,15 +223,9 @@ struct OnwardFamilies {
     not_counted: IntCounterVec,
 }
 
-impl OnwardFamilies {
+impl OutcomeFamilies {
     fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            publish_failures: counter(
-                registry,
-                "publish_failures_total",
-                "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
-                &["queue"],
-            )?,
             target_full: counter(
                 registry,
                 "target_full_total",
