@@ -42,6 +42,7 @@ struct Inner {
     waiting: String,
     ready: Option<u64>,
     oldest_age_ms: Option<i64>,
+    surroundings: Surroundings,
     slots_busy: u32,
     slots: u32,
     events: Window<{ Event::COUNT }>,
@@ -102,6 +103,15 @@ impl Event {
     const COUNT: usize = Event::Late as usize + 1;
 }
 
+/// What AMQP cannot tell of a queue, as the management API told it last; `None`: unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// How old the message at the queue's head is, in milliseconds.
+    pub head_age_ms: Option<i64>,
+    /// How many consumers but ours read the queue.
+    pub other_consumers: Option<u64>,
+}
+
 /// A reading of a queue's vitals over the last minute.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct VitalsReport {
@@ -111,8 +121,12 @@ pub struct VitalsReport {
     pub state_detail: String,
     /// Messages ready at the broker; null: not known yet.
     pub ready: Option<u64>,
-    /// Age of the oldest message in hand, in seconds.
+    /// Age of the oldest message in seconds: in hand, and with [management] also at the head of the queue.
     pub oldest_age_seconds: Option<f64>,
+    /// Age of the message at the queue's head, in seconds; null: not told (it needs [management], and messages with a timestamp).
+    pub head_age_seconds: Option<f64>,
+    /// Consumers that read the queue past the gate; null: unknown, it needs [management].
+    pub other_consumers: Option<u64>,
     /// Messages at the target now.
     pub slots_busy: u32,
     /// Messages that may be at the target at once.
@@ -172,6 +186,7 @@ impl Default for QueueVitals {
                 waiting: String::new(),
                 ready: None,
                 oldest_age_ms: None,
+                surroundings: Surroundings::default(),
                 slots_busy: 0,
                 slots: 0,
                 events: Window::default(),
@@ -261,11 +276,18 @@ impl QueueVitals {
         self.handed().report(id, reported, now)
     }
 
-    /// What is known of the backlog; `ready: None` keeps what was known of that.
-    pub fn backlog(&self, ready: Option<u64>, oldest_age_ms: Option<i64>) {
+    /// What is known of the backlog; `ready: None` keeps what was known of that. Gives the age of the oldest message anywhere, in
+    /// milliseconds, as far as it is known.
+    pub fn backlog(&self, ready: Option<u64>, oldest_in_hand_ms: Option<i64>) -> Option<i64> {
         let mut inner = self.lock();
         inner.ready = ready.or(inner.ready);
-        inner.oldest_age_ms = oldest_age_ms;
+        inner.oldest_age_ms = oldest_in_hand_ms;
+        inner.oldest_ms()
+    }
+
+    /// What the management API told last.
+    pub fn surroundings(&self, surroundings: Surroundings) {
+        self.lock().surroundings = surroundings;
     }
 
     /// How the keys stand that have messages in lanes, by key.
@@ -364,7 +386,13 @@ impl Inner {
         }
     }
 
+    /// The age of the oldest message anywhere.
+    fn oldest_ms(&self) -> Option<i64> {
+        self.oldest_age_ms.max(self.surroundings.head_age_ms)
+    }
+
     fn report(&self, now: Duration) -> VitalsReport {
+        let seconds = |ms: i64| ms.max(0) as f64 / 1_000.0;
         let rate = |event: Event| self.events.per_second(now, event as usize);
         let lately = |event: Event| self.events.in_the_last_minute(now, event as usize);
         // The last seconds, so that a valve's effect is seen at once; a queue with little to do is looked at for a minute.
@@ -378,7 +406,9 @@ impl Inner {
             state: self.link.word().to_owned(),
             state_detail: self.detail(),
             ready: self.ready,
-            oldest_age_seconds: self.oldest_age_ms.map(|ms| ms.max(0) as f64 / 1_000.0),
+            oldest_age_seconds: self.oldest_ms().map(seconds),
+            head_age_seconds: self.surroundings.head_age_ms.map(seconds),
+            other_consumers: self.surroundings.other_consumers,
             slots_busy: self.slots_busy,
             slots: self.slots,
             received_per_second: rate(Event::Received),
@@ -474,6 +504,18 @@ mod tests {
         );
         assert_eq!((report.slots_busy, report.slots), (3, 8));
         assert_eq!((report.ready, report.oldest_age_seconds), (Some(7), None));
+        assert_eq!(report.other_consumers, None, "unknown is not 0");
+        vitals.surroundings(Surroundings {
+            head_age_ms: Some(9_000),
+            other_consumers: Some(2),
+        });
+        assert_eq!(vitals.backlog(None, Some(2_000)), Some(9_000));
+        assert_eq!(vitals.backlog(None, Some(10_000)), Some(10_000));
+        let report = vitals.report(at(20_000));
+        assert_eq!(
+            (report.head_age_seconds, report.oldest_age_seconds),
+            (Some(9.0), Some(10.0))
+        );
     }
 
     #[test]

@@ -86,8 +86,8 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(changes::list))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
-        .routes(routes!(lanes::list))
         .routes(routes!(outcomes::report))
+        .routes(routes!(lanes::list))
         .routes(routes!(openapi::read))
 }
 

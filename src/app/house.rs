@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
+use super::surroundings;
 use crate::api::{self, Doors, QueueDoor, Remembered};
 use crate::clock::Clock;
 use crate::config::{Queue, Settings};
@@ -95,6 +96,7 @@ impl House {
             };
             house.start(&queue, handlers, opened)?;
         }
+        surroundings::watch(&house.settings, &house.doors, clock, &mut house.tasks);
         Ok(house)
     }
 

@@ -111,6 +111,7 @@ pub(super) async fn one(session: &mut Session<'_>, name: &QueueName) -> Result<(
         if !queue.vitals.state_detail.is_empty() {
             console.data(&format!("\n{}", harmless(&queue.vitals.state_detail)));
         }
+        console.data(&format!("\n{}", surroundings_of(&queue)));
         console.data(&format!("\n{}", account_of(&queue).render(colour)));
         for (title, unit, keys) in [
             ("TOP BY COUNT", "/S", &queue.vitals.top_by_count),
@@ -122,6 +123,24 @@ pub(super) async fn one(session: &mut Session<'_>, name: &QueueName) -> Result<(
         }
     });
     Ok(())
+}
+
+/// What AMQP cannot tell.
+fn surroundings_of(queue: &QueueView) -> String {
+    let unknown = "unknown without [management]";
+    let head = match queue.vitals.head_age_seconds {
+        Some(age) => lasting(age),
+        None if queue.vitals.other_consumers.is_some() => {
+            "not told (empty, or messages without a timestamp)".to_owned()
+        }
+        None => unknown.to_owned(),
+    };
+    let others = match queue.vitals.other_consumers {
+        Some(0) => "none".to_owned(),
+        Some(count) => format!("{count}: they read past the gate"),
+        None => unknown.to_owned(),
+    };
+    format!("head of the queue: {head}\nother consumers: {others}")
 }
 
 /// Where every message is: received = settled + in hand.

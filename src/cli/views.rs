@@ -123,6 +123,8 @@ pub(super) struct Vitals {
     pub(super) state_detail: String,
     pub(super) ready: Option<u64>,
     pub(super) oldest_age_seconds: Option<f64>,
+    pub(super) head_age_seconds: Option<f64>,
+    pub(super) other_consumers: Option<u64>,
     pub(super) received_per_second: f64,
     pub(super) done_per_second: f64,
     pub(super) shed_per_second: f64,

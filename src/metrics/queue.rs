@@ -186,9 +186,8 @@ pub(super) struct Families {
     age_unknown: IntCounterVec,
     id_from_body: IntCounterVec,
     not_before_unread: IntCounterVec,
-    publish_failures: IntCounterVec,
     lanes: LaneFamilies,
-    outcomes: OutcomeFamilies,
+    onward: OnwardFamilies,
 }
 
 /// The families that tell of lanes.
@@ -216,16 +215,23 @@ impl LaneFamilies {
     }
 }
 
-/// The families that tell of a target with back-pressure, and of what its workers report.
-struct OutcomeFamilies {
+/// The families that tell of what goes on from here: to a place, to a target that may be full, and what its workers report.
+struct OnwardFamilies {
+    publish_failures: IntCounterVec,
     target_full: IntCounterVec,
     reported: IntCounterVec,
     not_counted: IntCounterVec,
 }
 
-impl OutcomeFamilies {
+impl OnwardFamilies {
     fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
+            publish_failures: counter(
+                registry,
+                "publish_failures_total",
+                "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
+                &["queue"],
+            )?,
             target_full: counter(
                 registry,
                 "target_full_total",
@@ -287,7 +293,7 @@ impl Families {
             ready: whole("queue_ready_messages", "Messages ready at the broker.")?,
             oldest_age: measured(
                 "queue_oldest_age_seconds",
-                "Age of the oldest message in hand; 0: none, or its age is unknown.",
+                "Age of the oldest message in hand, with [management] also of the queue's head; 0: none, or unknown.",
             )?,
             connected: whole(
                 "broker_connected",
@@ -309,12 +315,8 @@ impl Families {
                 "message_not_before_unread_total",
                 "Messages whose time not to be done before is no time, or more than 365 days ahead: it is not heeded.",
             )?,
-            publish_failures: counted(
-                "publish_failures_total",
-                "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
-            )?,
             lanes: LaneFamilies::register(registry)?,
-            outcomes: OutcomeFamilies::register(registry)?,
+            onward: OnwardFamilies::register(registry)?,
         })
     }
 
@@ -335,17 +337,14 @@ impl Families {
             age_unknown: self.age_unknown.with_label_values(of),
             id_from_body: self.id_from_body.with_label_values(of),
             not_before_unread: self.not_before_unread.with_label_values(of),
-            publish_failures: self.publish_failures.with_label_values(of),
+            publish_failures: self.onward.publish_failures.with_label_values(of),
+            target_full: self.onward.target_full.with_label_values(of),
+            reported: Reported::ALL
+                .map(|one| self.onward.reported.with_label_values(&[name, one.word()])),
+            not_counted: NOT_COUNTED
+                .map(|reason| self.onward.not_counted.with_label_values(&[name, reason])),
             lanes: self.lanes.lanes.with_label_values(of),
             lane_messages: self.lanes.messages.with_label_values(of),
-            target_full: self.outcomes.target_full.with_label_values(of),
-            reported: Reported::ALL.map(|one| {
-                self.outcomes
-                    .reported
-                    .with_label_values(&[name, one.word()])
-            }),
-            not_counted: NOT_COUNTED
-                .map(|reason| self.outcomes.not_counted.with_label_values(&[name, reason])),
         }
     }
 }

@@ -40,17 +40,4 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             self.given.metrics.evaluated(key.as_str(), decided);
         }
     }
-
-    pub(super) fn oldest_age_ms(&self) -> Option<i64> {
-        let oldest_ms = self.hand.oldest_ms()?;
-        Some(self.now().ms.saturating_sub(oldest_ms).max(0))
-    }
-
-    /// Writes the queue's account: what is in hand is counted by the lists that hold it.
-    pub(super) fn write_ledger(&mut self) {
-        let aside = self.moving.len() + self.lanes.len();
-        let in_hand = self.hand.len() + self.at_work.len() + aside + self.given.inlet.settling();
-        self.ledger.in_hand = in_hand as u64;
-        self.numbers.write_ledger(self.ledger);
-    }
 }

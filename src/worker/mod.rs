@@ -13,6 +13,7 @@ mod house;
 mod lanes;
 mod moving;
 mod not_yet;
+mod noting;
 mod pressure;
 mod settle;
 #[cfg(test)]
@@ -38,7 +39,6 @@ use crate::rules::envelope;
 use crate::rules::facts::Facts;
 use crate::rules::gate::{Gate, decide};
 use crate::rules::hold::Prefetch;
-use crate::rules::names::FlagKey;
 use crate::rules::patience::Patience;
 use crate::rules::pressure::Round;
 use crate::rules::snapshot::Snapshot;
@@ -214,7 +214,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         let now = self.now().mono;
         self.gate = Arc::clone(gate);
-        self.passed = passed_flags(&self.given.settings.pass, &snapshot);
+        self.passed = dispatch::passed_flags(&self.given.settings.pass, &snapshot);
         self.throttle.obey(gate, now);
         self.hand.release_all(now);
         self.rate_until = now;
@@ -261,8 +261,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             Arrival::Link(link) => self.link_changed(link),
             Arrival::Lane(lane, news) => self.lane_news(lane, &news),
             Arrival::Depth { ready } => {
-                let oldest_ms = self.oldest_age_ms();
-                self.given.vitals.backlog(Some(ready), oldest_ms);
+                let in_hand_ms = self.oldest_age_ms();
+                let oldest_ms = self.given.vitals.backlog(Some(ready), in_hand_ms);
                 let oldest = Duration::from_millis(oldest_ms.unwrap_or(0).unsigned_abs());
                 self.numbers.backlog(ready, oldest);
             }
@@ -289,19 +289,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             taken: now.mono,
             waits_since: None,
             refused_at: None,
-            number: 0,
+            number: self.ledger.received,
         };
-        self.numbers.picked_up(held.facts.age_ms(now.ms));
-        self.given
-            .vitals
-            .received(now.mono, held.facts.key.as_ref());
-        if held.facts.id_from_body {
-            self.numbers.id_from_body();
-        }
         self.lanes.took(&mut held, now.mono);
-        if held.facts.not_before_unread {
-            self.numbers.not_before_unread();
-        }
+        self.note_arrival(&held, now);
         if let Some(why) = malformed {
             return self.shed(held, Why::Malformed, None, &why.to_string());
         }
@@ -358,40 +349,4 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         all.extend(self.lanes.take_out());
         all.into_iter().for_each(|held| self.give_back(held));
     }
-
-    /// Before this nothing may be dispatched.
-    fn not_before(&self) -> Duration {
-        self.rate_until
-            .max(self.target_rests_until)
-            .max(self.target_rests())
-    }
-
-    /// When there may be something to do though nothing happens. With all slots busy it is an answer that wakes us.
-    fn next_wake(&self, next_tick: Duration) -> Duration {
-        if self.at_work.len() >= self.slots() as usize
-            || self.hand.len() == 0
-            || self.waits_for_an_answer()
-        {
-            return next_tick;
-        }
-        let not_before = self.not_before();
-        let held_up = (not_before > self.now().mono).then_some(not_before);
-        let line = self.hand.next_due().map(|due| due.max(not_before));
-        [held_up, line]
-            .into_iter()
-            .flatten()
-            .fold(next_tick, Duration::min)
-    }
-}
-
-/// The values of the flags that a queue passes on to its worker, as text.
-fn passed_flags(keys: &[FlagKey], snapshot: &Snapshot) -> Arc<[(String, String)]> {
-    let said = |key: &FlagKey| {
-        let value = snapshot.value(key.as_str())?.0.to_json();
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        Some((key.to_string(), text))
-    };
-    keys.iter().filter_map(said).collect()
 }

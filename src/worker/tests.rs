@@ -28,12 +28,12 @@ use crate::vitals::QueueVitals;
 
 pub(super) const START_MS: i64 = 1_795_219_200_000;
 
-type Answering = Box<dyn Fn(&Job) -> Outcome>;
+pub(super) type Answering = Box<dyn Fn(&Job) -> Outcome>;
 
 /// A target whose answer the test chooses, that takes as long as the test says and writes down what it was given.
 pub(super) struct Script {
     pub(super) takes: Cell<Duration>,
-    answer: RefCell<Answering>,
+    pub(super) answer: RefCell<Answering>,
     pub(super) done: RefCell<Vec<(String, u32)>>,
     at_once: Cell<usize>,
     most_at_once: Cell<usize>,
@@ -119,6 +119,12 @@ impl House {
 
     /// With other settings, and another target in front of the outlet than the one that the test scripts.
     pub(super) fn open_with(clock: Clock, settings: Queue, target: Option<MakeTarget>) -> Self {
+        let mut house = Self::furnished(clock, settings);
+        house.begin(clock, target);
+        house
+    }
+
+    fn furnished(clock: Clock, settings: Queue) -> Self {
         let settings = Arc::new(settings);
         let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
         let gated = GatedQueue {
@@ -137,19 +143,16 @@ impl House {
             at_once: Cell::new(0),
             most_at_once: Cell::new(0),
         });
-        let (stop, vitals) = (CancellationToken::new(), Arc::default());
-        let mut house = Self {
+        Self {
             queue,
             store,
             metrics,
-            vitals,
+            vitals: Arc::default(),
             script,
-            stop,
+            stop: CancellationToken::new(),
             worker: tokio::task::spawn_local(async { Finished::default() }),
             settings,
-        };
-        house.begin(clock, target);
-        house
+        }
     }
 
     /// Starts a worker on what is there.
@@ -167,7 +170,7 @@ impl House {
             clock,
             vitals: Arc::clone(&self.vitals),
             metrics: Arc::clone(&self.metrics),
-            lanes: self.store.lanes(&"orders".parse().unwrap()),
+            lanes: self.store.lanes(&self.settings.name),
         };
         self.stop = CancellationToken::new();
         let worker = Worker::new(given).unwrap();

@@ -29,9 +29,17 @@ mod stop;
 #[cfg(test)]
 mod admitted;
 #[cfg(test)]
+mod admitted_otherwise;
+#[cfg(test)]
+mod celery;
+#[cfg(test)]
+mod celery_example;
+#[cfg(test)]
 mod deferring;
 #[cfg(test)]
 mod lanes;
+#[cfg(test)]
+mod management;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
@@ -68,5 +76,7 @@ mod reader;
 mod scene;
 #[cfg(test)]
 mod scrape;
+#[cfg(test)]
+mod shop;
 #[cfg(test)]
 mod worker;
