@@ -18,6 +18,8 @@ pub const LONGEST_TURN: Duration = Duration::from_secs(1);
 
 /// What is taken from a lane covers so much of its time: what waits in hand waits about as long.
 const AHEAD: Duration = Duration::from_secs(2);
+/// The broker says that nothing is there, again after so long: then that is so.
+const SURE_AFTER: Duration = Duration::from_secs(2);
 /// At most so many messages of a key that is limited are out at once.
 const MOST_AHEAD: u16 = 64;
 /// So many are out when no limit stands any more, and of the shared lane, where those of many keys stand in a row.
@@ -44,14 +46,14 @@ pub fn lane_for(key: KeyHash, own: usize) -> Lane {
 
 /// What is believed to lie in a lane. A lane that may hold an earlier message of its key must never be believed empty; so we count
 /// from when it was surely empty: when it was new, or when the broker said so twice while nothing moved. (RabbitMQ says 0 for a
-/// quorum queue that has no leader yet.) Until then what it says every few seconds is only an estimate.
+/// queue that has just no leader, and does not see what is on its way.) Until then what it says is only an estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Belief {
     messages: u64,
     known: bool,
     counted: bool,
-    moved: bool,
-    zeros: u8,
+    /// Since when the broker says that nothing is there, while nothing moves.
+    nothing_since: Option<Duration>,
 }
 
 impl Belief {
@@ -80,28 +82,28 @@ impl Belief {
     /// One more was put there, or went back.
     pub fn one_more(&mut self) {
         self.messages += 1;
-        self.has_moved();
+        self.nothing_since = None;
     }
 
     /// One was taken out.
     pub fn one_less(&mut self) {
         self.messages = self.messages.saturating_sub(1);
-        self.has_moved();
+        self.nothing_since = None;
     }
 
-    fn has_moved(&mut self) {
-        (self.moved, self.zeros) = (true, 0);
-    }
-
-    /// The broker said that so many are ready.
-    pub fn told(&mut self, ready: u64) {
-        self.zeros = if ready == 0 { self.zeros + 1 } else { 0 }.min(2);
-        let sure = !self.moved && (ready > 0 || self.zeros == 2);
-        if sure || !self.counted {
+    /// The broker said at `now` that so many are ready, while so many were on their way to it.
+    pub fn told(&mut self, ready: u64, under_way: usize, now: Duration) {
+        self.known = true;
+        if ready > 0 || under_way > 0 {
+            self.nothing_since = None;
+            // More than we know of: somebody else put it there.
+            self.counted &= self.messages > 0 || under_way > 0;
+        } else if now.saturating_sub(*self.nothing_since.get_or_insert(now)) >= SURE_AFTER {
+            (self.counted, self.messages) = (true, 0);
+        }
+        if !self.counted {
             self.messages = ready;
         }
-        self.counted |= self.zeros == 2;
-        (self.known, self.moved) = (true, false);
     }
 
     /// It is not known what became of something: nothing is sure until the broker has spoken.
@@ -288,16 +290,19 @@ mod tests {
         assert_eq!(lane_for(key, MOST_LANES), Lane::Shared);
     }
 
-    /// What is believed after these events: `new`, `t5` the broker tells 5, `+` one is put there, `-` one is taken, `?` it is lost.
+    /// What is believed after these events, two seconds apart: `new`, `t5` the broker tells 5, `T5` while one is on its way there,
+    /// `+` one is put there, `-` one is taken, `?` it is lost.
     fn check(what: &str, events: &str, expected: &str) {
         let mut belief = Belief::default();
-        for event in events.split(' ') {
-            match event {
-                "new" => belief = Belief::new_lane(),
-                "+" => belief.one_more(),
-                "-" => belief.one_less(),
-                "?" => belief.lost(),
-                told => belief.told(told[1..].parse().unwrap()),
+        for (event, now) in events.split(' ').zip((0..).map(|n| SECOND * 2 * n)) {
+            match event.split_at(1) {
+                ("n", _) => belief = Belief::new_lane(),
+                ("+", _) => belief.one_more(),
+                ("-", _) => belief.one_less(),
+                ("?", _) => belief.lost(),
+                (told, ready) => {
+                    belief.told(ready.parse().unwrap(), usize::from(told == "T"), now);
+                }
             }
         }
         let said = match (belief.is_empty(), belief.messages()) {
@@ -315,6 +320,7 @@ mod tests {
         check("it is counted on", "t5 + + -", "about 6");
         check("0 said once proves nothing", "t0", "about 0");
         check("nor while something moves", "t0 + - t0", "about 0");
+        check("nor while one is on its way", "t0 T0 t0", "about 0");
         check("said twice it does", "+ - t0 t0", "empty");
         check(
             "a new one is counted from the start",
@@ -322,6 +328,11 @@ mod tests {
             "empty",
         );
         check("whatever a late report says", "new + t0", "about 1");
+        check(
+            "or one that saw what is not yet confirmed",
+            "new + T9 t9",
+            "about 1",
+        );
         check("one that was emptied by hand", "new + t1 t0 t0", "empty");
         check("or filled", "new t3", "about 3");
         check("a loss forgets", "new + - ?", "unknown");
@@ -330,9 +341,9 @@ mod tests {
     #[test]
     fn when_a_lane_may_be_removed() {
         let (mut empty, mut full) = (Belief::default(), Belief::default());
-        empty.told(0);
-        empty.told(0);
-        full.told(1);
+        empty.told(0, 0, Duration::ZERO);
+        empty.told(0, 0, SURE_AFTER);
+        full.told(1, 0, SURE_AFTER);
         for (what, belief, out, under_way, quiet, may) in [
             ("empty and quiet", empty, 0, 0, QUIET, true),
             ("something lies in it", full, 0, 0, QUIET, false),

@@ -19,6 +19,7 @@ on_both_kinds![
 
 const SETTINGS: &str =
     "slots = 8\nkey = \"account\"\n[queue.attributes]\naccount = \"header:x-account\"";
+const SLOTS: usize = 8;
 const OTHERS: usize = 99;
 
 fn of(account: &str, number: usize) -> Message {
@@ -54,7 +55,7 @@ fn out_of_order(numbers: &[usize]) -> Vec<usize> {
     let mut newest = 0;
     let late = numbers.iter().filter(|number| {
         newest = newest.max(**number);
-        **number + 8 < newest
+        **number + SLOTS < newest
     });
     late.copied().collect()
 }
@@ -135,6 +136,9 @@ fn survives(scene: &Scene<'_>, daemon: Daemon, kills: usize, kill: impl Fn(&Daem
     scene.publish(&mixed(flood));
     for _ in 0..kills {
         std::thread::sleep(secs(2));
+        let aside = daemon.metrics().settled(QUEUE, "rate");
+        let ran = flood_in_order(scene).len();
+        eprintln!("{aside} put in the lane and {ran} at the worker when it strikes");
         kill(&daemon);
         daemon.ready(secs(15));
     }
@@ -143,8 +147,9 @@ fn survives(scene: &Scene<'_>, daemon: Daemon, kills: usize, kill: impl Fn(&Daem
         (got == OTHERS).then_some(()).ok_or(format!("{got} are"))
     });
     scene.worker_got(flood + OTHERS, secs(30));
+    // Those at work when it struck are done again, and may be late.
     let late = out_of_order(&flood_in_order(scene));
-    assert!(late.is_empty(), "{late:?}");
+    assert!(late.len() <= SLOTS * kills, "{late:?}");
     let now = scene.settles(&daemon, secs(20));
     assert!(now.of_queue("lanes", QUEUE) <= 1.0);
     let found = scene.nothing_lost(daemon);

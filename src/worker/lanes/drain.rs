@@ -86,7 +86,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         match news {
             LaneNews::Depth { ready } => {
-                state.belief.told(*ready);
+                state.belief.told(*ready, state.under_way(), now);
                 if lane == Lane::Shared && !state.holds() && self.lanes.turning.is_empty() {
                     self.lanes.guests.clear();
                 }
