@@ -7,7 +7,7 @@
 //!            main → app (introduces the rooms to each other, decides nothing)
 //!                    │
 //!   ┌───────┬────────┼─────────┬──────────┬─────────┐      the loops and doors; they do not know each other
-//!  api     cli     guard     worker   amqp memory targets
+//!  api     cli     guard     worker   amqp memory targets      (and management, which asks what AMQP cannot tell)
 //!   └─ outcomes ─────┼─────────┴──────────┴─────────┘
 //!         store   vitals   throttle   metrics   seams   clock   supervise
 //!                    │
@@ -38,6 +38,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod guard;
+pub mod management;
 pub mod memory;
 pub mod metrics;
 pub mod outcomes;

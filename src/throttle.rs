@@ -127,6 +127,21 @@ impl Throttle {
         self.each_rate.and_then(Rate::interval)
     }
 
+    /// Whether any limit of single keys stands.
+    #[must_use]
+    pub fn limits_keys(&self) -> bool {
+        self.each_rate.is_some() || self.each_most.is_some()
+    }
+
+    /// From when on the rate lets the next message of `key` go; time since the clock's start.
+    #[must_use]
+    pub fn key_due(&self, key: KeyHash) -> Duration {
+        let ahead = self.each_rate.map(tolerance);
+        let due = self.keys.get(&key).map(|state| state.due);
+        due.zip(ahead)
+            .map_or(Duration::ZERO, |(due, ahead)| due.saturating_sub(ahead))
+    }
+
     /// Forgets keys of which nothing is remembered that matters: none running, and a full burst saved up.
     pub fn sweep(&mut self, now: Duration) {
         self.keys.retain(|_, key| key.running > 0 || key.due > now);

@@ -7,12 +7,13 @@
 
 use lapin::options::QueueDeleteOptions;
 
-use super::check::{Notes, Weight, ask};
+use super::check::{Notes, ask};
 use super::connection::{Link, Lost};
 use super::declare::{arguments, declare};
 use super::headers::short;
 use super::probe::depth;
 use crate::config::Queue;
+use crate::rules::finding::Weight;
 use crate::seams::Place;
 
 /// The argument that bounds an admitted queue.

@@ -14,7 +14,6 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation};
-use serde::Serialize;
 use tokio::time::timeout;
 
 use super::admitted;
@@ -26,6 +25,7 @@ use super::tap::raw;
 use crate::clock::Clock;
 use crate::config::{Queue, Settings, reads_celery};
 use crate::rules::facts::{Facts, Reading};
+use crate::rules::finding::{Finding, Report, Weight};
 use crate::rules::message::Raw;
 use crate::rules::units::Span;
 use crate::seams::Place;
@@ -37,45 +37,6 @@ const SAMPLE: u16 = 100;
 const NEXT: Duration = Duration::from_secs(1);
 /// How long one question to the broker may take.
 const ANSWER: Duration = Duration::from_secs(10);
-
-/// How much a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Weight {
-    /// All is well.
-    Fine,
-    /// It will run, and something will not work as one may think.
-    Warning,
-    /// It will not run.
-    Problem,
-}
-
-/// One thing that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How much it matters.
-    pub weight: Weight,
-    /// What it is about: a queue as the file names it, or `broker`.
-    pub about: String,
-    /// What was found, with the cure.
-    pub text: String,
-}
-
-/// All that was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// In the order of the file.
-    pub findings: Vec<Finding>,
-}
-
-impl Report {
-    /// Whether the daemon can do its work.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        let worst = self.findings.iter().map(|finding| finding.weight).max();
-        worst < Some(Weight::Problem)
-    }
-}
 
 /// Findings about one queue.
 pub(super) struct Notes<'r> {

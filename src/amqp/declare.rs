@@ -75,6 +75,17 @@ impl Declarer {
         Ok(())
     }
 
+    /// Declares the admitted queue before anything is admitted, so that workers who come first can read it.
+    pub(super) async fn begin(&self) {
+        let name = self.queue.admitted();
+        if name.is_empty() {
+            return;
+        }
+        if let Err(why) = self.ready(Place::Admitted, name).await {
+            tracing::warn!(queue = name, %why, "the admitted queue is not ready");
+        }
+    }
+
     /// A message to it was returned: it is gone, and declared anew when it is needed again. Says what came of the message.
     pub(super) fn forget(&self, name: &str) -> NotPlaced {
         self.known.borrow_mut().remove(name);

@@ -18,6 +18,7 @@ mod publisher;
 mod source;
 mod tap;
 
+pub use connection::own_tag;
 pub use inlet::AmqpInlet;
 pub use outlet::AmqpOutlet;
 

@@ -99,6 +99,7 @@ impl Publisher {
             channel.confirm_select(options).await?;
             let declarer = Declarer::new(Rc::clone(&link), queue, doubts);
             declarer.look_around().await;
+            declarer.begin().await;
             Ok::<_, Lost>((link, Rc::new(channel), declarer))
         };
         let mute = || Lost::Broken("the broker does not answer".to_owned());

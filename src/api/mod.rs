@@ -27,6 +27,7 @@ mod error;
 mod flags;
 mod health;
 mod idempotency;
+mod lanes;
 mod openapi;
 mod openings;
 mod outcomes;
@@ -86,6 +87,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
         .routes(routes!(outcomes::report))
+        .routes(routes!(lanes::list))
         .routes(routes!(openapi::read))
 }
 

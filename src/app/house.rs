@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
+use super::surroundings;
 use crate::api::{self, Doors, QueueDoor, Remembered};
 use crate::clock::Clock;
 use crate::config::{Queue, Settings};
@@ -95,6 +96,7 @@ impl House {
             };
             house.start(&queue, handlers, opened)?;
         }
+        surroundings::watch(&house.settings, &house.doors, clock, &mut house.tasks);
         Ok(house)
     }
 
@@ -212,6 +214,7 @@ impl House {
             self.stop_workers.clone(),
             self.settings.daemon.stop_within,
         );
+        let opens_lanes = self.settings.amqp.declare;
         let run: RunWorker = Box::new(move || {
             let (inlet, outlet, reports) = open();
             let target = targets::build(
@@ -227,6 +230,7 @@ impl House {
                 Arc::clone(&metrics),
             );
             let (flags, stop, doors) = (store.subscribe(), stop.clone(), Arc::clone(&doors));
+            let lanes = store.lanes(&settings.name);
             Box::pin(async move {
                 let given = Given {
                     settings,
@@ -237,6 +241,8 @@ impl House {
                     clock,
                     vitals,
                     metrics,
+                    lanes,
+                    opens_lanes,
                 };
                 let name = given.settings.name.clone();
                 let worker = Worker::new(given)

@@ -11,6 +11,7 @@ mod queue_thread;
 mod reload;
 mod reports;
 mod story;
+mod surroundings;
 
 use std::path::Path;
 use std::process::ExitCode;

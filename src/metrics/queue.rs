@@ -65,6 +65,8 @@ pub struct QueueMetrics {
     target_full: IntCounter,
     reported: [IntCounter; Reported::ALL.len()],
     not_counted: [IntCounter; NOT_COUNTED.len()],
+    lanes: IntGauge,
+    lane_messages: IntGauge,
 }
 
 impl QueueMetrics {
@@ -157,6 +159,13 @@ impl QueueMetrics {
         self.not_counted[why as usize].inc();
     }
 
+    /// So many lanes there are, with so many messages as far as is known.
+    pub fn lanes(&self, lanes: usize, messages: u64) {
+        self.lanes.set(i64::try_from(lanes).unwrap_or(i64::MAX));
+        self.lane_messages
+            .set(i64::try_from(messages).unwrap_or(i64::MAX));
+    }
+
     /// A message could not be put where it belongs; it is held and tried again.
     pub fn publish_failed(&self) {
         self.publish_failures.inc();
@@ -178,6 +187,8 @@ pub(super) struct Families {
     id_from_body: IntCounterVec,
     not_before_unread: IntCounterVec,
     publish_failures: IntCounterVec,
+    lanes: IntGaugeVec,
+    lane_messages: IntGaugeVec,
     outcomes: OutcomeFamilies,
 }
 
@@ -252,7 +263,7 @@ impl Families {
             ready: whole("queue_ready_messages", "Messages ready at the broker.")?,
             oldest_age: measured(
                 "queue_oldest_age_seconds",
-                "Age of the oldest message in hand; 0: none, or its age is unknown.",
+                "Age of the oldest message in hand, with [management] also of the queue's head; 0: none, or unknown.",
             )?,
             connected: whole(
                 "broker_connected",
@@ -279,6 +290,14 @@ impl Families {
                 "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
             )?,
             outcomes: OutcomeFamilies::register(registry)?,
+            lanes: whole(
+                "lanes",
+                "Lanes of a queue: one for each throttled key, up to 64, and one that the rest share.",
+            )?,
+            lane_messages: whole(
+                "lane_messages",
+                "Messages in the lanes of a queue, at the broker and in hand.",
+            )?,
         })
     }
 
@@ -308,6 +327,8 @@ impl Families {
             }),
             not_counted: NOT_COUNTED
                 .map(|reason| self.outcomes.not_counted.with_label_values(&[name, reason])),
+            lanes: self.lanes.with_label_values(of),
+            lane_messages: self.lane_messages.with_label_values(of),
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod change;
 pub mod envelope;
 pub mod facts;
+pub mod finding;
 pub mod flag;
 pub mod gate;
 pub mod handed;

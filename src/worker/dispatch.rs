@@ -10,6 +10,7 @@ use super::hand::Held;
 use super::{AtWork, Worker};
 use crate::clock::Now;
 use crate::rules::hold::{LONGEST_WAIT, may_wait};
+use crate::rules::lane::{LONGEST_TURN, Lane};
 use crate::rules::verdict::{Verdict, Why};
 use crate::seams::{Inlet, Job, Outlet};
 use crate::throttle::{Hold, Permit};
@@ -38,10 +39,12 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// A slot is free for this message: asks the gate once more, then for a permit.
     fn admit(&mut self, held: Held, was_head: bool, now: Now) {
-        if !self.given.inlet.usable(&held.receipt) {
-            return self.give_back(held);
-        }
         let key = held.key();
+        if !self.given.inlet.usable(&held.receipt) {
+            self.lane_was_lost(held.lane);
+            self.give_back(held);
+            return self.hand.release(key, now.mono);
+        }
         match self.decide(&held, now) {
             Verdict::Run => {}
             Verdict::Shed { why, opening } => {
@@ -74,7 +77,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         match self.throttle.admit(key, now.mono) {
             Ok(permit) => {
                 self.hand.release(key, now.mono);
+                let lane = held.lane;
                 self.hand_over(held, permit, now);
+                if let Some(lane) = lane {
+                    self.steer(lane, now.mono);
+                }
             }
             Err(Hold::Queue(until)) => {
                 self.rate_until = until;
@@ -89,7 +96,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
-    /// Lets a message wait for its key: here if it will not be long, else in a delay queue.
+    /// Lets a message wait for its key: here if it will not be long, else in its lane. What comes from a lane waits here.
     fn line_up(
         &mut self,
         mut held: Held,
@@ -112,6 +119,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                     .saturating_mul(turns)
             }
         };
+        match held.lane {
+            Some(Lane::Shared) if expected > LONGEST_TURN => return self.turn(held, was_head, now),
+            Some(_) => return self.hand.wait(held, was_head, why, until, now.mono),
+            None => {}
+        }
         // Many short waits need a larger prefetch, not a way round.
         if expected <= LONGEST_WAIT && self.prefetch.occupied(self.hand.waiting() + 1) {
             self.consume();
@@ -119,7 +131,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if was_head || may_wait(expected, self.hand.waiting(), self.prefetch.get()) {
             self.hand.wait(held, was_head, why, until, now.mono);
         } else {
-            self.defer(held, why, expected, now);
+            self.step_aside(held, why, expected, now);
         }
     }
 

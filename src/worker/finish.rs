@@ -15,9 +15,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.stopping = true;
         self.given.inlet.want(Wanted::Idle);
         let deadline: Instant = self.given.clock.instant(self.now().mono + within);
-        for held in self.hand.take_out(|_| true) {
-            self.give_back(held);
-        }
+        self.steer_lanes();
+        self.give_all_back();
         while !(self.at_work.is_empty() && self.moving.len() == 0) {
             self.write_ledger();
             tokio::select! {

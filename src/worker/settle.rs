@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::hand::Held;
+use super::lanes::lane_of;
 use super::moving::{Move, Step};
 use super::{AtWork, Worker};
 use crate::clock::Now;
@@ -144,6 +145,16 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if !self.given.inlet.usable(&held.receipt) {
             return self.give_back(held);
         }
+        let one = self.envelope(held, place, stamp, now);
+        self.moving.publish(&self.given.outlet, one);
+        let aside = self.moving.gone_aside() + self.lanes.len();
+        if !self.given.outlet.blocked() && self.prefetch.occupied(aside) {
+            self.consume();
+        }
+    }
+
+    /// Puts a message in its envelope. One that does not fit in becomes a dead letter.
+    pub(super) fn envelope(&self, held: Held, place: Place, stamp: Stamp, now: Now) -> Move {
         let (place, why, sealed) = match seal(&held.raw, &stamp) {
             Ok(sealed) => (place, stamp.why, sealed),
             Err(_) => {
@@ -172,17 +183,14 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             body: held.raw.body.clone(),
             at_ms: now.ms,
         };
-        let one = Move {
+        Move {
             held,
             place,
             why,
             outgoing,
             since: now.mono,
             failures: 0,
-        };
-        self.moving.publish(&self.given.outlet, one);
-        if !self.given.outlet.blocked() && self.prefetch.occupied(self.moving.shed()) {
-            self.consume();
+            turn: 0,
         }
     }
 
@@ -193,6 +201,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 let Some(one) = self.moving.take(id) else {
                     return;
                 };
+                if let Some(lane) = lane_of(&one) {
+                    return self.flown(lane, one, result);
+                }
                 match result {
                     Ok(()) => self
                         .given
@@ -214,6 +225,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
+    /// Messages had to go back because their place did not take them: nothing is taken for a while.
+    pub(super) fn take_nothing(&mut self, now: Duration) {
+        self.takes_nothing_until = Some(now + REST_AFTER_GIVING_UP);
+        self.given.inlet.want(Wanted::Idle);
+        self.steer_lanes();
+    }
+
     /// A message could not be placed: it is held and tried again. Held for too long, one that was not tried at the target goes
     /// back to the queue, and nothing is taken for a while; one that was stays, else it would be done again and again.
     fn not_placed(&mut self, mut one: Move, why: &NotPlaced) {
@@ -227,8 +245,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         let held_too_long = now.mono.saturating_sub(one.since) > self.given.settings.hold;
         if held_too_long && one.why.verdict() != "run" {
-            self.takes_nothing_until = Some(now.mono + REST_AFTER_GIVING_UP);
-            self.given.inlet.want(Wanted::Idle);
+            self.take_nothing(now.mono);
             return self.give_back(one.held);
         }
         // The message's own lot is drawn, so that a run can be repeated.

@@ -31,10 +31,10 @@ pub(super) const START_MS: i64 = 1_795_219_200_000;
 type Answering = Box<dyn Fn(&Job) -> Outcome>;
 
 /// A target whose answer the test chooses, that takes as long as the test says and writes down what it was given.
-struct Script {
-    takes: Cell<Duration>,
+pub(super) struct Script {
+    pub(super) takes: Cell<Duration>,
     answer: RefCell<Answering>,
-    done: RefCell<Vec<(String, u32)>>,
+    pub(super) done: RefCell<Vec<(String, u32)>>,
     at_once: Cell<usize>,
     most_at_once: Cell<usize>,
 }
@@ -69,9 +69,11 @@ pub(super) struct House {
     store: Arc<Store>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) vitals: Arc<QueueVitals>,
-    script: Rc<Script>,
+    pub(super) script: Rc<Script>,
     pub(super) stop: CancellationToken,
     pub(super) worker: tokio::task::JoinHandle<Finished>,
+    settings: Arc<Queue>,
+    opens_lanes: bool,
 }
 
 pub(super) fn settings() -> Queue {
@@ -112,12 +114,26 @@ pub(super) fn settings() -> Queue {
 }
 
 impl House {
-    fn open(clock: Clock) -> Self {
+    pub(super) fn open(clock: Clock) -> Self {
         Self::open_with(clock, settings(), None)
     }
 
     /// With other settings, and another target in front of the outlet than the one that the test scripts.
     pub(super) fn open_with(clock: Clock, settings: Queue, target: Option<MakeTarget>) -> Self {
+        let mut house = Self::furnished(clock, settings);
+        house.begin(clock, target);
+        house
+    }
+
+    /// With nothing declared, so that there are no lanes.
+    pub(super) fn without_lanes(clock: Clock) -> Self {
+        let mut house = Self::furnished(clock, settings());
+        house.opens_lanes = false;
+        house.begin(clock, None);
+        house
+    }
+
+    fn furnished(clock: Clock, settings: Queue) -> Self {
         let settings = Arc::new(settings);
         let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
         let gated = GatedQueue {
@@ -129,7 +145,6 @@ impl House {
             Arc::clone(&metrics),
         ));
         let queue = MemoryQueue::new(clock);
-        let (inlet, outlet) = queue.open();
         let script = Rc::new(Script {
             takes: Cell::new(Duration::from_millis(100)),
             answer: RefCell::new(Box::new(|_| Outcome::Done)),
@@ -137,33 +152,56 @@ impl House {
             at_once: Cell::new(0),
             most_at_once: Cell::new(0),
         });
-        let vitals = Arc::new(QueueVitals::default());
-        let given = Given {
-            settings,
-            inlet,
-            target: match target {
-                Some(make) => make(&outlet),
-                None => Rc::new(Scripted(Rc::clone(&script))),
-            },
-            outlet,
-            flags: store.subscribe(),
-            clock,
-            vitals: Arc::clone(&vitals),
-            metrics: Arc::clone(&metrics),
-        };
-        let stop = CancellationToken::new();
-        let running = Worker::new(given)
-            .unwrap()
-            .run(stop.clone(), Duration::from_secs(5));
         Self {
             queue,
             store,
             metrics,
-            vitals,
+            vitals: Arc::default(),
             script,
-            stop,
-            worker: tokio::task::spawn_local(running),
+            stop: CancellationToken::new(),
+            worker: tokio::task::spawn_local(async { Finished::default() }),
+            settings,
+            opens_lanes: true,
         }
+    }
+
+    /// Starts a worker on what is there.
+    fn begin(&mut self, clock: Clock, target: Option<MakeTarget>) {
+        let (inlet, outlet) = self.queue.open();
+        let given = Given {
+            settings: Arc::clone(&self.settings),
+            inlet,
+            target: match target {
+                Some(make) => make(&outlet),
+                None => Rc::new(Scripted(Rc::clone(&self.script))),
+            },
+            outlet,
+            flags: self.store.subscribe(),
+            clock,
+            vitals: Arc::clone(&self.vitals),
+            metrics: Arc::clone(&self.metrics),
+            lanes: self.store.lanes(&self.settings.name),
+            opens_lanes: self.opens_lanes,
+        };
+        self.stop = CancellationToken::new();
+        let worker = Worker::new(given).unwrap();
+        let running = worker.run(self.stop.clone(), Duration::from_secs(5));
+        self.worker = tokio::task::spawn_local(running);
+    }
+
+    /// Kills the worker with whatever it has in hand, and starts another on the same queue and store.
+    pub(super) async fn die_and_begin_again(&mut self, clock: Clock) {
+        self.worker.abort();
+        let _ = (&mut self.worker).await;
+        self.metrics.queue("orders").unwrap().in_hand_is_lost();
+        self.begin(clock, None);
+    }
+
+    /// The ids of this account that were done, in order.
+    pub(super) fn done_of(&self, account: &str) -> Vec<String> {
+        let done = self.script.done.borrow();
+        let of = done.iter().map(|(id, _)| id.clone());
+        of.filter(|id| id.starts_with(account)).collect()
     }
 
     pub(super) fn publish(&self, ids: std::ops::Range<u32>, account: &str, at_ms: i64) {
@@ -239,7 +277,7 @@ impl House {
         self.ledger().settled[why as usize]
     }
 
-    fn done(&self) -> usize {
+    pub(super) fn done(&self) -> usize {
         self.script.done.borrow().len()
     }
 }

@@ -7,7 +7,7 @@ use crate::seams::{Inlet, Outlet};
 impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Tells what keeps this queue from its work though it is being served.
     pub(super) fn tell_trouble(&mut self, now: Now) {
-        if self.misplaced.is_some() && self.moving.failing() == 0 {
+        if self.misplaced.is_some() && self.moving.failing() + self.lanes.failing() == 0 {
             self.misplaced = None;
             tracing::info!(queue = %self.given.settings.name, "messages can be placed again");
         }

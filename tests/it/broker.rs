@@ -20,19 +20,12 @@ use crate::keeper::{Kept, directory, eventually, free_port, tail};
 const START: Duration = Duration::from_secs(90);
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
-/// A node whose management API listens on a port of its own.
-pub(crate) struct Managed {
-    pub(crate) broker: Broker,
-    /// The port of the API, on 127.0.0.1.
-    pub(crate) port: u16,
-}
-
 /// One node.
 pub(crate) struct Broker {
-    home: PathBuf,
+    pub(crate) home: PathBuf,
     port: u16,
     distribution: u16,
-    mapper_port: u16,
+    pub(crate) mapper_port: u16,
     cores: usize,
     node: Mutex<Option<Kept>>,
     _mapper: Kept,
@@ -80,48 +73,6 @@ impl Broker {
     pub(crate) fn shared() -> &'static Broker {
         static SHARED: OnceLock<Broker> = OnceLock::new();
         SHARED.get_or_init(Broker::start)
-    }
-
-    /// A node that tests share which ask over HTTP what AMQP cannot tell, or move messages by a shovel.
-    pub(crate) fn managed() -> &'static Managed {
-        static MANAGED: OnceLock<Managed> = OnceLock::new();
-        MANAGED.get_or_init(|| {
-            let (home, port) = (directory("managed"), free_port());
-            let plugins = "[rabbitmq_management,rabbitmq_shovel].";
-            std::fs::write(home.join("plugins"), plugins).unwrap();
-            let settings = format!(
-                "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n\
-                 collect_statistics_interval = 1000\n"
-            );
-            Managed {
-                broker: Self::start_with(home, &settings, 1),
-                port,
-            }
-        })
-    }
-
-    /// Runs `rabbitmqctl` against the node: what it said.
-    pub(crate) fn ctl(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = as_rabbitmq("/usr/lib/rabbitmq/bin/rabbitmqctl")
-            .args(["--node", &format!("sluicegate{}@localhost", self.port)])
-            .args(["--erlang-cookie", "sluicegate"])
-            .args(arguments)
-            .env("HOME", &self.home)
-            .env("LANG", "C.UTF-8")
-            .env("ERL_EPMD_PORT", self.mapper_port.to_string())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() {
-            return Ok(said);
-        }
-        Err(said + &String::from_utf8_lossy(&output.stderr))
-    }
-
-    /// The last lines of its log.
-    pub(crate) fn log(&self) -> String {
-        tail(&self.home.join("log"), 40)
     }
 
     /// The port for AMQP.
@@ -382,7 +333,7 @@ fn permissions(user: &str, vhost: &str, [configure, write, read]: [&str; 3]) -> 
 }
 
 /// RabbitMQ is not to run as root: there it runs as the user of Debian's package, else as ourselves.
-fn as_rabbitmq(program: &str) -> Command {
+pub(crate) fn as_rabbitmq(program: &str) -> Command {
     if !we_are_root() {
         return Command::new(program);
     }

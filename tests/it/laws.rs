@@ -32,6 +32,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "amqp",
         &["rules", "config", "topology", "clock", "seams", "supervise"],
     ),
+    (
+        "management",
+        &["rules", "config", "topology", "clock", "vitals"],
+    ),
     ("memory", &["rules", "clock", "seams"]),
     ("targets", &["rules", "config", "clock", "seams"]),
     ("park", &["rules", "config", "clock", "seams"]),
@@ -59,6 +63,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "guard",
             "worker",
             "amqp",
+            "management",
             "memory",
             "targets",
             "park",

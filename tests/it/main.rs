@@ -29,7 +29,11 @@ mod stop;
 #[cfg(test)]
 mod admitted;
 #[cfg(test)]
+mod celery;
+#[cfg(test)]
 mod deferring;
+#[cfg(test)]
+mod management;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
@@ -66,5 +70,7 @@ mod reader;
 mod scene;
 #[cfg(test)]
 mod scrape;
+#[cfg(test)]
+mod shop;
 #[cfg(test)]
 mod worker;

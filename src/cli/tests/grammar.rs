@@ -46,6 +46,15 @@ fn what_people_type_is_understood() {
     parses("sluicegate flag open a 70% -yn", "yes: true, dry_run: true");
     parses("sluicegate queue pause billing/orders", "billing/orders");
     parses("sluicegate completions zsh", "Zsh");
+    parses("sluicegate topology", "/etc/sluicegate/sluicegate.toml");
+    parses(
+        "sluicegate topology --format definitions --queue a/b --user gate -c a.toml",
+        "format: Definitions",
+    );
+    parses(
+        "sluicegate bypass billing/orders -c a.toml",
+        "billing/orders",
+    );
 }
 
 #[test]

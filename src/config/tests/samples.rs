@@ -40,6 +40,10 @@ fn every_sample_reads() {
             include_str!("../../../examples/sluicegate.toml"),
         ),
         (
+            "examples/celery/sluicegate.toml",
+            include_str!("../../../examples/celery/sluicegate.toml"),
+        ),
+        (
             "examples/embedded.toml",
             include_str!("../../../examples/embedded.toml"),
         ),
