@@ -223,9 +223,15 @@ struct OnwardFamilies {
     not_counted: IntCounterVec,
 }
 
-impl OutcomeFamilies {
+impl OnwardFamilies {
     fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
+            publish_failures: counter(
+                registry,
+                "publish_failures_total",
+                "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
+                &["queue"],
+            )?,
             target_full: counter(
                 registry,
                 "target_full_total",

@@ -214,7 +214,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         let now = self.now().mono;
         self.gate = Arc::clone(gate);
-        self.passed = passed_flags(&self.given.settings.pass, &snapshot);
+        self.passed = dispatch::passed_flags(&self.given.settings.pass, &snapshot);
         self.throttle.obey(gate, now);
         self.hand.release_all(now);
         self.rate_until = now;
