@@ -119,6 +119,7 @@ fn queue(a: &Queue, b: &Queue, found: &mut Found) {
     compare("deadline", a.reading.deadline != b.reading.deadline);
     compare("deadline_after", a.deadline_after != b.deadline_after);
     compare("max_body_bytes", a.reading.max_body != b.reading.max_body);
+    compare("order", a.order != b.order);
     compare("on_skip", a.on_skip != b.on_skip);
     compare("on_expired", a.on_expired != b.on_expired);
     compare("on_rejected", a.on_rejected != b.on_rejected);

@@ -17,6 +17,7 @@ pub mod lots;
 pub mod message;
 pub mod names;
 pub mod opening;
+pub mod order;
 pub mod patience;
 pub mod record;
 pub mod settlement;

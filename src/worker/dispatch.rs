@@ -36,21 +36,29 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// A slot is free for this message: asks the gate once more, then for a permit.
     fn admit(&mut self, mut held: Held, was_head: bool, now: Now) {
+        let line = held.line();
         if !self.given.inlet.usable(&held.receipt) {
-            return self.give_back(held);
+            self.give_back(held);
+            return self.hand.release(line, now.mono);
+        }
+        if held.order.is_kept() {
+            match self.its_turn(held, was_head, now) {
+                Some(first) => held = first,
+                None => return,
+            }
         }
         let key = held.key();
         if let Verdict::Shed { why, opening } = self.decide(&held, now) {
             self.shed(held, why, opening, "");
-            return self.hand.release(key, now.mono);
+            return self.hand.release(line, now.mono);
         }
-        let line_waits_for = key.and_then(|key| self.hand.line_waits_for(key));
+        let line_waits_for = line.and_then(|line| self.hand.line_waits_for(line));
         if let Some(why) = line_waits_for.filter(|_| !was_head) {
             return self.line_up(held, was_head, why, None, now);
         }
         match self.throttle.admit(key, now.mono) {
             Ok(permit) => {
-                self.hand.release(key, now.mono);
+                self.hand.release(line, now.mono);
                 self.hand_over(held, permit, now);
             }
             Err(Hold::Queue(until)) => {
@@ -76,6 +84,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         now: Now,
     ) {
         held.refused_at.get_or_insert(now.mono);
+        if held.order.is_kept() {
+            return self.hand.wait(held, was_head, why, until, now.mono);
+        }
         let before_it = held.key().map_or(0, |key| self.hand.line_length(key));
         let turns = u32::try_from(before_it).unwrap_or(u32::MAX);
         let expected = match until {
@@ -122,6 +133,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             flags: Arc::clone(&self.passed),
             timeout: self.gate.timeout(&held.facts),
         };
+        self.ordered.at_work(&held);
         self.next_id += 1;
         let id = self.next_id;
         let answer = self.given.target.hand_over(job);

@@ -1,5 +1,6 @@
 //! The hand: messages that were taken and not yet dispatched. The next is the one with the highest priority, then the oldest;
-//! a key that must wait forms a line of its own and steps out of everybody's way.
+//! a key that must wait forms a line of its own and steps out of everybody's way. In a queue that keeps its order the next is the
+//! one that was taken first.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use crate::rules::facts::Facts;
 use crate::rules::lots::KeyHash;
 use crate::rules::message::Raw;
+use crate::rules::order::Order;
 use crate::rules::verdict::Why;
 use crate::seams::Receipt;
 
@@ -25,6 +27,10 @@ pub(super) struct Held {
     pub(super) waits_since: Option<Duration>,
     /// When a limit first said no to it.
     pub(super) refused_at: Option<Duration>,
+    /// The order that its queue keeps.
+    pub(super) order: Order,
+    /// In a queue that keeps its order: until when it rests at the head of its line before it is tried again.
+    pub(super) rests_until: Option<Duration>,
     /// The order in which messages were taken; given by [`Hand::take`].
     pub(super) number: u64,
 }
@@ -34,7 +40,15 @@ impl Held {
         self.facts.key.as_ref().map(|(hash, _)| *hash)
     }
 
+    /// The line in which it waits, if it must.
+    pub(super) fn line(&self) -> Option<KeyHash> {
+        self.order.line(self.key())
+    }
+
     fn rank(&self) -> Rank {
+        if self.order.is_kept() {
+            return (Reverse(0), 0, self.number);
+        }
         (
             Reverse(self.facts.priority),
             self.facts.published_ms.unwrap_or(i64::MAX),
@@ -123,7 +137,7 @@ impl Hand {
         until: Option<Duration>,
         now: Duration,
     ) {
-        let Some(key) = held.key() else {
+        let Some(key) = held.line() else {
             return self.put_back(held);
         };
         held.waits_since.get_or_insert(now);
@@ -192,7 +206,7 @@ impl Hand {
             .collect()
     }
 
-    /// Takes out everything for which `wanted` holds.
+    /// Takes out everything for which `wanted` holds, in the order in which it was taken.
     pub(super) fn take_out(&mut self, wanted: impl Fn(&Held) -> bool) -> Vec<Held> {
         let mut out: Vec<Held> = self
             .ready
@@ -210,6 +224,7 @@ impl Hand {
         }
         self.lines.retain(|_, line| !line.held.is_empty());
         self.due.retain(|(_, key)| self.lines.contains_key(key));
+        out.sort_by_key(|held| held.number);
         out
     }
 
@@ -267,6 +282,8 @@ mod tests {
             taken: Duration::ZERO,
             waits_since: None,
             refused_at: None,
+            order: Order::None,
+            rests_until: None,
             number: 0,
         }
     }

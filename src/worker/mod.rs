@@ -8,6 +8,7 @@ mod dispatch;
 mod finish;
 mod hand;
 mod moving;
+mod ordered;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -37,10 +38,12 @@ use crate::rules::snapshot::Snapshot;
 use crate::rules::valve::Valve;
 use crate::rules::verdict::{Verdict, Why};
 use crate::seams::{Answer, Arrival, Delivery, Inlet, LinkState, Outlet, Settle, Target, Wanted};
+use crate::store::Blocked;
 use crate::throttle::{Permit, Throttle};
 use crate::vitals::QueueVitals;
 use hand::{Hand, Held};
 use moving::Moving;
+use ordered::Ordered;
 
 /// How often the house is kept: long waits, backlog, idle keys.
 const TICK: Duration = Duration::from_secs(1);
@@ -59,6 +62,8 @@ pub struct Given<I, O> {
     pub flags: watch::Receiver<Arc<Snapshot>>,
     /// Time.
     pub clock: Clock,
+    /// The keys of which nothing is done until they are released.
+    pub blocked: Arc<Blocked>,
     /// The queue's live health.
     pub vitals: Arc<QueueVitals>,
     /// The daemon's numbers.
@@ -91,6 +96,7 @@ pub struct Worker<I, O> {
     at_work: HashMap<u64, AtWork>,
     answers: FuturesUnordered<LocalBoxFuture<'static, (u64, Answer)>>,
     moving: Moving,
+    ordered: Ordered,
     prefetch: Prefetch,
     ledger: Ledger,
     link: LinkState,
@@ -131,6 +137,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             at_work: HashMap::new(),
             answers: FuturesUnordered::new(),
             moving: Moving::default(),
+            ordered: Ordered::default(),
             prefetch,
             ledger,
             link: LinkState::Connecting("starting".to_owned()),
@@ -158,6 +165,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 self.obey();
             }
             self.dispatch();
+            self.let_go_when_free();
             self.write_ledger();
             let wake = self.given.clock.instant(self.next_wake(next_tick));
             if alarm.deadline() != wake {
@@ -196,7 +204,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.throttle.obey(gate, now);
         self.hand.release_all(now);
         self.rate_until = now;
-        if gate.is_shut() {
+        if gate.is_shut() && self.keeps_order() {
+            // Nothing more is dispatched; what is in hand goes back when what is at work has ended.
+        } else if gate.is_shut() {
             self.given.inlet.want(Wanted::Idle);
             for held in self.hand.take_out(|_| true) {
                 self.give_back(held);
@@ -211,6 +221,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     fn consume(&mut self) {
         if !self.stopping && !self.gate.is_shut() && self.takes_nothing_until.is_none() {
             let prefetch = self.prefetch.get();
+            self.ordered.has_let_go = false;
             self.given.inlet.want(Wanted::Consume { prefetch });
         }
     }
@@ -252,6 +263,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             taken: now.mono,
             waits_since: None,
             refused_at: None,
+            order: self.given.settings.order,
+            rests_until: None,
             number: 0,
         };
         self.numbers.picked_up(held.facts.age_ms(now.ms));
@@ -265,6 +278,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if let Some(why) = malformed {
             return self.shed(held, Why::Malformed, None, &why.to_string());
         }
+        if held.order.is_kept() {
+            return self.take_in_order(held, now);
+        }
         if self.gate.is_shut() || self.takes_nothing_until.is_some() {
             return self.give_back(held);
         }
@@ -274,7 +290,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
-    fn decide(&mut self, held: &Held, now: Now) -> Verdict {
+    pub(super) fn decide(&mut self, held: &Held, now: Now) -> Verdict {
         self.decided += 1;
         decide(&self.gate, &held.facts, now.ms)
     }
@@ -289,6 +305,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let inlet = &self.given.inlet;
         let lost = self.hand.take_out(|held| !inlet.usable(&held.receipt));
         lost.into_iter().for_each(|held| self.give_back(held));
+        self.drop_lost_blocks();
     }
 
     /// Gives a message back undispatched. On a channel that is gone this settles nothing, and is counted so.
@@ -301,14 +318,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Once a second: nobody waits too long in hand, and what is known is told.
     fn keep_house(&mut self) {
         let now = self.now();
-        for (held, why) in self.hand.waited_longer(LONGEST_WAIT, now.mono) {
-            self.defer(held, why, LONGEST_WAIT, now);
-        }
-        if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
-            for held in self.hand.held_since_before(taken_before) {
-                let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);
-                self.defer(held, why, LONGEST_WAIT, now);
-            }
+        if self.keeps_order() {
+            self.write_blocks(now);
+        } else {
+            self.defer_what_waits_too_long(now);
         }
         if self
             .takes_nothing_until
@@ -333,6 +346,18 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
+    fn defer_what_waits_too_long(&mut self, now: Now) {
+        for (held, why) in self.hand.waited_longer(LONGEST_WAIT, now.mono) {
+            self.defer(held, why, LONGEST_WAIT, now);
+        }
+        if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
+            for held in self.hand.held_since_before(taken_before) {
+                let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);
+                self.defer(held, why, LONGEST_WAIT, now);
+            }
+        }
+    }
+
     /// Tells what keeps this queue from its work though it is being served.
     fn tell_trouble(&mut self, now: Now) {
         if self.misplaced.is_some() && self.moving.failing() == 0 {
@@ -345,7 +370,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .misplaced
             .as_ref()
             .map(|why| format!("messages cannot be placed: {why}"));
-        let trouble: Vec<String> = place.into_iter().chain(target).collect();
+        let blocked = self.blocked_keys_trouble();
+        let trouble: Vec<String> = blocked.into_iter().chain(place).chain(target).collect();
         self.given.vitals.trouble(trouble.join("; "));
     }
 
@@ -375,8 +401,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// Writes the queue's account: what is in hand is counted by the lists that hold it.
     fn write_ledger(&mut self) {
-        let in_hand =
-            self.hand.len() + self.at_work.len() + self.moving.len() + self.given.inlet.settling();
+        let in_hand = self.hand.len()
+            + self.at_work.len()
+            + self.moving.len()
+            + self.ordered.len()
+            + self.given.inlet.settling();
         self.ledger.in_hand = in_hand as u64;
         self.numbers.write_ledger(self.ledger);
     }

@@ -116,6 +116,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.deadline", "header:x"),
     ("queue.orders.deadline_after", "3s"),
     ("queue.orders.max_body_bytes", "3"),
+    ("queue.orders.order", "strict"),
     ("queue.orders.on_skip", "drop"),
     ("queue.orders.on_expired", "drop"),
     ("queue.orders.on_rejected", "drop"),
@@ -156,6 +157,8 @@ fn every_setting_makes_a_difference() {
         if *setting == "queue.orders.vhost" {
             let another = ["queue.orders", "queue.v/orders"];
             assert_eq!(names, another, "another vhost makes it another queue");
+        } else if *setting == "queue.orders.order" {
+            assert_eq!(names, ["queue.orders.slots", "queue.orders.order"], "one slot follows");
         } else {
             assert_eq!(names, [inside]);
         }
@@ -163,7 +166,7 @@ fn every_setting_makes_a_difference() {
         assert!(found.iter().all(|one| one.live == live), "{setting}");
         seen.insert(setting.replace("queue.orders", "queue"));
     }
-    let untold = ["amqp.url_file", "amqp.url_env", "queue.name", "queue.order"];
+    let untold = ["amqp.url_file", "amqp.url_env", "queue.name"];
     for (path, setting) in every_setting() {
         let group = matches!(
             setting.shape,
