@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::Arc;
 
+use super::books::{self, Books, Slot};
 use super::journal::Journal;
 use super::kept::Kept;
 use super::state::{Fault, State};
@@ -19,6 +20,7 @@ pub(super) enum History {
     InMemory {
         hash: String,
         records: VecDeque<ChangeRecord>,
+        books: Books,
     },
     /// All of them.
     OnDisk(Box<Disk>),
@@ -37,6 +39,7 @@ impl History {
         Self::InMemory {
             hash: record::FIRST.to_owned(),
             records: VecDeque::new(),
+            books: Books::new(),
         }
     }
 
@@ -63,7 +66,7 @@ impl History {
     /// Remembers to write a change down that takes effect before.
     pub(super) fn owe(&mut self, record: &ChangeRecord) -> Result<(), Fault> {
         match self {
-            Self::InMemory { hash, records } => {
+            Self::InMemory { hash, records, .. } => {
                 let written = record
                     .written()
                     .map_err(|why| Fault::Unusable(why.to_string()))?;
@@ -99,6 +102,23 @@ impl History {
         {
             tracing::warn!(%why, revision = live.revision(), "the snapshot beside the store could not be written");
         }
+    }
+
+    /// What is kept beside the flags.
+    pub(super) fn books(&self) -> &Books {
+        match self {
+            Self::InMemory { books, .. } => books,
+            Self::OnDisk(disk) => disk.journal.books(),
+        }
+    }
+
+    /// Writes a record of a book, or takes it away; on an error it stays as it was.
+    pub(super) fn write_book(&mut self, slot: Slot, content: Option<Vec<u8>>) -> Result<(), Fault> {
+        match self {
+            Self::InMemory { books, .. } => books::put(books, slot, content),
+            Self::OnDisk(disk) => disk.journal.write_book(slot, content)?,
+        }
+        Ok(())
     }
 
     /// Records below a revision, newest first.

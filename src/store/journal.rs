@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use redb::{Database, DatabaseError, ReadableDatabase};
 
+use super::books::{self, Books, Slot};
 use super::state::{Fault, State};
 use super::tables::{self, Line};
 use crate::rules::record::{self, ChangeRecord};
@@ -49,6 +50,8 @@ pub(super) struct Journal {
     hash: String,
     /// Records of changes that are in force and could not be written yet.
     owed: Vec<Line>,
+    /// What is kept beside the flags, as it is on disk.
+    books: Books,
 }
 
 impl Journal {
@@ -59,12 +62,13 @@ impl Journal {
         snapshot: &Arc<Snapshot>,
         records: &[ChangeRecord],
         hash: &str,
+        books: &Books,
     ) -> Result<Self, Fault> {
         let lines = records
             .iter()
             .map(Line::of)
             .collect::<Result<Vec<_>, _>>()?;
-        guarded(|| build(path, &opener, snapshot, &lines, hash))?;
+        guarded(|| build(path, &opener, snapshot, &lines, hash, books))?;
         let (mut journal, _) = Self::open(path, opener)?;
         journal.stands_at(snapshot);
         Ok(journal)
@@ -74,7 +78,10 @@ impl Journal {
     pub(super) fn open(path: &Path, opener: Opener) -> Result<(Self, State), Fault> {
         guarded(|| {
             let database = opener(path)?;
-            let (state, seals) = tables::read(&database.begin_read()?)?;
+            let txn = database.begin_read()?;
+            let (state, seals) = tables::read(&txn)?;
+            let books = tables::read_books(&txn)?;
+            drop(txn);
             let journal = Self {
                 path: path.to_owned(),
                 opener,
@@ -84,6 +91,7 @@ impl Journal {
                 revision: state.revision,
                 hash: state.head.clone(),
                 owed: Vec::new(),
+                books,
             };
             Ok((journal, state))
         })
@@ -139,6 +147,44 @@ impl Journal {
         Ok(())
     }
 
+    /// What is kept beside the flags.
+    pub(super) fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// Writes a record of a book, or takes it away; on disk when this returns. On an error it stays as it was.
+    pub(super) fn write_book(&mut self, slot: Slot, content: Option<Vec<u8>>) -> Result<(), Fault> {
+        let written = guarded(|| {
+            let database = self.opened()?;
+            let txn = database.begin_write()?;
+            tables::write_book(&txn, &slot, content.as_deref())?;
+            txn.commit()?;
+            self.database = Some(database);
+            Ok(())
+        });
+        match (written, self.on_disk.clone()) {
+            (Err(Fault::Damaged(why)), Some(live)) => {
+                let before = self.books.clone();
+                books::put(&mut self.books, slot, content);
+                let seals = guarded(|| self.start_over(&live, &why));
+                if seals.is_err() {
+                    self.books = before;
+                }
+                self.seals = seals?;
+            }
+            (written, _) => {
+                written?;
+                books::put(&mut self.books, slot, content);
+            }
+        }
+        Ok(())
+    }
+
+    /// What can still be read of the books of a database that was put aside.
+    pub(super) fn salvage(path: &Path, opener: &Opener) -> Result<Books, Fault> {
+        guarded(|| tables::read_books(&opener(path)?.begin_read()?))
+    }
+
     /// Change records below `before` (all, when it is `None`), newest first, at most `limit`.
     pub(super) fn page(
         &mut self,
@@ -192,7 +238,14 @@ impl Journal {
             .path
             .with_extension(format!("redb.damaged-{}", live.revision()));
         fs::rename(&self.path, aside).map_err(|why| unusable(&self.path, &why))?;
-        build(&self.path, &self.opener, live, &self.owed, &self.hash)?;
+        build(
+            &self.path,
+            &self.opener,
+            live,
+            &self.owed,
+            &self.hash,
+            &self.books,
+        )?;
         let database = self.opened()?;
         let (_, seals) = tables::read(&database.begin_read()?)?;
         self.database = Some(database);
@@ -207,6 +260,7 @@ fn build(
     snapshot: &Snapshot,
     lines: &[Line],
     hash: &str,
+    books: &Books,
 ) -> Result<(), Fault> {
     let beside = path.with_extension("redb.new");
     match fs::remove_file(&beside) {
@@ -217,6 +271,7 @@ fn build(
     let txn = database.begin_write()?;
     let seals = tables::write_whole(&txn, 0, snapshot)?;
     tables::write_lines(&txn, lines)?;
+    tables::write_books(&txn, books)?;
     tables::write_head(&txn, snapshot.revision(), hash, seals)?;
     txn.commit()?;
     drop(database);

@@ -16,8 +16,10 @@ use crate::rules::snapshot::Snapshot;
 use history::History;
 use state::Fault;
 
+pub use books::{BlockBook, BlockedEntry, BookError, LaneBook, LaneEntry, MOST_BLOCKED};
 pub use open::{OpenError, Opened};
 
+mod books;
 mod history;
 mod journal;
 mod kept;
@@ -30,7 +32,7 @@ const LARGEST_PAGE: usize = 1_000;
 
 /// Holds the flags: on disk, and as the snapshot that everybody reads.
 pub struct Store {
-    history: Mutex<History>,
+    history: Arc<Mutex<History>>,
     live: watch::Sender<Arc<Snapshot>>,
     metrics: Arc<Metrics>,
 }
@@ -62,7 +64,7 @@ impl Store {
         }
         metrics.snapshot(start.revision());
         Self {
-            history: Mutex::new(history),
+            history: Arc::new(Mutex::new(history)),
             live: watch::Sender::new(start),
             metrics,
         }

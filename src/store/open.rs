@@ -9,6 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::Store;
+use super::books::{Books, named};
 use super::history::{Disk, History};
 use super::journal::{Journal, Opener, plain_file};
 use super::kept::Kept;
@@ -167,7 +168,8 @@ impl<O: Fn() -> Opener> How<'_, O> {
             };
         }
         match (Journal::open(&path, (self.opener)()), newest) {
-            (Ok((_, state)), Some(newest)) if newest.revision > state.revision => {
+            (Ok((older, state)), Some(newest)) if newest.revision > state.revision => {
+                drop(older); // it is opened once more, for the books in it
                 let why = format!("it stands at the older revision {}", state.revision);
                 self.recover(newest, &why)
             }
@@ -193,22 +195,50 @@ impl<O: Fn() -> Opener> How<'_, O> {
         if path.exists() {
             fs::rename(&path, &aside).map_err(|why| self.directory(&why))?;
         }
+        let (books, lost) = self.salvage(&aside);
         let mut notes = vec![format!(
             "the store {} could not be used ({why}): started from the snapshot of revision {}; look whether the flags are what you want; the old store, if any, is kept as {}",
             path.display(),
             state.revision,
             aside.display()
         )];
+        notes.extend(lost);
         let head = state.head.clone();
         let (snapshot, more) = self.snapshot_of(state)?;
         notes.extend(more);
-        let journal = Journal::create(&path, (self.opener)(), &snapshot, &[], &head)
+        let journal = Journal::create(&path, (self.opener)(), &snapshot, &[], &head, &books)
             .map_err(|why| self.refusal(why))?;
         Ok(Found {
             journal,
             snapshot,
             notes,
         })
+    }
+
+    /// The books of a database that was put aside, with a sentence for what they no longer tell.
+    fn salvage(&self, aside: &Path) -> (Books, Vec<String>) {
+        if !aside.exists() {
+            return (Books::new(), Vec::new());
+        }
+        match Journal::salvage(aside, &(self.opener)()) {
+            Ok(books) => {
+                let damaged = books.iter().filter(|(_, written)| written.is_err());
+                let lost = damaged.map(|(slot, _)| {
+                    format!(
+                        "the store no longer knows {}; look for it at the broker",
+                        named(slot)
+                    )
+                });
+                let lost = lost.collect();
+                (books, lost)
+            }
+            Err(why) => {
+                let lost = format!(
+                    "lanes and blocked keys could not be read from the old store ({why}): look at the broker for queues called `sluicegate.lane.…` and move what lies in them back to their queues"
+                );
+                (Books::new(), vec![lost])
+            }
+        }
     }
 
     fn make_new(&self) -> Result<Found, OpenError> {
@@ -235,6 +265,7 @@ impl<O: Fn() -> Opener> How<'_, O> {
             &snapshot,
             &records,
             &hash,
+            &Books::new(),
         )
         .map_err(|why| self.refusal(why))?;
         Ok(Found {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use redb::{AccessGuard, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    AccessGuard, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::books::{Books, Slot};
 use super::state::{Fault, SCHEMA, State, kept_flags, readable, sealed, unsealed};
 use crate::rules::flag::FlagDocument;
 use crate::rules::opening::Opening;
@@ -15,6 +18,8 @@ use crate::rules::snapshot::Snapshot;
 const FLAGS: TableDefinition<&str, &[u8]> = TableDefinition::new("flags");
 const OPENINGS: TableDefinition<u64, &[u8]> = TableDefinition::new("openings");
 const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
+/// By queue, kind and hash; an older store has none of it.
+const BOOKS: TableDefinition<(&str, &str, u64), &[u8]> = TableDefinition::new("books");
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const HEAD: &str = "head";
 
@@ -190,17 +195,71 @@ pub(super) fn write_head(
     Ok(())
 }
 
+/// The books, each record checked: one that is damaged is named by where it lies.
+pub(super) fn read_books(txn: &ReadTransaction) -> Result<Books, Fault> {
+    let table = match txn.open_table(BOOKS) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Books::new()),
+        table => table?,
+    };
+    let mut books = Books::new();
+    for entry in table.iter()? {
+        let (key, bytes) = entry?;
+        let (queue, kind, hash) = key.value();
+        let slot = Slot {
+            queue: queue.to_owned(),
+            kind: kind.to_owned(),
+            hash,
+        };
+        let written = match unsealed("books", &slot.sealed_key(), bytes.value()) {
+            Ok((_, content)) => Ok(content.to_vec()),
+            Err(why) => Err(why.to_string()),
+        };
+        books.insert(slot, written);
+    }
+    Ok(books)
+}
+
+/// Writes a record of a book, or takes it away.
+pub(super) fn write_book(
+    txn: &WriteTransaction,
+    slot: &Slot,
+    content: Option<&[u8]>,
+) -> Result<(), Fault> {
+    let mut table = txn.open_table(BOOKS)?;
+    let key = (slot.queue.as_str(), slot.kind.as_str(), slot.hash);
+    match content {
+        Some(content) => {
+            let bytes = sealed("books", &slot.sealed_key(), content);
+            table.insert(key, bytes.as_slice())?;
+        }
+        None => {
+            table.remove(key)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes every record of the books that is whole.
+pub(super) fn write_books(txn: &WriteTransaction, books: &Books) -> Result<(), Fault> {
+    for (slot, written) in books {
+        if let Ok(content) = written {
+            write_book(txn, slot, Some(content))?;
+        }
+    }
+    Ok(())
+}
+
 /// The part of a head that every version can read.
 #[derive(Debug, Deserialize)]
 struct Schema {
     schema: u32,
 }
 
-fn encoded(value: &impl Serialize) -> Result<Vec<u8>, Fault> {
+pub(super) fn encoded(value: &impl Serialize) -> Result<Vec<u8>, Fault> {
     serde_json::to_vec(value).map_err(|why| Fault::Unusable(why.to_string()))
 }
 
-fn decoded<T: DeserializeOwned>(content: &[u8]) -> Result<T, Fault> {
+pub(super) fn decoded<T: DeserializeOwned>(content: &[u8]) -> Result<T, Fault> {
     serde_json::from_slice(content).map_err(|why| Fault::Damaged(why.to_string()))
 }
 

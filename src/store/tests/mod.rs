@@ -17,6 +17,7 @@ use state::{SCHEMA, State};
 
 pub(crate) use full_disk::on_a_disk_that_fills;
 
+mod books;
 mod broken;
 mod full_disk;
 
