@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::body::{Asked, Named};
 use super::error::{LONGEST_ECHO, NO_SUCH_QUEUE, Problem};
 use super::page::{Page, Paging};
+use super::release::BlockedView;
 use super::{Doors, QueueDoor};
 use crate::config::{self, Disposition, OnUnknown, TargetSettings};
 use crate::metrics::Ledger;
@@ -37,6 +38,8 @@ pub(super) struct QueueView {
     settings: SettingsView,
     /// Its valves as they stand now.
     gate: Vec<ValveView>,
+    /// The keys that wait for their release, where order is kept.
+    blocked: BlockedView,
     /// How it does.
     vitals: VitalsReport,
     /// Its account, read as one copy: received = in_hand + the sum of settled.
@@ -65,6 +68,8 @@ struct SettingsView {
     target: String,
     /// How often a message is tried in all.
     attempts: u32,
+    /// Whether the order of messages is kept: none, key or strict.
+    order: &'static str,
     /// What happens to skipped messages: drop, dead_letter or park.
     on_skip: &'static str,
     /// What happens to expired messages.
@@ -154,18 +159,23 @@ pub(super) async fn read(
     State(doors): State<Arc<Doors>>,
     Named(name): Named,
 ) -> Result<Json<QueueView>, Problem> {
+    let queue = find(&doors, &name)?;
+    Ok(Json(show(&doors, &doors.store.snapshot(), queue)))
+}
+
+/// The queue of this name.
+pub(super) fn find<'d>(doors: &'d Doors, name: &str) -> Result<&'d QueueDoor, Problem> {
     let found = doors
         .queues
         .iter()
         .find(|queue| queue.settings.name.as_str() == name);
-    let queue = found.ok_or_else(|| {
+    found.ok_or_else(|| {
         let name: String = name.chars().take(LONGEST_ECHO).collect();
         Problem::new(
             NO_SUCH_QUEUE,
             format!("the daemon has no queue `{name}`; GET {LIST} shows those it has"),
         )
-    })?;
-    Ok(Json(show(&doors, &doors.store.snapshot(), queue)))
+    })
 }
 
 fn show(doors: &Doors, snapshot: &Snapshot, queue: &QueueDoor) -> QueueView {
@@ -177,6 +187,7 @@ fn show(doors: &Doors, snapshot: &Snapshot, queue: &QueueDoor) -> QueueView {
             .into_iter()
             .filter_map(|valve| valve_now(snapshot, &queue.settings, valve))
             .collect(),
+        blocked: BlockedView::of(&queue.blocked),
         vitals: queue.vitals.report(doors.clock.now().mono),
         ledger: ledger(&queue.metrics.ledger()),
         receipts_dropped: Receipt::dropped(),
@@ -205,6 +216,7 @@ fn settings(queue: &config::Queue) -> SettingsView {
             TargetSettings::Queue(name) => format!("queue {name}"),
         },
         attempts: queue.attempts,
+        order: queue.order.word(),
         on_skip: disposition(queue.on_skip),
         on_expired: disposition(queue.on_expired),
         on_rejected: disposition(queue.on_rejected),

@@ -21,8 +21,8 @@ pub struct MemoryInlet {
     queue: MemoryQueue,
     epoch: u32,
     prefetch: Option<usize>,
-    /// Messages that are out with the worker, by tag.
-    out: BTreeMap<u64, Raw>,
+    /// Messages that are out with the worker, by tag, with their place in the queue.
+    out: BTreeMap<u64, (u64, Raw)>,
     next_tag: u64,
     told: Tally,
     said: Option<LinkState>,
@@ -64,7 +64,7 @@ impl MemoryInlet {
             .filter(|entry| entry.key().0 <= now)
         {
             let raw = entry.remove();
-            state.ready.push_back(raw);
+            state.append(raw);
         }
         if now >= self.next_depth {
             self.next_depth = now + DEPTH_EVERY;
@@ -75,9 +75,9 @@ impl MemoryInlet {
         if self.out.len() >= self.prefetch? {
             return None;
         }
-        let raw = state.ready.pop_front()?;
+        let (place, raw) = state.ready.pop_first()?;
         self.next_tag += 1;
-        self.out.insert(self.next_tag, raw.clone());
+        self.out.insert(self.next_tag, (place, raw.clone()));
         let receipt = Receipt::new(self.epoch, self.next_tag);
         Some(Arrival::Message(Box::new(Delivery {
             raw,
@@ -106,15 +106,19 @@ impl MemoryInlet {
         Some(link)
     }
 
-    /// What is out comes back to the head of the queue, in its order.
+    /// What is out comes back to its place in the queue.
     fn return_all(&mut self) {
-        let mut state = self.queue.lock();
-        for (_, raw) in std::mem::take(&mut self.out).into_iter().rev() {
-            state.ready.push_front(Raw {
-                redelivered: true,
-                ..raw
-            });
+        for (place, raw) in std::mem::take(&mut self.out).into_values() {
+            self.put_back(place, raw);
         }
+    }
+
+    fn put_back(&self, place: u64, raw: Raw) {
+        let redelivered = Raw {
+            redelivered: true,
+            ..raw
+        };
+        self.queue.lock().ready.insert(place, redelivered);
     }
 
     fn wake_at(&self) -> Instant {
@@ -158,11 +162,8 @@ impl Inlet for MemoryInlet {
         let (_, tag) = receipt.spend();
         let raw = if current { self.out.remove(&tag) } else { None };
         match (raw, how) {
-            (Some(raw), Settle::GiveBack) => {
-                self.queue.lock().ready.push_front(Raw {
-                    redelivered: true,
-                    ..raw
-                });
+            (Some((place, raw)), Settle::GiveBack) => {
+                self.put_back(place, raw);
                 self.told.add(why);
             }
             (Some(_), Settle::Ack) => self.told.add(why),

@@ -34,7 +34,9 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    ready: VecDeque<Raw>,
+    /// By the place that each got when it came; one that is given back takes its place again.
+    ready: BTreeMap<u64, Raw>,
+    next_place: u64,
     delayed: BTreeMap<(Instant, u64), Raw>,
     delayed_in_all: u64,
     parked: Kept,
@@ -63,6 +65,13 @@ impl Kept {
     }
 }
 
+impl State {
+    fn append(&mut self, raw: Raw) {
+        self.next_place += 1;
+        self.ready.insert(self.next_place, raw);
+    }
+}
+
 impl MemoryQueue {
     /// An empty queue.
     #[must_use]
@@ -82,7 +91,7 @@ impl MemoryQueue {
 
     /// Puts a message at the end.
     pub fn publish(&self, raw: Raw) {
-        self.lock().ready.push_back(raw);
+        self.lock().append(raw);
         self.shared.changed.notify_one();
     }
 

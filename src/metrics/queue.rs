@@ -47,6 +47,7 @@ pub struct QueueMetrics {
     age_unknown: IntCounter,
     id_from_body: IntCounter,
     publish_failures: IntCounter,
+    blocked_keys: IntGauge,
 }
 
 impl QueueMetrics {
@@ -119,6 +120,12 @@ impl QueueMetrics {
         self.connected.set(i64::from(connected));
     }
 
+    /// So many keys are blocked.
+    pub fn blocked_keys(&self, count: u64) {
+        self.blocked_keys
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// A message could not be put where it belongs; it is held and tried again.
     pub fn publish_failed(&self) {
         self.publish_failures.inc();
@@ -139,6 +146,7 @@ pub(super) struct Families {
     age_unknown: IntCounterVec,
     id_from_body: IntCounterVec,
     publish_failures: IntCounterVec,
+    blocked_keys: IntGaugeVec,
 }
 
 impl Families {
@@ -202,6 +210,10 @@ impl Families {
                 "publish_failures_total",
                 "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
             )?,
+            blocked_keys: whole(
+                "blocked_keys",
+                "Keys of an ordered queue that wait for their release after a failure; what comes of them is parked.",
+            )?,
         })
     }
 
@@ -222,6 +234,7 @@ impl Families {
             age_unknown: self.age_unknown.with_label_values(of),
             id_from_body: self.id_from_body.with_label_values(of),
             publish_failures: self.publish_failures.with_label_values(of),
+            blocked_keys: self.blocked_keys.with_label_values(of),
         }
     }
 }

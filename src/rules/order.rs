@@ -66,7 +66,11 @@ impl Order {
     /// the others must still find room.
     #[must_use]
     pub fn prefetch_for(self, slots: u32) -> u16 {
-        let (each, least) = if self == Self::Key { (32, 256) } else { (2, 16) };
+        let (each, least) = if self == Self::Key {
+            (32, 256)
+        } else {
+            (2, 16)
+        };
         u16::try_from(slots.saturating_mul(each).clamp(least, 1_000)).unwrap_or(1_000)
     }
 
@@ -165,7 +169,13 @@ mod tests {
         let bounded = "again after 300 s, tried 2 (throttled)";
         check("for an hour", &asks(3_600), 3, Retry, bounded);
         let unsaid = "again after 5 s, tried 0 (throttled)";
-        check("without a time", &Outcome::Throttled(None), 1, Retry, unsaid);
+        check(
+            "without a time",
+            &Outcome::Throttled(None),
+            1,
+            Retry,
+            unsaid,
+        );
     }
 
     #[test]

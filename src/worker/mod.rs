@@ -290,7 +290,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
-    pub(super) fn decide(&mut self, held: &Held, now: Now) -> Verdict {
+    fn decide(&mut self, held: &Held, now: Now) -> Verdict {
         self.decided += 1;
         decide(&self.gate, &held.facts, now.ms)
     }
@@ -382,7 +382,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// When there may be something to do though nothing happens. With all slots busy it is an answer that wakes us.
     fn next_wake(&self, next_tick: Duration) -> Duration {
-        if self.at_work.len() >= self.slots() as usize || self.hand.len() == 0 {
+        let no_slot = self.at_work.len() >= self.slots() as usize;
+        if no_slot || self.hand.len() == 0 || self.gate.is_shut() {
             return next_tick;
         }
         let not_before = self.not_before();

@@ -12,9 +12,11 @@ use serde_json::{Value as Json, json};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
+mod order;
+
 use super::{Finished, Given, Worker};
 use crate::clock::Clock;
-use crate::config::{Disposition, OnUnknown, ParkSettings, Queue, TargetSettings};
+use crate::config::{Disposition, OnUnknown, Order, ParkSettings, Queue, TargetSettings};
 use crate::memory::MemoryQueue;
 use crate::metrics::{Ledger, Metrics};
 use crate::rules::change::{Actor, Cause, Change, Edit};
@@ -23,7 +25,7 @@ use crate::rules::message::{Field, Properties, Raw};
 use crate::rules::snapshot::{GatedQueue, Snapshot};
 use crate::rules::verdict::Why;
 use crate::seams::{Answer, Job, Outcome, Target};
-use crate::store::Store;
+use crate::store::{Blocked, Store};
 use crate::vitals::QueueVitals;
 
 const START_MS: i64 = 1_795_219_200_000;
@@ -63,6 +65,7 @@ struct House {
     queue: MemoryQueue,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
+    blocked: Arc<Blocked>,
     script: Rc<Script>,
     stop: CancellationToken,
     worker: tokio::task::JoinHandle<Finished>,
@@ -86,6 +89,7 @@ fn settings() -> Queue {
         deadline_after: None,
         target: TargetSettings::Handler("script".into()),
         attempts: 3,
+        order: Order::None,
         on_skip: Disposition::Park,
         on_expired: Disposition::Drop,
         on_rejected: Disposition::DeadLetter,
@@ -104,17 +108,31 @@ fn settings() -> Queue {
 
 impl House {
     fn open(clock: Clock) -> Self {
-        let settings = Arc::new(settings());
+        Self::open_with(clock, settings())
+    }
+
+    fn open_with(clock: Clock, settings: Queue) -> Self {
+        Self::open_again(clock, settings, MemoryQueue::new(clock))
+    }
+
+    /// On a queue with something in it.
+    fn open_again(clock: Clock, settings: Queue, queue: MemoryQueue) -> Self {
         let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
         let gated = GatedQueue {
             name: settings.name.clone(),
             modes: vec![],
         };
-        let store = Arc::new(Store::in_memory(
-            Snapshot::of(vec![gated], 0, vec![], vec![]),
-            Arc::clone(&metrics),
-        ));
-        let queue = MemoryQueue::new(clock);
+        let start = Snapshot::of(vec![gated], 0, vec![], vec![]);
+        let store = Store::in_memory(start, metrics);
+        Self::open_on(clock, settings, store, queue)
+    }
+
+    fn open_on(clock: Clock, settings: Queue, store: Store, queue: MemoryQueue) -> Self {
+        let (settings, store) = (Arc::new(settings), Arc::new(store));
+        let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
+        let numbers = Arc::clone(metrics.queue("orders").unwrap());
+        let book = store.blocked(&settings.name);
+        let blocked = Arc::new(Blocked::open(book, settings.order, numbers));
         let (inlet, outlet) = queue.open();
         let script = Rc::new(Script {
             takes: Cell::new(Duration::from_millis(100)),
@@ -130,6 +148,7 @@ impl House {
             target: Rc::new(Scripted(Rc::clone(&script))),
             flags: store.subscribe(),
             clock,
+            blocked: Arc::clone(&blocked),
             vitals: Arc::new(QueueVitals::default()),
             metrics: Arc::clone(&metrics),
         };
@@ -141,6 +160,7 @@ impl House {
             queue,
             store,
             metrics,
+            blocked,
             script,
             stop,
             worker: tokio::task::spawn_local(running),

@@ -7,8 +7,9 @@ use crate::api::{self, Doors, QueueDoor, Remembered};
 use crate::config::{Queue, TargetSettings};
 use crate::metrics::Metrics;
 use crate::rules::facts::Reading;
+use crate::rules::lots::KeyHash;
 use crate::rules::snapshot::{GatedQueue, Snapshot};
-use crate::store::Store;
+use crate::store::{Blocked, BlockedEntry, Store};
 use crate::vitals::QueueVitals;
 
 /// A daemon with the queue `orders`, and nothing in it.
@@ -83,13 +84,25 @@ fn doors(stopping: CancellationToken) -> Doors {
         modes: Vec::new(),
     };
     let start = Snapshot::of(vec![gated], 0, Vec::new(), Vec::new());
+    let store = Arc::new(Store::in_memory(start, Arc::clone(&metrics)));
+    let numbers = Arc::clone(metrics.queue("orders").unwrap());
+    let book = store.blocked(&settings.name);
+    let blocked = Blocked::open(book, settings.order, Arc::clone(&numbers));
+    let acme = BlockedEntry {
+        hash: KeyHash::of(b"acme"),
+        key: "acme".to_owned(),
+        cause: "message o-17 failed: the worker answered 400".to_owned(),
+        since_ms: 1_795_219_200_000,
+    };
+    blocked.keep(acme).unwrap();
     let queue = QueueDoor {
+        blocked: Arc::new(blocked),
         vitals: Arc::new(QueueVitals::default()),
-        metrics: Arc::clone(metrics.queue("orders").unwrap()),
+        metrics: numbers,
         settings,
     };
     Doors {
-        store: Arc::new(Store::in_memory(start, Arc::clone(&metrics))),
+        store,
         metrics,
         clock: Clock::system(),
         queues: vec![queue],
@@ -100,7 +113,7 @@ fn doors(stopping: CancellationToken) -> Doors {
 }
 
 fn orders() -> Queue {
-    use crate::config::{Disposition, OnUnknown, ParkSettings};
+    use crate::config::{Disposition, OnUnknown, Order, ParkSettings};
     use std::time::Duration;
     Queue {
         name: "orders".parse().unwrap(),
@@ -112,6 +125,7 @@ fn orders() -> Queue {
         deadline_after: None,
         target: TargetSettings::Handler("demo".into()),
         attempts: 5,
+        order: Order::Key,
         on_skip: Disposition::Park,
         on_expired: Disposition::Park,
         on_rejected: Disposition::DeadLetter,

@@ -90,7 +90,11 @@ const LINES: &[(&str, &str, &str)] = &[
         "comes with a later version",
         "\"retry\", \"park\"",
     ),
-    ("order = 'key'", "the queue has no `key`", "key = \"account\""),
+    (
+        "order = 'key'",
+        "the queue has no `key`",
+        "key = \"account\"",
+    ),
     (
         "order = 'strict'\nslots = 8",
         "one message at a time",

@@ -158,7 +158,11 @@ fn every_setting_makes_a_difference() {
             let another = ["queue.orders", "queue.v/orders"];
             assert_eq!(names, another, "another vhost makes it another queue");
         } else if *setting == "queue.orders.order" {
-            assert_eq!(names, ["queue.orders.slots", "queue.orders.order"], "one slot follows");
+            assert_eq!(
+                names,
+                ["queue.orders.slots", "queue.orders.order"],
+                "one slot follows"
+            );
         } else {
             assert_eq!(names, [inside]);
         }
