@@ -11,7 +11,7 @@
 //!   └───────┴────────┼─────────┴──────────┴─────────┘
 //!         store   vitals   throttle   metrics   seams   clock   supervise
 //!                    │
-//!                 config → rules (pure: no clock, lock, log, await or I/O)
+//!      topology → config → rules (pure: no clock, lock, log, await or I/O)
 //! ```
 //!
 //! Where to begin reading:
@@ -44,5 +44,6 @@ pub mod store;
 pub mod supervise;
 pub mod targets;
 pub mod throttle;
+pub mod topology;
 pub mod vitals;
 pub mod worker;

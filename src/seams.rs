@@ -232,7 +232,7 @@ pub trait Outlet: Clone + 'static {
     ) -> impl Future<Output = Result<(), NotPlaced>> + 'static;
 
     /// Makes sure that a place is there, without putting anything in it. What is published to it afterwards, each call after the
-    /// one before, arrives in that order.
+    /// one before, arrives in that order. A lane is made in no other way: a publish to one that is missing is refused.
     fn prepare(&self, place: Place) -> impl Future<Output = Result<(), NotPlaced>> + 'static;
 
     /// Whether publishing is known to be blocked now (no connection, or an alarm): work that may need it is not started.
@@ -248,7 +248,7 @@ pub struct Job {
     /// The queue it comes from.
     pub queue: QueueName,
     /// Its id; with the queue the idempotency key, the same at each attempt.
-    pub id: String,
+    pub id: Arc<str>,
     /// What came, whole.
     pub raw: Arc<Raw>,
     /// Attempt number, from 1.
@@ -260,7 +260,7 @@ pub struct Job {
     /// The light version asked for.
     pub mode: Option<Arc<str>>,
     /// The key that limits count by.
-    pub account: Option<String>,
+    pub account: Option<Arc<str>>,
     /// Values of the flags that the queue passes on.
     pub flags: Arc<[(String, String)]>,
     /// How long the target may take.

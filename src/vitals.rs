@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::rules::facts::Key;
 use crate::rules::lots::KeyHash;
 use crate::rules::top::{Heavy, Top};
 use crate::rules::window::{Latest, Window};
@@ -16,6 +17,9 @@ use crate::seams::LinkState;
 const COUNTERS: usize = 256;
 /// In this time the load of a key fades to about a third.
 const FADES_IN: Duration = Duration::from_secs(60);
+/// Above so many messages a second, keys are counted in a sample of one in so many.
+const MUCH: f64 = 2_000.0;
+const ONE_IN: f64 = 8.0;
 /// Keys that a report names.
 const NAMED: usize = 10;
 
@@ -39,6 +43,26 @@ struct Inner {
     service: Latest,
     by_count: Top,
     by_work: Top,
+    thinning: Thinning,
+}
+
+/// Who brings the load is looked for in a sample when there is much of it: of [`ONE_IN`] messages one, which counts for all.
+#[derive(Debug, Default)]
+struct Thinning {
+    seen: u64,
+    much: bool,
+}
+
+impl Thinning {
+    /// What this message counts for; `None`: it is not looked at. Drawn, so that accounts which take turns are all seen.
+    fn weight(&mut self) -> Option<f64> {
+        self.seen += 1;
+        let drawn = KeyHash(self.seen).draw(0) < 1.0 / ONE_IN;
+        match self.much {
+            false => Some(1.0),
+            true => drawn.then_some(ONE_IN),
+        }
+    }
 }
 
 /// What is counted by the second.
@@ -126,6 +150,7 @@ impl Default for QueueVitals {
                 service: Latest::default(),
                 by_count: Top::new(COUNTERS, FADES_IN),
                 by_work: Top::new(COUNTERS, FADES_IN),
+                thinning: Thinning::default(),
             }),
         }
     }
@@ -133,12 +158,13 @@ impl Default for QueueVitals {
 
 impl QueueVitals {
     /// A message was taken at `now` (time since the clock's start).
-    pub fn received(&self, now: Duration, key: Option<&str>) {
+    pub fn received(&self, now: Duration, key: Option<&Key>) {
         let mut inner = self.lock();
         inner.count(now, Event::Received);
-        if let Some(key) = key {
-            let hash = KeyHash::of(key.as_bytes());
-            inner.by_count.offer(now, hash, key, 1.0);
+        if let Some((hash, key)) = key
+            && let Some(weight) = inner.thinning.weight()
+        {
+            inner.by_count.offer(now, *hash, key, weight);
         }
     }
 
@@ -148,7 +174,7 @@ impl QueueVitals {
     }
 
     /// A job was done: after `service` at the target, on time or not (`None`: it had no deadline).
-    pub fn done(&self, now: Duration, key: Option<&str>, service: Duration, on_time: Option<bool>) {
+    pub fn done(&self, now: Duration, key: Option<&Key>, service: Duration, on_time: Option<bool>) {
         let mut inner = self.lock();
         inner.count(now, Event::Done);
         match on_time {
@@ -161,13 +187,14 @@ impl QueueVitals {
     }
 
     /// The target was busy with a job for so long and did not do it: it failed, or is to be tried again.
-    pub fn in_vain(&self, now: Duration, key: Option<&str>, busy: Duration) {
+    pub fn in_vain(&self, now: Duration, key: Option<&Key>, busy: Duration) {
         self.lock().work(now, key, busy);
     }
 
     /// So many messages of so many are at the target.
-    pub fn slots(&self, busy: u32, of: u32) {
+    pub fn slots(&self, now: Duration, busy: u32, of: u32) {
         let mut inner = self.lock();
+        inner.thinning.much = inner.events.per_second(now, Event::Received as usize) > MUCH;
         inner.slots_busy = busy;
         inner.slots = of;
     }
@@ -220,10 +247,12 @@ impl Inner {
         self.events.count(now, event as usize);
     }
 
-    fn work(&mut self, now: Duration, key: Option<&str>, took: Duration) {
-        if let Some(key) = key {
-            let hash = KeyHash::of(key.as_bytes());
-            self.by_work.offer(now, hash, key, took.as_secs_f64());
+    fn work(&mut self, now: Duration, key: Option<&Key>, took: Duration) {
+        if let Some((hash, key)) = key
+            && let Some(weight) = self.thinning.weight()
+        {
+            let work = took.as_secs_f64() * weight;
+            self.by_work.offer(now, *hash, key, work);
         }
     }
 
@@ -275,6 +304,10 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    fn key(text: &str) -> Key {
+        (KeyHash::of(text.as_bytes()), text.into())
+    }
+
     #[test]
     fn before_anything_happened_nothing_is_claimed() {
         let report = QueueVitals::default().report(at(5_000));
@@ -299,12 +332,13 @@ mod tests {
     #[test]
     fn a_report_tells_who_brings_the_messages_and_who_the_work() {
         let vitals = QueueVitals::default();
+        let (acme, bulk) = (key("acme"), key("bulk"));
         for n in 0..2_000 {
             let now = at(n * 10); // 100 a second for 20 s: 90 small ones of acme, 10 big ones of bulk, every 4th late, 1 in 10 shed
             let (key, service) = if n % 10 == 0 {
-                ("bulk", at(900))
+                (&bulk, at(900))
             } else {
-                ("acme", at(10))
+                (&acme, at(10))
             };
             vitals.received(now, Some(key));
             if n % 10 == 5 {
@@ -313,7 +347,7 @@ mod tests {
                 vitals.done(now, Some(key), service, Some(n % 4 != 0));
             }
         }
-        vitals.slots(3, 8);
+        vitals.slots(at(20_000), 3, 8);
         vitals.backlog(Some(7), Some(1_500));
         vitals.backlog(None, None);
         let report = vitals.report(at(20_000));
@@ -343,9 +377,25 @@ mod tests {
     }
 
     #[test]
+    fn under_much_load_a_sample_says_the_same() {
+        let vitals = QueueVitals::default();
+        let (acme, other) = (key("acme"), key("other"));
+        for n in 0..40_000u64 {
+            let now = at(n / 8); // 8,000 a second, for 5 s; every fourth is acme's
+            if n % 800 == 0 {
+                vitals.slots(now, 1, 8);
+            }
+            vitals.received(now, Some(if n % 4 == 0 { &acme } else { &other }));
+        }
+        let top = vitals.report(at(5_000)).top_by_count;
+        let acme = top.iter().find(|load| load.key == "acme").unwrap();
+        assert!((acme.ratio - 0.25).abs() < 0.02, "{}", acme.ratio);
+    }
+
+    #[test]
     fn work_that_came_to_nothing_counts_as_work_alone() {
         let vitals = QueueVitals::default();
-        vitals.in_vain(at(0), Some("acme"), at(500));
+        vitals.in_vain(at(0), Some(&key("acme")), at(500));
         let report = vitals.report(at(100));
         assert_eq!(report.top_by_work[0].key, "acme");
         assert_eq!(

@@ -123,7 +123,7 @@ impl Acks {
     }
 
     /// Whether nothing is left to be sent or told.
-    fn quiet(&self) -> bool {
+    pub(super) fn quiet(&self) -> bool {
         self.writes.is_empty() && self.marks.finished() == 0
     }
 

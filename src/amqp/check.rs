@@ -2,7 +2,8 @@
 //!
 //! Leaves nothing behind: what is declared to try a permission has a name of its own and is deleted, what is published has no
 //! queue to go to, and the sampled messages go back to their place. A quorum queue counts that as a delivery, and a sampled
-//! message is marked as redelivered. May import `config`, `rules` and `clock`.
+//! message is marked as redelivered. May import `config`, `rules`, `topology`
+//! and `clock`.
 
 use std::time::Duration;
 
@@ -22,11 +23,12 @@ use super::headers::short;
 use super::probe::depth;
 use super::tap::raw;
 use crate::clock::Clock;
-use crate::config::{Queue, Settings};
+use crate::config::{Queue, Settings, reads_celery};
 use crate::rules::facts::{Facts, Reading};
 use crate::rules::message::Raw;
 use crate::rules::units::Span;
 use crate::seams::Place;
+use crate::topology::{CURE, places};
 
 /// Messages looked at in each queue.
 const SAMPLE: u16 = 100;
@@ -117,7 +119,7 @@ pub async fn check(settings: &Settings, clock: &Clock) -> Report {
                 let version =
                     version.map_or_else(String::new, |version| format!(" (version {version})"));
                 notes.note(Weight::Fine, format!("the broker is reached{version}"));
-                check_queue(&link, queue, settings.amqp.declare, clock, &mut notes).await;
+                check_queue(&link, queue, clock, &mut notes).await;
                 link.close().await;
             }
         }
@@ -125,13 +127,7 @@ pub async fn check(settings: &Settings, clock: &Clock) -> Report {
     report
 }
 
-async fn check_queue(
-    link: &Link,
-    queue: &Queue,
-    declared_by_us: bool,
-    clock: &Clock,
-    notes: &mut Notes<'_>,
-) {
+async fn check_queue(link: &Link, queue: &Queue, clock: &Clock, notes: &mut Notes<'_>) {
     let name = &queue.broker_name;
     let ready = ask(link, async |channel| depth(channel, name).await).await;
     let there = ready.is_ok();
@@ -151,7 +147,7 @@ async fn check_queue(
         published,
         "grant write on `amq.default`: parking, dead-lettering and deferring need it",
     );
-    check_places(link, queue, declared_by_us, notes).await;
+    check_places(link, queue, notes).await;
     if there {
         let sample = ask(link, async |channel| sample(channel, name).await).await;
         match sample {
@@ -202,8 +198,11 @@ async fn publish_nowhere(channel: &Channel) -> Result<(), Lost> {
 }
 
 /// Whether the places for messages that leave our hands are there, or can be declared by us.
-async fn check_places(link: &Link, queue: &Queue, by_us: bool, notes: &mut Notes<'_>) {
+async fn check_places(link: &Link, queue: &Queue, notes: &mut Notes<'_>) {
     let name = &queue.broker_name;
+    if !queue.declare {
+        return look_for_places(link, queue, notes).await;
+    }
     if let Some(theirs) = &queue.dead_letter_queue {
         let there = ask(link, async |channel| depth(channel, theirs).await).await;
         notes.answer(
@@ -211,10 +210,6 @@ async fn check_places(link: &Link, queue: &Queue, by_us: bool, notes: &mut Notes
             there.map(|_| ()),
             "create it, or leave `dead_letter` out to have a stream of our own",
         );
-    }
-    if !by_us {
-        let text = "`declare = false`: delay queues and park must be there when they are needed";
-        return notes.note(Weight::Warning, text.to_owned());
     }
     let delay = Place::Delay(Span::from_secs(5));
     let mut kinds = vec![("delay", delay), ("park", Place::Park)];
@@ -235,8 +230,22 @@ async fn check_places(link: &Link, queue: &Queue, by_us: bool, notes: &mut Notes
         notes.answer(
             &format!("sluicegate.{kind}.{name}.… can be declared"),
             declared.await,
-            &format!("grant configure, write and read on `sluicegate.{kind}.{name}.*` and write on `amq.default`, or declare it yourself and set `declare = false`; a broker without streams needs `as = \"queue\"` in [queue.park]"),
+            "`sluicegate topology` prints the permissions that this needs; or make the queues yourself as it prints them, and set `declare = false`; a broker without streams needs `as = \"queue\"` in [queue.park]",
         );
+    }
+}
+
+/// Whether the places that somebody else was to make are there; of what kind they are AMQP cannot tell.
+async fn look_for_places(link: &Link, queue: &Queue, notes: &mut Notes<'_>) {
+    for place in places::places(queue) {
+        let name = places::name(queue, place, 0);
+        let there = ask(link, async |channel| depth(channel, &name).await).await;
+        let cure = if places::ours(queue, place) {
+            CURE
+        } else {
+            "create it, or leave `dead_letter` out to have one of our own"
+        };
+        notes.answer(&format!("{name} is there"), there.map(drop), cure);
     }
 }
 
@@ -274,12 +283,13 @@ fn report_sample(sample: &[Raw], reading: &Reading, now_ms: i64, notes: &mut Not
     }
 }
 
-/// What a sample says of age, id, key and attributes.
+/// What a sample says of age, id, key, times and attributes.
 fn findings(sample: &[Raw], reading: &Reading, now_ms: i64) -> Vec<(Weight, String)> {
     let of = sample.len();
+    let celery = reads_celery(reading);
     let read: Vec<Facts> = sample
         .iter()
-        .filter_map(|raw| reading.read(raw).ok())
+        .filter_map(|raw| Some(reading.read(raw).ok()?.with_possible_times(now_ms)))
         .collect();
     let count = |carries: &dyn Fn(&Facts) -> bool| read.iter().filter(|f| carries(f)).count();
     let mut found = vec![
@@ -290,10 +300,14 @@ fn findings(sample: &[Raw], reading: &Reading, now_ms: i64) -> Vec<(Weight, Stri
             "the others are dead-lettered as malformed; raise `max_body_bytes`, or do not read attributes from bodies that are not JSON",
         ),
         finding(
-            count(&|facts| facts.age_ms(now_ms).is_some()),
+            count(&|facts| facts.age_ms(now_ms).or(facts.not_before_ms).is_some()),
             of,
             "carry an age",
-            "max_age cannot work without it; have the publisher set the property `timestamp` or the header `timestamp_in_ms`, or say where the time is with `age = …`",
+            if celery {
+                "max_age cannot work without it, and Celery writes none; set the header `timestamp_in_ms` by the signal `before_task_publish`, as in examples/celery/app.py"
+            } else {
+                "max_age cannot work without it; have the publisher set the property `timestamp` or the header `timestamp_in_ms`, or say where the time is with `age = …`"
+            },
         ),
         finding(
             count(&|facts| !facts.id_from_body),
@@ -303,21 +317,53 @@ fn findings(sample: &[Raw], reading: &Reading, now_ms: i64) -> Vec<(Weight, Stri
         ),
     ];
     for name in reading.attributes.keys() {
-        let is_key = reading.key.as_ref() == Some(name);
+        let is_key = reading.key.as_deref() == Some(name.as_ref());
         found.push(finding(
-            count(&|facts| facts.attributes.contains_key(name)),
+            count(&|facts| facts.attributes.get(name).is_some()),
             of,
             &format!("carry the attribute `{name}`"),
-            if is_key {
+            if celery && name.as_ref() == "type" {
+                "the others are no messages of Celery's protocol 2, and are handled as any message"
+            } else if is_key {
                 "without it they count as one key named `unknown` for rate_each and concurrency_each; mend its place in [queue.attributes]"
             } else {
                 "rules that ask for it do not hold without it; mend its place in [queue.attributes]"
             },
         ));
     }
+    found.extend(times(&read, reading, now_ms));
     let counted = |raw: &&Raw| raw.header("x-delivery-count").is_some();
     if sample.iter().any(|raw| counted(&raw)) {
         found.push((Weight::Warning, "it is a quorum queue that counts deliveries: give it a dead-letter exchange, or messages over its delivery limit vanish".to_owned()));
+    }
+    found
+}
+
+/// How many carry a deadline or a time not to begin before, where a setting names one; many messages need neither.
+fn times(read: &[Facts], reading: &Reading, now_ms: i64) -> Vec<(Weight, String)> {
+    let (count, of) = (
+        |wanted: &dyn Fn(&Facts) -> bool| read.iter().filter(|facts| wanted(facts)).count(),
+        read.len(),
+    );
+    let mut found = Vec::new();
+    if let Some(place) = &reading.deadline {
+        let with = count(&|facts| facts.deadline_ms.is_some());
+        found.push((
+            Weight::Fine,
+            format!("{with} of {of} carry a deadline ({place})"),
+        ));
+    }
+    if let Some(place) = &reading.not_before {
+        let waiting = count(&|facts| facts.not_yet(now_ms).is_some());
+        let text = format!("{waiting} of {of} are not to be done yet ({place})");
+        found.push((Weight::Fine, text));
+        let unread = count(&|facts| facts.not_before_unread);
+        if unread > 0 {
+            let text = format!(
+                "{unread} of {of} carry no time at {place} that can be, and are done at once; write seconds or milliseconds since 1970 or ISO 8601, at most 365 days ahead"
+            );
+            found.push((Weight::Warning, text));
+        }
     }
     found
 }
@@ -357,7 +403,7 @@ mod tests {
 
     fn check(what: &str, sample: &[Raw], says: &[&str]) {
         let reading = Reading {
-            attributes: [("account".to_owned(), "header:x-account".parse().unwrap())].into(),
+            attributes: [("account".into(), "header:x-account".parse().unwrap())].into(),
             key: Some("account".to_owned()),
             max_body: 1_000,
             ..Reading::default()
@@ -406,6 +452,52 @@ mod tests {
                 "it is a quorum queue",
             ],
         );
+    }
+
+    #[test]
+    fn a_sample_of_celery_is_told_in_its_words() {
+        let place = |text: &str| Some(text.parse().unwrap());
+        let reading = Reading {
+            id: place("header:id"),
+            deadline: place("header:expires"),
+            not_before: place("header:eta"),
+            attributes: place("header:task")
+                .map(|task| ("type".into(), task))
+                .into_iter()
+                .collect(),
+            max_body: 1_000,
+            ..Reading::default()
+        };
+        let celery = |eta: Field| {
+            let text = |text: &str| Field::LongString(text.into());
+            let headers = [
+                ("id", text("a")),
+                ("task", text("app.small")),
+                ("expires", text("2026-11-21T00:05:00+00:00")),
+                ("eta", eta),
+            ];
+            Raw {
+                headers: headers.map(|(name, field)| (name.to_owned(), field)).into(),
+                ..Raw::default()
+            }
+        };
+        let sample = [
+            celery(Field::Void),
+            celery(Field::LongString("2026-11-21T00:01:00+00:00".into())),
+            celery(Field::LongString("never".into())),
+        ];
+        let found = findings(&sample, &reading, NOW_MS);
+        for says in [
+            "1 of 3 carry an age: max_age cannot work without it, and Celery writes none",
+            "3 of 3 carry an id",
+            "3 of 3 carry the attribute `type`",
+            "3 of 3 carry a deadline (header:expires)",
+            "1 of 3 are not to be done yet (header:eta)",
+            "1 of 3 carry no time at header:eta that can be",
+        ] {
+            let said = found.iter().any(|(_, text)| text.starts_with(says));
+            assert!(said, "{says:?} is missing in {found:#?}");
+        }
     }
 
     #[test]

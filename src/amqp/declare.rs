@@ -1,8 +1,7 @@
 //! The queues that are ours: where a message goes that leaves our hands, declared when it is first needed.
 //!
-//! Delay queues are quorum queues that dead-letter at least once and refuse when full: through a classic one, messages were lost
-//! when the source queue was full or gone. Park and dead letters are streams, one for each day. With `declare = false` nothing is
-//! declared, and names are all that this file knows. May import `config`, `rules` and `seams`.
+//! Their names and arguments stand in `topology`. With `declare = false` nothing is declared; what is missing then is said at the
+//! start of each connection. May import `config`, `rules`, `seams` and `topology`.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -16,15 +15,15 @@ use tokio::sync::Mutex;
 use super::connection::{Link, Lost};
 use super::headers::short;
 use super::probe::depth;
-use crate::config::{ParkSettings, Queue};
-use crate::rules::names::{Day, dead_stream, delay_queue, lane_queue, park_stream};
+use crate::config::Queue;
 use crate::seams::{NotPlaced, Place};
+use crate::topology::CURE;
+use crate::topology::places::{self, Argument};
 
 /// Declares what is ours on one connection, each thing once.
 pub(super) struct Declarer {
     link: Rc<Link>,
     queue: Rc<Queue>,
-    allowed: bool,
     /// One declaration at a time, on a channel that a refusal closes without harm to any other.
     channel: Mutex<Option<Channel>>,
     known: RefCell<HashSet<String>>,
@@ -32,11 +31,10 @@ pub(super) struct Declarer {
 
 impl Declarer {
     /// Knows nothing yet.
-    pub(super) fn new(link: Rc<Link>, queue: Rc<Queue>, allowed: bool) -> Self {
+    pub(super) fn new(link: Rc<Link>, queue: Rc<Queue>) -> Self {
         Self {
             link,
             queue,
-            allowed,
             channel: Mutex::default(),
             known: RefCell::default(),
         }
@@ -44,22 +42,68 @@ impl Declarer {
 
     /// The queue for a message of that time.
     pub(super) fn name(&self, place: Place, at_ms: i64) -> String {
-        name(&self.queue, place, at_ms)
+        places::name(&self.queue, place, at_ms)
     }
 
-    /// Declares the queue of a place if it is ours to declare and was not declared yet.
+    /// Declares the queue of a place, also when that was done before: somebody may have removed it since. The stream of a day is
+    /// declared when the day's first message comes.
+    pub(super) async fn prepare(&self, place: Place) -> Result<(), NotPlaced> {
+        if !self.queue.declare || matches!(place, Place::Park | Place::Dead) {
+            return Ok(());
+        }
+        let name = self.name(place, 0);
+        self.forget(&name);
+        self.declare(place, &name).await?;
+        self.known.borrow_mut().insert(name);
+        Ok(())
+    }
+
+    /// Declares the queue of a place if it is ours to declare and was not declared yet. A lane is declared by
+    /// [`Declarer::prepare`] alone: who waits for a declaration is overtaken by who comes after it.
     pub(super) async fn ready(&self, place: Place, name: &str) -> Result<(), NotPlaced> {
-        let ours = place != Place::Dead || self.queue.dead_letter_queue.is_none();
-        if ours && self.allowed && !self.known.borrow().contains(name) {
+        let ours = places::ours(&self.queue, place) && !matches!(place, Place::Lane(_));
+        if ours && self.queue.declare && !self.known.borrow().contains(name) {
             self.declare(place, name).await?;
             self.known.borrow_mut().insert(name.to_owned());
         }
         Ok(())
     }
 
-    /// A message to it was returned: it is gone, and declared anew when it is needed again.
-    pub(super) fn forget(&self, name: &str) {
+    /// A message to it was returned: it is gone, and declared anew when it is needed again. Says what came of the message.
+    pub(super) fn forget(&self, name: &str) -> NotPlaced {
         self.known.borrow_mut().remove(name);
+        let missing = format!("the queue {name} does not exist");
+        NotPlaced::Refused(if self.queue.declare {
+            missing
+        } else {
+            format!("{missing}; {CURE}")
+        })
+    }
+
+    /// Says which of the queues that somebody else was to make are missing; what belongs there is held until they are there.
+    pub(super) async fn look_around(&self) {
+        if self.queue.declare {
+            return;
+        }
+        for place in places::places(&self.queue) {
+            let name = self.name(place, 0);
+            let there = async {
+                let channel = self.link.channel().await?;
+                let found = depth(&channel, &name).await;
+                if channel.status().connected() {
+                    // An error means that it is closed already.
+                    let _ = channel.close(200, "goodbye".into()).await;
+                }
+                found
+            };
+            if let Err(Lost::Missing(_)) = there.await {
+                tracing::warn!(
+                    queue = name,
+                    cure = CURE,
+                    "a queue that `declare = false` leaves to you is missing; what belongs there is held"
+                );
+            }
+        }
     }
 
     async fn declare(&self, place: Place, name: &str) -> Result<(), NotPlaced> {
@@ -119,80 +163,15 @@ pub(super) async fn declare(
     Ok(())
 }
 
-/// The name of the queue for a message of that time.
-fn name(queue: &Queue, place: Place, at_ms: i64) -> String {
-    match (place, &queue.dead_letter_queue) {
-        (Place::Delay(delay), _) => delay_queue(&queue.broker_name, delay),
-        (Place::Lane(lane), _) => lane_queue(&queue.broker_name, lane),
-        (Place::Admitted, _) => queue.admitted().to_owned(),
-        (Place::Park, _) => park_stream(&queue.broker_name, Day::of(at_ms)),
-        (Place::Dead, Some(theirs)) => theirs.clone(),
-        (Place::Dead, None) => dead_stream(&queue.broker_name, Day::of(at_ms)),
-    }
-}
-
-/// The arguments with which a place is declared; they never change, or the broker refuses the declaration.
+/// The arguments with which a place is declared, as the client wants them.
 pub(super) fn arguments(queue: &Queue, place: Place) -> FieldTable {
-    match place {
-        Place::Delay(delay) => table([
-            ("x-queue-type", text("quorum")),
-            ("x-message-ttl", number(delay.as_millis())),
-            ("x-overflow", text("reject-publish")),
-            ("x-dead-letter-strategy", text("at-least-once")),
-            ("x-dead-letter-exchange", text("")),
-            ("x-dead-letter-routing-key", text(&queue.broker_name)),
-        ]),
-        Place::Lane(_) => FieldTable::default(),
-        Place::Admitted => table([
-            ("x-max-length", number(queue.slots.into())),
-            ("x-overflow", text("reject-publish")),
-        ]),
-        Place::Park | Place::Dead if queue.park.streams => stream(&queue.park),
-        Place::Park | Place::Dead => plain(&queue.park),
-    }
-}
-
-/// A stream drops whole segments, the oldest first: the smaller they are, the better its bounds are kept.
-fn stream(park: &ParkSettings) -> FieldTable {
-    const SMALLEST: u64 = 1_000_000;
-    const LARGEST: u64 = 100_000_000;
-    table([
-        ("x-queue-type", text("stream")),
-        ("x-max-age", text(&format!("{}s", park.max_age.as_secs()))),
-        ("x-max-length-bytes", bytes(park.max_bytes)),
-        (
-            "x-stream-max-segment-size-bytes",
-            bytes((park.max_bytes / 20).clamp(SMALLEST, LARGEST)),
-        ),
-    ])
-}
-
-/// A plain queue that refuses when it is full, for brokers without streams.
-fn plain(park: &ParkSettings) -> FieldTable {
-    let max_age = i64::try_from(park.max_age.as_millis()).unwrap_or(i64::MAX);
-    table([
-        ("x-message-ttl", number(max_age)),
-        ("x-max-length-bytes", bytes(park.max_bytes)),
-        ("x-overflow", text("reject-publish")),
-    ])
-}
-
-fn table<const N: usize>(entries: [(&str, AMQPValue); N]) -> FieldTable {
     let mut table = FieldTable::default();
-    for (name, value) in entries {
+    for (name, value) in places::arguments(queue, place) {
+        let value = match value {
+            Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
+            Argument::Number(number) => AMQPValue::LongLongInt(number),
+        };
         table.insert(name.into(), value);
     }
     table
-}
-
-fn text(text: &str) -> AMQPValue {
-    AMQPValue::LongString(text.into())
-}
-
-fn number(number: i64) -> AMQPValue {
-    AMQPValue::LongLongInt(number)
-}
-
-fn bytes(count: u64) -> AMQPValue {
-    number(i64::try_from(count).unwrap_or(i64::MAX))
 }

@@ -11,7 +11,8 @@ use std::future::{Future, ready};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::seams::NotPlaced;
 
@@ -47,7 +48,7 @@ pub(super) struct Landed {
     pub(super) said: Result<Said, NotPlaced>,
     pub(super) waiting: Option<Waiting>,
     /// Given back when it is answered.
-    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _token: TaskTrackerToken,
 }
 
 enum Came {
@@ -139,9 +140,7 @@ impl Flights {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use tokio::sync::Semaphore;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
 
@@ -151,7 +150,7 @@ mod tests {
             name: "park".to_owned(),
             said: Ok(said),
             waiting: None,
-            _permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+            _token: TaskTracker::new().token(),
         }
     }
 

@@ -1,17 +1,20 @@
 //! RabbitMQ behind the worker's seams. The only room that names lapin.
-//! May import `seams`, `config` and `rules`.
+//! May import `seams`, `config`, `rules` and `topology`.
 
 mod acks;
 pub mod check;
 mod connection;
 mod declare;
+mod depths;
 mod flights;
 mod greeting;
 mod headers;
 mod inlet;
+mod lanes;
 mod outlet;
 mod probe;
 mod publisher;
+mod source;
 mod tap;
 
 pub use inlet::AmqpInlet;
@@ -33,6 +36,6 @@ pub fn open(settings: &Amqp, queue: &Queue) -> (AmqpInlet, AmqpOutlet) {
     let publish = connection::Connector::new(settings, Some(queue), "publish");
     (
         AmqpInlet::new(consume, queue.broker_name.clone()),
-        AmqpOutlet::start(publish, queue.clone(), settings.declare),
+        AmqpOutlet::start(publish, queue.clone()),
     )
 }

@@ -6,6 +6,8 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::message::BasicReturnMessage;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -26,6 +28,8 @@ use crate::seams::{NotPlaced, Outgoing, Place};
 
 /// How long the broker may take to confirm before the connection counts as dead.
 const CONFIRM: Duration = Duration::from_secs(10);
+/// Publishes under way at once: bounds what a broker that does not confirm can keep busy.
+const IN_FLIGHT: usize = 1_000;
 /// Written into each message, so that a returned one tells which it is.
 const NUMBER_HEADER: &str = "x-sluicegate-publish";
 /// Persistent, as AMQP numbers it.
@@ -37,6 +41,8 @@ struct Line {
     channel: Rc<Channel>,
     declarer: Rc<Declarer>,
     flights: Flights,
+    /// Places that are being made ready.
+    preparing: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     late: Rc<Notify>,
     last_number: i64,
 }
@@ -45,7 +51,6 @@ struct Line {
 pub(super) struct Publisher {
     connector: Connector,
     queue: Rc<Queue>,
-    declare: bool,
     orders: mpsc::UnboundedReceiver<Order>,
     blocked: Rc<Cell<bool>>,
     tries: Tries,
@@ -56,14 +61,12 @@ impl Publisher {
     pub(super) fn new(
         connector: Connector,
         queue: Queue,
-        declare: bool,
         orders: mpsc::UnboundedReceiver<Order>,
         blocked: Rc<Cell<bool>>,
     ) -> Self {
         Self {
             connector,
             queue: Rc::new(queue),
-            declare,
             orders,
             blocked,
             tries: Tries::default(),
@@ -100,24 +103,26 @@ impl Publisher {
     }
 
     async fn connect(&mut self) -> Result<Line, Lost> {
-        let connector = self.connector.clone();
+        let (connector, queue) = (self.connector.clone(), Rc::clone(&self.queue));
         let line = async move {
             let link = Rc::new(connector.connect().await?);
             let channel = link.channel().await?;
             let options = ConfirmSelectOptions::default();
             channel.confirm_select(options).await?;
-            Ok::<_, Lost>((link, Rc::new(channel)))
+            let declarer = Declarer::new(Rc::clone(&link), queue);
+            declarer.look_around().await;
+            Ok::<_, Lost>((link, Rc::new(channel), declarer))
         };
         let mute = || Lost::Broken("the broker does not answer".to_owned());
         let line = timeout(CONFIRM, line).map(|line| line.map_err(|_| mute())?);
-        let (link, channel) = refusing(&mut self.orders, "connecting to the broker", line).await?;
-        let queue = Rc::clone(&self.queue);
-        let declarer = Declarer::new(Rc::clone(&link), queue, self.declare);
+        let why = "connecting to the broker";
+        let (link, channel, declarer) = refusing(&mut self.orders, why, line).await?;
         Ok(Line {
             link,
             channel,
             declarer: Rc::new(declarer),
             flights: Flights::default(),
+            preparing: FuturesUnordered::new(),
             late: Rc::default(),
             last_number: 0,
         })
@@ -150,7 +155,8 @@ impl Publisher {
                         break Lost::Broken("a confirm did not come".to_owned());
                     }
                 }
-                Some(order) = self.orders.recv() => line.start(order),
+                Some(()) = line.preparing.next() => {}
+                Some(order) = self.orders.recv(), if line.flights.len() < IN_FLIGHT => line.start(order),
                 () = stop.cancelled() => {
                     line.link.close().await;
                     return None;
@@ -171,12 +177,7 @@ impl Publisher {
                 self.tries.over();
                 Ok(())
             }
-            Believed::CameBack => {
-                line.declarer.forget(name);
-                Err(NotPlaced::Refused(format!(
-                    "the queue {name} does not exist"
-                )))
-            }
+            Believed::CameBack => Err(line.declarer.forget(name)),
             Believed::Full => Err(NotPlaced::Refused(format!("the queue {name} is full"))),
             Believed::Doubtful => Err(NotPlaced::Unsure(
                 "another message came back in its place".to_owned(),
@@ -198,31 +199,39 @@ impl Line {
             let _ = order.answer.send(Err(NotPlaced::Unsure(why)));
             return;
         }
+        let Some(message) = order.message else {
+            return self.prepare(order.place, order.answer);
+        };
         self.last_number += 1;
         let number = self.last_number;
         let (channel, declarer) = (Rc::clone(&self.channel), Rc::clone(&self.declarer));
         let late = Rc::clone(&self.late);
-        let name = declarer.name(order.place, order.message.at_ms);
+        let name = declarer.name(order.place, message.at_ms);
         let flight = async move {
             let mut waiting = Some(order.answer);
-            let flown = fly(
-                &channel,
-                &declarer,
-                order.place,
-                order.message,
-                number,
-                &name,
-            );
+            let flown = fly(&channel, &declarer, order.place, message, number, &name);
             let said = followed(flown, &mut waiting, &late).await;
             Landed {
                 number,
                 name,
                 said,
                 waiting,
-                _permit: order.permit,
+                _token: order.token,
             }
         };
         self.flights.push(flight);
+    }
+
+    /// Starts to make a place ready.
+    fn prepare(&mut self, place: Place, waiting: Waiting) {
+        let declarer = Rc::clone(&self.declarer);
+        let prepared = async move {
+            let said = timeout(CONFIRM, declarer.prepare(place)).await;
+            let mute = || NotPlaced::Unsure("the broker did not declare it in time".to_owned());
+            // An error means that nobody waits any more.
+            let _ = waiting.send(said.unwrap_or_else(|_| Err(mute())));
+        };
+        self.preparing.push(prepared.boxed_local());
     }
 
     fn broken(&self) -> Option<Lost> {

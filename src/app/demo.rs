@@ -215,7 +215,13 @@ mod tests {
         let mut by_account: BTreeMap<String, u32> = BTreeMap::new();
         for number in 0..100_000 {
             *by_account
-                .entry(message(number, 0).headers[0].1.as_text().unwrap())
+                .entry(
+                    message(number, 0).headers[0]
+                        .1
+                        .as_text()
+                        .unwrap()
+                        .into_owned(),
+                )
                 .or_default() += 1;
         }
         assert_eq!(by_account.len(), 200);

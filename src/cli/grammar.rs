@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::client::BaseUrl;
@@ -73,6 +73,17 @@ pub(super) enum Verb {
     /// See, pause and resume queues.
     #[command(subcommand, after_help = help::QUEUE)]
     Queue(QueueVerb),
+    /// Print the queues that Sluicegate keeps beside yours, and the permissions that it needs.
+    #[command(after_help = help::TOPOLOGY)]
+    Topology(TopologyArgs),
+    /// Print how to take the daemon out of the path of a queue, and how to put it back. Changes nothing.
+    #[command(after_help = help::BYPASS)]
+    Bypass {
+        /// The queue.
+        name: QueueName,
+        #[command(flatten)]
+        file: UsualFileArgs,
+    },
     /// Print completions for your shell.
     #[command(after_help = help::COMPLETIONS)]
     Completions {
@@ -86,6 +97,46 @@ pub(super) struct FileArgs {
     /// The configuration, a TOML file.
     #[arg(long, short, value_name = "FILE")]
     pub(super) config: PathBuf,
+}
+
+/// The configuration, at its usual place unless said otherwise.
+#[derive(Debug, Args)]
+pub(super) struct UsualFileArgs {
+    /// The configuration, a TOML file.
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        default_value = "/etc/sluicegate/sluicegate.toml"
+    )]
+    pub(super) config: PathBuf,
+}
+
+/// What of the topology, and how.
+#[derive(Debug, Args)]
+pub(super) struct TopologyArgs {
+    #[command(flatten)]
+    pub(super) file: UsualFileArgs,
+    /// Text for people; or JSON for `rabbitmqctl import_definitions`: the queues, or the permissions.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+    /// Only this queue.
+    #[arg(long, value_name = "NAME")]
+    pub(super) queue: Option<QueueName>,
+    /// The daemon's user at the broker.
+    #[arg(long, value_name = "NAME", default_value = "sluicegate")]
+    pub(super) user: String,
+}
+
+/// How the topology is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people, with the lines to paste.
+    Text,
+    /// The queues, for import.
+    Definitions,
+    /// The permissions, for import.
+    Permissions,
 }
 
 /// How the demo runs.

@@ -124,6 +124,24 @@ Examples:
 
 It closes every opening that pauses the queue; where the flag's own value is true, it sets that false, too.";
 
+pub(super) const TOPOLOGY: &str = "\
+Examples:
+  sluicegate topology --config sluicegate.toml
+  sluicegate topology --config sluicegate.toml --queue orders --user gate
+  sluicegate topology --config sluicegate.toml --format definitions > queues.json
+  sluicegate topology --config sluicegate.toml --format permissions > permissions.json
+
+Only the file is read; neither a broker nor a daemon is asked. `definitions` and `permissions` are for what
+the file says of `declare`; with SLUICEGATE__AMQP__DECLARE=false in front they are for `declare = false`.
+`rabbitmqctl import_definitions FILE` reads both; vhosts and the user must be there, and no user is changed.";
+
+pub(super) const BYPASS: &str = "\
+Examples:
+  sluicegate bypass orders
+  sluicegate bypass billing/orders --config sluicegate.toml
+
+The steps are exact for what the file says of this queue. If a daemon answers at --url, its counts are shown.";
+
 pub(super) const COMPLETIONS: &str = "\
 Examples:
   sluicegate completions bash > /etc/bash_completion.d/sluicegate

@@ -1,7 +1,8 @@
 //! The command line: what may be typed ([`grammar`]), and the commands that ask a daemon over HTTP.
 //!
 //! Data goes to stdout, talk to stderr. Nobody is asked where no terminal is: then what is missing is named, with its flag. The
-//! commands that are a daemon themselves (`run`, `demo`, `check`) are carried out by `app`. May import `clock`, `config` and `rules`.
+//! commands that are a daemon themselves (`run`, `demo`, `check`) are carried out by `app`. May import `clock`, `config`, `rules`
+//! and `topology`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,14 +11,16 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 
 use crate::clock::Clock;
+use crate::rules::names::QueueName;
 use client::Client;
 use console::{Console, harmless};
 use failure::{Exit, Failure};
-use grammar::{Cli, Door, FlagVerb, QueueVerb, Terms, Verb};
+use grammar::{Cli, Door, FlagVerb, QueueVerb, Terms, TopologyArgs, Verb};
 use session::Session;
 
 pub use grammar::DemoOptions;
 
+mod beside;
 mod client;
 mod console;
 mod failure;
@@ -69,6 +72,8 @@ pub struct ClientCommand {
 enum Task {
     Flag(FlagVerb),
     Queue(QueueVerb),
+    Topology(TopologyArgs),
+    Bypass { name: QueueName, config: PathBuf },
     Completions(clap_complete::Shell),
 }
 
@@ -117,6 +122,17 @@ impl From<Cli> for Command {
             Verb::Queue(verb) => Self::Client(ClientCommand {
                 door,
                 task: Task::Queue(verb),
+            }),
+            Verb::Topology(asked) => Self::Client(ClientCommand {
+                door,
+                task: Task::Topology(asked),
+            }),
+            Verb::Bypass { name, file } => Self::Client(ClientCommand {
+                door,
+                task: Task::Bypass {
+                    name,
+                    config: file.config,
+                },
             }),
             Verb::Completions { shell } => Self::Client(ClientCommand {
                 door,
@@ -180,6 +196,8 @@ async fn perform(
     match task {
         Task::Flag(verb) => flag(session, verb).await,
         Task::Queue(verb) => queue(session, verb).await,
+        Task::Topology(asked) => beside::topology(session, asked),
+        Task::Bypass { name, config } => beside::bypass(session, name, config).await,
         Task::Completions(shell) => {
             session.console.data(&completions(*shell));
             Ok(())

@@ -1,19 +1,17 @@
 //! The broker's URL, which is a secret: from the file (without a password, or for this machine), from a file of its own, or
 //! from a variable of the environment.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::build::{Around, Section};
 use super::list::URL_WAYS;
 use super::problems::Notes;
-use super::secret::Secret;
+use super::secret::{Secret, from_file, from_variable};
 use super::tree::Place;
 use super::url;
 
-/// The longest secret, in bytes.
-const LONGEST: u64 = 65_536;
+/// What the secret is, for people.
+const WHAT: &str = "the broker's URL";
 
 /// The broker, as far as other settings ask for it.
 pub(super) struct Broker {
@@ -50,10 +48,15 @@ pub(super) fn read(amqp: Section<'_>, around: &Around<'_>, notes: &mut Notes) ->
         "url_file" => noting(
             place,
             way,
-            from_file(&around.folder.join(PathBuf::from(written))),
+            from_file(&around.folder.join(PathBuf::from(written)), WHAT),
             notes,
         )?,
-        "url_env" => noting(place, way, from_variable(&written, around), notes)?,
+        "url_env" => noting(
+            place,
+            way,
+            from_variable(&written, around.environment, WHAT),
+            notes,
+        )?,
         _ => written,
     };
     let parts = match url::broker(&url) {
@@ -81,69 +84,6 @@ pub(super) fn read(amqp: Section<'_>, around: &Around<'_>, notes: &mut Notes) ->
 fn noting<T>(place: &Place, way: &str, read: Result<T, String>, notes: &mut Notes) -> Option<T> {
     read.map_err(|why| notes.add_sentence(place, &format!("amqp.{way}"), &why))
         .ok()
-}
-
-fn from_variable(name: &str, around: &Around<'_>) -> Result<String, String> {
-    match around.environment.get(name).map(|value| value.trim()) {
-        None => Err(format!(
-            "the variable {name} is not set; set it to the broker's URL, or name another one"
-        )),
-        Some("") => Err(format!(
-            "the variable {name} is empty; set it to the broker's URL"
-        )),
-        Some(value) if value.contains('\u{fffd}') => Err(format!(
-            "the variable {name} is not UTF-8; set it to the broker's URL, percent-encoded"
-        )),
-        Some(value) => Ok(value.to_owned()),
-    }
-}
-
-fn from_file(path: &Path) -> Result<String, String> {
-    let shown = path.display();
-    let unreadable = |why: std::io::Error| {
-        format!("the file {shown} cannot be read ({why}); mend its path or its permissions")
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    let about = file.metadata().map_err(unreadable)?;
-    if !about.is_file() {
-        return Err(format!(
-            "{shown} is no file; name the file that holds the broker's URL"
-        ));
-    }
-    if open_to_others(&about) {
-        return Err(format!(
-            "others may read or change the secret in {shown}; run `chmod o-rwx {shown}`"
-        ));
-    }
-    let mut bytes = Vec::new();
-    file.take(LONGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(format!(
-            "the file {shown} is longer than any URL; let it hold the broker's URL alone"
-        ));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| {
-        format!("the file {shown} is not UTF-8; write the URL into it, percent-encoded")
-    })?;
-    match text.trim() {
-        "" => Err(format!(
-            "the file {shown} is empty; write the broker's URL into it"
-        )),
-        secret => Ok(secret.to_owned()),
-    }
-}
-
-#[cfg(unix)]
-fn open_to_others(about: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    about.permissions().mode() & 0o007 != 0
-}
-
-#[cfg(not(unix))]
-fn open_to_others(_about: &std::fs::Metadata) -> bool {
-    false
 }
 
 #[cfg(test)]
@@ -188,7 +128,7 @@ mod tests {
             (URL.as_bytes(), 0o602, "chmod o-rwx"),
             (b" \n", 0o600, "is empty"),
             (b"amqp://canary\xff", 0o600, "not UTF-8"),
-            (long.as_bytes(), 0o600, "longer than any URL"),
+            (long.as_bytes(), 0o600, "is too long"),
             (b"canary", 0o600, "no `://`"),
             (b"http://user:canary@h", 0o600, "neither amqp:// nor"),
             (b"amqp://user:can\nary@h", 0o600, "character"),

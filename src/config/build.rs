@@ -15,7 +15,7 @@ use super::problems::Notes;
 use super::shape::Setting;
 use super::tree::{Place, Table, Value};
 use super::walk::fits;
-use super::{Amqp, Daemon, Settings, broker_url, queue};
+use super::{Amqp, Daemon, Settings, broker_url, management, queue};
 use crate::rules::facts::Source;
 use crate::rules::names::FlagKey;
 use crate::rules::units::Span;
@@ -179,11 +179,19 @@ pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> 
     let broker = broker_url::read(file.section("amqp"), around, notes);
     let amqp = amqp(file.section("amqp"), broker.as_ref(), around, notes);
     let vhost = broker.as_ref().map(|broker| broker.vhost.as_str());
-    let queues = queue::all(&file.sections("queue"), vhost, notes);
+    let declare = file.section("amqp").get("declare").unwrap_or(true);
+    let management = tree
+        .table("management")
+        .map(|_| management::read(file.section("management"), around, notes));
+    let queues = queue::all(&file.sections("queue"), vhost, declare, notes);
     Some(Settings {
         daemon: daemon?,
         metrics_listen,
         amqp: amqp?,
+        management: match management {
+            Some(management) => Some(management?),
+            None => None,
+        },
         queues: queues?,
     })
 }
@@ -233,6 +241,7 @@ fn amqp(
     }
     Some(Amqp {
         url: broker?.url.clone(),
+        vhost: broker?.vhost.clone(),
         ca_file,
         declare: amqp.get("declare")?,
         heartbeat: heartbeat?,
@@ -240,7 +249,7 @@ fn amqp(
 }
 
 /// A file that a setting names, which must be there.
-fn file_that_exists(
+pub(super) fn file_that_exists(
     section: Section<'_>,
     name: &str,
     around: &Around<'_>,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::list::FILE;
 use super::shape::Shape;
-use super::{Queue, Settings};
+use super::{Management, Queue, Settings};
 
 /// A setting that changed. What it was and is, is not told: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +97,19 @@ fn daemon(old: &Settings, new: &Settings, found: &mut Found) {
     found.compare("amqp", "ca_file", &a.ca_file, &b.ca_file);
     found.compare("amqp", "declare", &a.declare, &b.declare);
     found.compare("amqp", "heartbeat", &a.heartbeat, &b.heartbeat);
+    management(old.management.as_ref(), new.management.as_ref(), found);
+}
+
+fn management(old: Option<&Management>, new: Option<&Management>, found: &mut Found) {
+    match (old, new) {
+        (Some(a), Some(b)) => {
+            let whole = |of: &Management| (of.url.clone(), of.user.clone(), of.password.clone());
+            found.compare("management", "url", &whole(a), &whole(b));
+            found.compare("management", "ca_file", &a.ca_file, &b.ca_file);
+        }
+        (None, None) => {}
+        _ => found.note("management".to_owned(), false),
+    }
 }
 
 fn queue(a: &Queue, b: &Queue, found: &mut Found) {
@@ -117,6 +130,7 @@ fn queue(a: &Queue, b: &Queue, found: &mut Found) {
     compare("id", a.reading.id != b.reading.id);
     compare("age", a.reading.age != b.reading.age);
     compare("deadline", a.reading.deadline != b.reading.deadline);
+    compare("not_before", a.reading.not_before != b.reading.not_before);
     compare("deadline_after", a.deadline_after != b.deadline_after);
     compare("max_body_bytes", a.reading.max_body != b.reading.max_body);
     compare("order", a.order != b.order);

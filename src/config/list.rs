@@ -2,8 +2,8 @@
 //! this list; a test holds `config/sluicegate.toml` to it.
 
 use super::shape::{
-    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MODE, PATH, QUEUE, SOURCE, Setting, Shape,
-    TEXT, VARIABLE, WORD, WORKER_URL, not_here, setting,
+    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MANAGEMENT_URL, MODE, PATH, QUEUE, SOURCE,
+    Setting, Shape, TEXT, VARIABLE, WORD, WORKER_URL, not_here, setting,
 };
 use crate::rules::units::Span;
 
@@ -41,12 +41,16 @@ pub(super) const FILE: &[Setting] = &[
         "A queue that is taken in hand.",
     )
     .needed("[[queue]] with name = \"orders\" and a target"),
+    setting(
+        "management",
+        Section(MANAGEMENT),
+        "RabbitMQ's management API, for what AMQP cannot tell; without it that is unknown.",
+    ),
     not_here("provider", LATER),
     not_here("pool", LATER),
     not_here("token", LATER),
     not_here("notify", LATER),
     not_here("ofrep", LATER),
-    not_here("management", LATER),
 ];
 
 const LATER: &str = "it comes with a later version; leave it out for now";
@@ -111,6 +115,14 @@ const AMQP: &[Setting] = &[
         .or("10s"),
 ];
 
+const MANAGEMENT: &[Setting] = &[
+    setting("url", Text(MANAGEMENT_URL), "Its address with a user who has the tag `management`; with a password only when it is this machine.")
+        .needed("url = \"http://user@127.0.0.1:15672\""),
+    setting("password_file", Text(PATH), "A file that holds the user's password, which others than its owner and group may not read."),
+    setting("password_env", Text(VARIABLE), "The variable of the environment that holds the user's password."),
+    setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed its certificate, instead of the system's."),
+];
+
 const PLACES: &[&str] = &["drop", "dead_letter", "park"];
 
 const QUEUES: &[Setting] = &[
@@ -144,6 +156,11 @@ const QUEUES: &[Setting] = &[
     )
     .or("5"),
     setting(
+        "preset",
+        OneOf(&["celery"], &[]),
+        "Who publishes: it says where id, deadline, not_before and some attributes are, unless they are set here.",
+    ),
+    setting(
         "key",
         Text(WORD),
         "The attribute that rate_each and concurrency_each count by.",
@@ -166,7 +183,12 @@ const QUEUES: &[Setting] = &[
     setting(
         "deadline",
         Text(SOURCE),
-        "Where a time is after which the message is useless.",
+        "Where a time is after which the message is useless: seconds or milliseconds since 1970, or ISO 8601.",
+    ),
+    setting(
+        "not_before",
+        Text(SOURCE),
+        "Where a time is before which the message is not to be done; its age counts from then.",
     ),
     setting(
         "deadline_after",
@@ -233,7 +255,6 @@ const QUEUES: &[Setting] = &[
         "Where dead letters go, instead of our own stream.",
     ),
     setting("park", Section(PARK), "How the park is kept."),
-    not_here("preset", LATER),
 ];
 
 const TARGET: &[Setting] = &[

@@ -20,6 +20,7 @@ use secret::Secret;
 
 pub use difference::{Difference, difference};
 pub use overlay::{Environment, environment};
+pub use preset::reads_celery;
 pub use problems::{Problem, Problems};
 pub use schema::schema;
 pub use url::without_userinfo;
@@ -30,8 +31,10 @@ mod difference;
 mod file;
 pub mod flags;
 mod list;
+mod management;
 mod near;
 mod overlay;
+mod preset;
 mod problems;
 mod queue;
 mod schema;
@@ -91,6 +94,8 @@ pub struct Settings {
     pub metrics_listen: Option<SocketAddr>,
     /// `[amqp]`
     pub amqp: Amqp,
+    /// `[management]`
+    pub management: Option<Management>,
     /// `[[queue]]`
     pub queues: Vec<Queue>,
 }
@@ -119,10 +124,25 @@ pub struct Amqp {
     pub url: Secret,
     /// A PEM file with the authorities that may have signed the broker's certificate; `None`: the public ones.
     pub ca_file: Option<PathBuf>,
+    /// The vhost that the URL names.
+    pub vhost: String,
     /// Whether delay queues and park streams are declared by us.
     pub declare: bool,
     /// The heartbeat that is asked for.
     pub heartbeat: Duration,
+}
+
+/// `[management]`: RabbitMQ's HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Management {
+    /// Its address, without user and without `/` at the end: `http://127.0.0.1:15672`.
+    pub url: String,
+    /// The user.
+    pub user: String,
+    /// The user's password.
+    pub password: Secret,
+    /// A PEM file with the authorities that may have signed its certificate; `None`: those that the system knows.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Where a run message goes.
@@ -156,6 +176,9 @@ pub struct Queue {
     pub broker_name: String,
     /// The vhost, when it is not that of `[amqp] url`.
     pub vhost: Option<String>,
+    /// Whether the queues that we keep beside it are declared by us, as `[amqp]` says; if not, they have fixed names, and there
+    /// are no lanes.
+    pub declare: bool,
     /// Messages at the target at once.
     pub slots: u32,
     /// Messages that the broker may have out with us; from slots when the file does not say.
@@ -188,6 +211,14 @@ pub struct Queue {
     pub park: ParkSettings,
     /// How long a message may be held undispatched within the prefetch.
     pub hold: Duration,
+}
+
+impl Settings {
+    /// The vhost in which a queue lies.
+    #[must_use]
+    pub fn vhost_of<'a>(&'a self, queue: &'a Queue) -> &'a str {
+        queue.vhost.as_deref().unwrap_or(&self.amqp.vhost)
+    }
 }
 
 impl Queue {

@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 
 use super::build::Section;
+use super::preset;
 use super::problems::Notes;
 use super::{Attributes, Disposition, OnUnknown, Order, ParkSettings, Queue, TargetSettings};
 use crate::rules::facts::Reading;
 use crate::rules::names::QueueName;
 
-/// All queues; none when one of them cannot be read. `vhost` is that of the broker's URL, when it is known.
+/// All queues; none when one of them cannot be read. `vhost` is that of the broker's URL, when it is known; `declare` is what
+/// `[amqp]` says.
 pub(super) fn all(
     sections: &[Section<'_>],
     vhost: Option<&str>,
+    declare: bool,
     notes: &mut Notes,
 ) -> Option<Vec<Queue>> {
     let queues: Vec<Option<Queue>> = sections
         .iter()
-        .map(|section| queue(*section, notes))
+        .map(|section| queue(*section, declare, notes))
         .collect();
     let mut names = BTreeMap::new();
     for (section, queue) in sections.iter().zip(&queues) {
@@ -41,7 +44,7 @@ pub(super) fn all(
     queues.into_iter().collect()
 }
 
-fn queue(section: Section<'_>, notes: &mut Notes) -> Option<Queue> {
+fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue> {
     let broker_name: Option<String> = section.get("name");
     let vhost: Option<String> = section.get("vhost");
     let name = broker_name
@@ -62,6 +65,7 @@ fn queue(section: Section<'_>, notes: &mut Notes) -> Option<Queue> {
         name: name?,
         broker_name: broker_name?,
         vhost,
+        declare,
         slots: slots?,
         prefetch: prefetch?,
         reading: reading?,
@@ -95,11 +99,14 @@ fn named(
 }
 
 fn reading(section: Section<'_>, path: &str, notes: &mut Notes) -> Option<Reading> {
-    let attributes: Attributes = section.get("attributes").unwrap_or_default();
+    let preset = preset::of(section);
+    let mut attributes = preset.attributes;
+    attributes.extend(section.get::<Attributes>("attributes").unwrap_or_default());
     let key: Option<String> = section.get("key");
     let written = section.section("attributes").table;
     if let Some(key) = &key
         && written.get(key).is_none()
+        && !attributes.contains_key(key)
     {
         let what = format!(
             "`{path}.key` names the attribute {key:?}, which [queue.attributes] does not have"
@@ -109,10 +116,14 @@ fn reading(section: Section<'_>, path: &str, notes: &mut Notes) -> Option<Readin
         notes.add(section.place("key"), what, help);
     }
     Some(Reading {
-        id: section.get("id"),
+        id: section.get("id").or(preset.id),
         age: section.get("age"),
-        deadline: section.get("deadline"),
-        attributes,
+        deadline: section.get("deadline").or(preset.deadline),
+        not_before: preset::not_before(section, preset.not_before, path, notes),
+        attributes: attributes
+            .into_iter()
+            .map(|(name, place)| (name.into(), place))
+            .collect(),
         key,
         max_body: section.get("max_body_bytes")?,
     })

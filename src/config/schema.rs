@@ -191,7 +191,7 @@ mod tests {
             "slots = '9'",
             "on_skip = 'vanish'",
             "order = 'key'",
-            "preset = 'celery'",
+            "preset = 'sidekiq'",
             "attributes = { a = 1 }",
             "park.as = 'file'",
             "dead_letter = {}",

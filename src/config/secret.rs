@@ -1,6 +1,14 @@
 //! A secret: read from a file, the environment or (for loopback) the file itself; never shown, logged or serialised.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::overlay::Environment;
+
+/// The longest secret, in bytes.
+const LONGEST: u64 = 65_536;
 
 /// A text that nobody shall see.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,4 +32,74 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
     }
+}
+
+/// The secret in a variable of the environment; `what` it is, for people.
+///
+/// # Errors
+/// A sentence with its cure, divided by `; `.
+pub(super) fn from_variable(
+    name: &str,
+    environment: &Environment,
+    what: &str,
+) -> Result<String, String> {
+    match environment.get(name).map(|value| value.trim()) {
+        None => Err(format!(
+            "the variable {name} is not set; set it to {what}, or name another one"
+        )),
+        Some("") => Err(format!("the variable {name} is empty; set it to {what}")),
+        Some(value) if value.contains('\u{fffd}') => Err(format!(
+            "the variable {name} is not UTF-8; set it to {what} as UTF-8"
+        )),
+        Some(value) => Ok(value.to_owned()),
+    }
+}
+
+/// The secret in a file that others may not read; `what` it is, for people.
+///
+/// # Errors
+/// A sentence with its cure, divided by `; `.
+pub(super) fn from_file(path: &Path, what: &str) -> Result<String, String> {
+    let shown = path.display();
+    let unreadable = |why: std::io::Error| {
+        format!("the file {shown} cannot be read ({why}); mend its path or its permissions")
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let about = file.metadata().map_err(unreadable)?;
+    if !about.is_file() {
+        return Err(format!(
+            "{shown} is no file; name the file that holds {what}"
+        ));
+    }
+    if open_to_others(&about) {
+        return Err(format!(
+            "others may read or change the secret in {shown}; run `chmod o-rwx {shown}`"
+        ));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(format!(
+            "the file {shown} is too long; let it hold {what} alone"
+        ));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| format!("the file {shown} is not UTF-8; write {what} into it as UTF-8"))?;
+    match text.trim() {
+        "" => Err(format!("the file {shown} is empty; write {what} into it")),
+        secret => Ok(secret.to_owned()),
+    }
+}
+
+#[cfg(unix)]
+fn open_to_others(about: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    about.permissions().mode() & 0o007 != 0
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_about: &std::fs::Metadata) -> bool {
+    false
 }

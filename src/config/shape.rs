@@ -168,6 +168,18 @@ pub(super) const BROKER_URL: &Form = &Form {
     pattern: Some("^amqps?://"),
     ..form("the URL of a broker", |text| url::broker(text).map(drop))
 };
+pub(super) const MANAGEMENT_URL: &Form = &Form {
+    secret: true,
+    quiet: true,
+    pattern: Some("^https?://"),
+    ..form("the URL of the management API", |text| {
+        url::management(text)?;
+        match url::userinfo(text) {
+            Some(info) if !info.user.is_empty() => Ok(()),
+            _ => Err("the user in the URL cannot be read; percent-encode it as UTF-8".into()),
+        }
+    })
+};
 pub(super) const WORKER_URL: &Form = &Form {
     quiet: true,
     pattern: Some("^http://"),

@@ -189,6 +189,42 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// Takes the URL of RabbitMQ's management API apart.
+///
+/// # Errors
+/// A sentence with its cure, divided by `; `.
+pub(super) fn management(url: &str) -> Result<Parts, String> {
+    let parts = parts(url)?;
+    if !["http", "https"].contains(&parts.scheme.as_str()) {
+        return Err("the URL of the management API is neither http:// nor https://; write it as \"http://user@127.0.0.1:15672\"".into());
+    }
+    if !parts.userinfo {
+        return Err("the URL of the management API names no user; write it before the host, as in \"http://user@127.0.0.1:15672\"".into());
+    }
+    if parts.query.is_some() {
+        return Err("the URL of the management API has a part after `?`; leave it out".into());
+    }
+    Ok(parts)
+}
+
+/// Who is named in a URL.
+pub(super) struct UserInfo {
+    pub(super) user: String,
+    pub(super) password: Option<String>,
+}
+
+/// The user and password of a URL that [`parts`] has read; none when they are not UTF-8.
+pub(super) fn userinfo(url: &str) -> Option<UserInfo> {
+    let (_, rest) = url.split_once("://")?;
+    let (info, _) = rest.rsplit_once('@')?;
+    let (user, password) = match info.split_once(':') {
+        Some((user, password)) => (user, Some(decoded(password)?)),
+        None => (info, None),
+    };
+    let user = decoded(user)?;
+    Some(UserInfo { user, password })
+}
+
 /// Looks whether a text is the URL of an HTTP worker.
 ///
 /// # Errors

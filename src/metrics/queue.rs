@@ -46,6 +46,7 @@ pub struct QueueMetrics {
     reconnects: IntCounter,
     age_unknown: IntCounter,
     id_from_body: IntCounter,
+    not_before_unread: IntCounter,
     publish_failures: IntCounter,
     blocked_keys: IntGauge,
 }
@@ -80,6 +81,11 @@ impl QueueMetrics {
     /// A message carried no id of its own.
     pub fn id_from_body(&self) {
         self.id_from_body.inc();
+    }
+
+    /// A message carried a time not to be done before that is no time that can be.
+    pub fn not_before_unread(&self) {
+        self.not_before_unread.inc();
     }
 
     /// The target answered with this outcome after this long.
@@ -145,6 +151,7 @@ pub(super) struct Families {
     reconnects: IntCounterVec,
     age_unknown: IntCounterVec,
     id_from_body: IntCounterVec,
+    not_before_unread: IntCounterVec,
     publish_failures: IntCounterVec,
     blocked_keys: IntGaugeVec,
 }
@@ -206,6 +213,10 @@ impl Families {
                 "message_id_from_body_total",
                 "Messages without an id, so that a hash of the body serves.",
             )?,
+            not_before_unread: counted(
+                "message_not_before_unread_total",
+                "Messages whose time not to be done before is no time, or more than 365 days ahead: it is not heeded.",
+            )?,
             publish_failures: counted(
                 "publish_failures_total",
                 "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
@@ -233,6 +244,7 @@ impl Families {
             reconnects: self.reconnects.with_label_values(of),
             age_unknown: self.age_unknown.with_label_values(of),
             id_from_body: self.id_from_body.with_label_values(of),
+            not_before_unread: self.not_before_unread.with_label_values(of),
             publish_failures: self.publish_failures.with_label_values(of),
             blocked_keys: self.blocked_keys.with_label_values(of),
         }

@@ -3,9 +3,12 @@
 //! [`Reading`] says where a queue keeps id, age and attributes; with it [`Facts`] are read once from what came, and every rule
 //! sees only those.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -13,6 +16,7 @@ use thiserror::Error;
 
 use super::lots::KeyHash;
 use super::message::{Field, PROPERTIES, Raw};
+use super::times::time_ms;
 
 /// Where in a message something is found. Written `header:x-account`, `property:user_id`, `body:/customer/id`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,13 +81,15 @@ impl fmt::Display for Source {
 pub struct Reading {
     /// Where the id is; `None`: message id, else correlation id, else a hash of the body.
     pub id: Option<Source>,
-    /// Where the time of publishing is; `None`: header `timestamp_in_ms`, else property `timestamp`. Numbers above 10^11 are
-    /// milliseconds, others seconds.
+    /// Where the time of publishing is, in one of the forms of [`time_ms`]; `None`: header `timestamp_in_ms`, else property
+    /// `timestamp`.
     pub age: Option<Source>,
-    /// Where an absolute deadline is, in the same form.
+    /// Where an absolute deadline is, in the same forms.
     pub deadline: Option<Source>,
+    /// Where a time is before which the message is not to be done, in the same forms.
+    pub not_before: Option<Source>,
     /// The attributes, by name.
-    pub attributes: BTreeMap<String, Source>,
+    pub attributes: BTreeMap<Arc<str>, Source>,
     /// The name of the attribute that keyed limits count by.
     pub key: Option<String>,
     /// The largest body that is read, in bytes.
@@ -94,7 +100,7 @@ pub struct Reading {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
     /// The id.
-    pub id: String,
+    pub id: Arc<str>,
     /// The hash of the id: the lot it draws.
     pub lot: KeyHash,
     /// Whether the id is only a hash of the body, because the message carries none.
@@ -103,12 +109,33 @@ pub struct Facts {
     pub published_ms: Option<i64>,
     /// When it is useless, milliseconds since 1970.
     pub deadline_ms: Option<i64>,
+    /// Before this it is not to be done, milliseconds since 1970.
+    pub not_before_ms: Option<i64>,
+    /// Whether something stands where that time should be, and it is no time that can be.
+    pub not_before_unread: bool,
     /// What keyed limits count by.
-    pub key: Option<(KeyHash, String)>,
+    pub key: Option<Key>,
     /// The attributes that were found.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Attributes,
     /// Higher goes first.
     pub priority: u8,
+}
+
+/// What keyed limits count by: the value of an attribute with its hash.
+pub type Key = (KeyHash, Arc<str>);
+
+/// The attributes of one message, by name: few, so that to look through them is fastest.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Attributes(Vec<(Arc<str>, Arc<str>)>);
+
+impl Attributes {
+    /// The attribute of this name, if the message carries it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<str>> {
+        let mut all = self.0.iter();
+        all.find(|(known, _)| known.as_ref() == name)
+            .map(|(_, value)| value)
+    }
 }
 
 /// Why a message cannot be read: a word for its dead letter.
@@ -127,20 +154,23 @@ pub enum Malformed {
 pub const LONGEST_ATTRIBUTE: usize = 256;
 /// An age below this is clamped to zero, further below it is unknown: clocks differ a little.
 const CLOCK_SKEW_MS: i64 = 1_000;
-const DAY_MS: i64 = 86_400_000;
+/// An age above this is unknown, and so is a time that is further ahead than this.
+const YEAR_MS: i64 = 365 * 86_400_000;
 
 impl Facts {
     /// The facts of a message that carries nothing but an id with this hash.
     #[must_use]
     pub fn bare(lot: KeyHash) -> Self {
         Self {
-            id: format!("{:016x}", lot.0),
+            id: format!("{:016x}", lot.0).into(),
             lot,
             id_from_body: false,
             published_ms: None,
             deadline_ms: None,
+            not_before_ms: None,
+            not_before_unread: false,
             key: None,
-            attributes: BTreeMap::new(),
+            attributes: Attributes::default(),
             priority: 0,
         }
     }
@@ -157,23 +187,43 @@ impl Facts {
             .unwrap_or_else(|_| Self::bare(KeyHash::of(&raw.body)))
     }
 
-    /// The same facts; a time of publishing that cannot be is dropped, so that nobody is put before others by it.
+    /// The same facts; times that cannot be are dropped: a time of publishing, so that nobody is put before others by it, and a
+    /// time not to begin before that is more than 365 days ahead, so that nothing waits for ever.
     #[must_use]
-    pub fn with_a_possible_age(mut self, now_ms: i64) -> Self {
-        if self.age_ms(now_ms).is_none() {
+    pub fn with_possible_times(mut self, now_ms: i64) -> Self {
+        let far_ahead = |ms: &i64| ms.saturating_sub(now_ms) > YEAR_MS;
+        if self.not_before_ms.take_if(|ms| far_ahead(ms)).is_some() {
+            self.not_before_unread = true;
+        }
+        let age = now_ms.saturating_sub(self.published_ms.unwrap_or(now_ms));
+        if !(-CLOCK_SKEW_MS..=YEAR_MS).contains(&age) {
             self.published_ms = None;
         }
         self
     }
 
-    /// How long ago it was published. Unknown when it carries no time, or one that cannot be: more than a second in the
-    /// future or more than 365 days ago.
+    /// Since when its age counts: when it was published, or later when it was not to be done before.
+    #[must_use]
+    pub fn counts_from_ms(&self) -> Option<i64> {
+        self.published_ms.max(self.not_before_ms)
+    }
+
+    /// How long ago it was published, or could first be done. Unknown when it carries no time, or one that cannot be: more than a
+    /// second in the future or more than 365 days ago.
     #[must_use]
     pub fn age_ms(&self, now_ms: i64) -> Option<i64> {
-        let age = now_ms.saturating_sub(self.published_ms?);
-        (-CLOCK_SKEW_MS..=365 * DAY_MS)
+        let age = now_ms.saturating_sub(self.counts_from_ms()?);
+        (-CLOCK_SKEW_MS..=YEAR_MS)
             .contains(&age)
             .then_some(age.max(0))
+    }
+
+    /// How long it is still not to be done; `None`: its time has come, or it names none.
+    #[must_use]
+    pub fn not_yet(&self, now_ms: i64) -> Option<Duration> {
+        let wait = self.not_before_ms?.saturating_sub(now_ms);
+        let wait = u64::try_from(wait).ok().filter(|wait| *wait > 0)?;
+        Some(Duration::from_millis(wait))
     }
 }
 
@@ -194,27 +244,23 @@ impl Reading {
         let find = |source: &Source| find(source, raw, body.as_ref());
         let given = match &self.id {
             Some(source) => find(source),
-            None => raw
-                .properties
-                .message_id
-                .clone()
-                .or_else(|| raw.properties.correlation_id.clone()),
+            None => (raw.properties.message_id.as_deref())
+                .or(raw.properties.correlation_id.as_deref())
+                .map(Cow::Borrowed),
         };
         let given = given.filter(|id| !id.is_empty()).map(bounded);
         let id_from_body = given.is_none();
-        let id = given.unwrap_or_else(|| format!("{:016x}", KeyHash::of(&raw.body).0));
-        let attributes: BTreeMap<String, String> = self
-            .attributes
-            .iter()
-            .filter_map(|(name, source)| Some((name.clone(), bounded(find(source)?))))
-            .collect();
+        let id = given.unwrap_or_else(|| format!("{:016x}", KeyHash::of(&raw.body).0).into());
+        let found =
+            |(name, source): (&Arc<str>, &Source)| Some((Arc::clone(name), bounded(find(source)?)));
+        let attributes = Attributes(self.attributes.iter().filter_map(found).collect());
         let key = self.key.as_ref().map(|name| {
-            let value = attributes
-                .get(name)
-                .cloned()
-                .unwrap_or_else(|| "unknown".to_owned());
+            let value = attributes.get(name);
+            let value = value.map_or_else(|| "unknown".into(), Arc::clone);
             (KeyHash::of(value.as_bytes()), value)
         });
+        let not_before = self.not_before.as_ref().and_then(&find);
+        let not_before_ms = not_before.as_deref().and_then(time_ms);
         Ok(Facts {
             lot: KeyHash::of(id.as_bytes()),
             id,
@@ -225,6 +271,8 @@ impl Reading {
                 .as_ref()
                 .and_then(&find)
                 .and_then(|text| time_ms(&text)),
+            not_before_ms,
+            not_before_unread: not_before.is_some() && not_before_ms.is_none(),
             key,
             attributes,
             priority: raw.properties.priority.unwrap_or(0),
@@ -232,7 +280,7 @@ impl Reading {
     }
 
     fn needs_body(&self) -> bool {
-        let places = [&self.id, &self.age, &self.deadline];
+        let places = [&self.id, &self.age, &self.deadline, &self.not_before];
         places
             .into_iter()
             .flatten()
@@ -240,7 +288,11 @@ impl Reading {
             .any(|source| matches!(source, Source::Body(_)))
     }
 
-    fn published_ms(&self, raw: &Raw, find: &impl Fn(&Source) -> Option<String>) -> Option<i64> {
+    fn published_ms<'a>(
+        &self,
+        raw: &'a Raw,
+        find: &impl Fn(&Source) -> Option<Cow<'a, str>>,
+    ) -> Option<i64> {
         match &self.age {
             Some(source) => time_ms(&find(source)?),
             None => raw
@@ -257,40 +309,26 @@ impl Reading {
     }
 }
 
-fn find(source: &Source, raw: &Raw, body: Option<&Json>) -> Option<String> {
+fn find<'a>(source: &Source, raw: &'a Raw, body: Option<&'a Json>) -> Option<Cow<'a, str>> {
     match source {
         Source::Header(name) => raw.header(name)?.as_text(),
         Source::Property(name) => raw.properties.text(name),
         Source::Body(pointer) => match body?.pointer(pointer)? {
-            Json::String(text) => Some(text.clone()),
-            Json::Number(number) => Some(number.to_string()),
-            Json::Bool(value) => Some(value.to_string()),
+            Json::String(text) => Some(Cow::Borrowed(text)),
+            Json::Number(number) => Some(number.to_string().into()),
+            Json::Bool(value) => Some(value.to_string().into()),
             Json::Null | Json::Array(_) | Json::Object(_) => None,
         },
     }
 }
 
 /// A value that is too long to be kept is replaced by its hash, so that the same account stays the same.
-fn bounded(text: String) -> String {
+fn bounded(text: Cow<'_, str>) -> Arc<str> {
     if text.len() <= LONGEST_ATTRIBUTE {
-        text
+        text.into()
     } else {
-        format!("xxh3:{:016x}", KeyHash::of(text.as_bytes()).0)
+        format!("xxh3:{:016x}", KeyHash::of(text.as_bytes()).0).into()
     }
-}
-
-/// A time written as seconds or milliseconds since 1970.
-fn time_ms(text: &str) -> Option<i64> {
-    let number: f64 = text.trim().parse().ok()?;
-    if !(0.0..=1e15).contains(&number) {
-        return None;
-    }
-    let ms = if number >= 1e11 {
-        number as i64
-    } else {
-        (number * 1_000.0) as i64
-    };
-    Some(ms)
 }
 
 #[cfg(test)]
@@ -306,11 +344,12 @@ mod tests {
             let found = places.iter().find(|(given, _)| *given == name);
             found.map(|(_, place)| place.parse().unwrap())
         };
-        let attributes = place("account").map(|source| ("account".to_owned(), source));
+        let attributes = place("account").map(|source| ("account".into(), source));
         Reading {
             id: place("id"),
             age: place("age"),
             deadline: place("deadline"),
+            not_before: place("not_before"),
             attributes: attributes.into_iter().collect(),
             key: Some("account".to_owned()),
             max_body: 1_000,
@@ -342,7 +381,7 @@ mod tests {
             let facts = reading(&[("account", "header:a")])
                 .read(&with("a", field))
                 .unwrap();
-            assert_eq!(facts.key.unwrap().1, account, "{what}");
+            assert_eq!(facts.key.unwrap().1.as_ref(), account, "{what}");
         }
     }
 
@@ -391,7 +430,7 @@ mod tests {
             .unwrap();
             let hash = format!("{:016x}", KeyHash::of(b"job").0);
             assert_eq!(
-                (facts.id.as_str(), facts.id_from_body),
+                (facts.id.as_ref(), facts.id_from_body),
                 (expected.unwrap_or(&hash), expected.is_none()),
                 "{what}"
             );
@@ -441,6 +480,45 @@ mod tests {
     }
 
     #[test]
+    fn a_time_not_to_begin_before_is_doubted_when_it_cannot_be() {
+        let now_ms = 1_795_219_200_000;
+        let hour = Some(Duration::from_secs(3_600));
+        for (what, field, wait, unread) in [
+            (
+                "as Celery writes it",
+                text("2026-11-21T01:00:00+00:00"),
+                hour,
+                false,
+            ),
+            (
+                "a number",
+                Field::LongLongInt(now_ms + 3_600_000),
+                hour,
+                false,
+            ),
+            ("past", text("2026-11-20T23:59:59Z"), None, false),
+            ("null", Field::Void, None, false),
+            ("nonsense", text("next week"), None, true),
+            (
+                "366 days ahead",
+                text("2027-11-22T00:00:00.001Z"),
+                None,
+                true,
+            ),
+        ] {
+            let facts = reading(&[("not_before", "header:eta")])
+                .read(&with("eta", field))
+                .unwrap()
+                .with_possible_times(now_ms);
+            assert_eq!(
+                (facts.not_yet(now_ms), facts.not_before_unread),
+                (wait, unread),
+                "{what}"
+            );
+        }
+    }
+
+    #[test]
     fn a_body_is_read_only_when_a_setting_asks_for_it() {
         let broken = Raw {
             body: Bytes::from_static(b"{\"a\": 1, \"a\": 2}"),
@@ -458,7 +536,7 @@ mod tests {
         let facts = reading(&[("account", "body:/customer/id")])
             .read(&fine)
             .unwrap();
-        assert_eq!(facts.key.unwrap().1, "7");
+        assert_eq!(facts.key.unwrap().1.as_ref(), "7");
         let large = Raw {
             body: Bytes::from(vec![b' '; 1_001]),
             ..Raw::default()

@@ -160,6 +160,10 @@ pub fn decide(gate: &Gate, facts: &Facts, now_ms: i64) -> Verdict {
     if facts.deadline_ms.is_some_and(|deadline| now_ms > deadline) {
         return shed(Why::Expired, None);
     }
+    // What is not to be done yet is asked again when its time comes: today's valves do not shed tomorrow's jobs.
+    if let Some(wait) = facts.not_yet(now_ms) {
+        return Verdict::NotYet(wait);
+    }
     // 2. Degrade: this one not at all.
     let (degrade, by) = gate.degrade.read(facts);
     if *degrade == Degrade::Reject {
@@ -209,6 +213,7 @@ mod tests {
         let said = match decide(&gate(turned), facts, 1_000_000) {
             Verdict::Run => "run".to_owned(),
             Verdict::Shed { why, .. } => format!("shed ({})", why.word()),
+            Verdict::NotYet(wait) => format!("wait {wait:?} ({})", Why::NotYet.word()),
         };
         assert_eq!(said, expected, "{what}");
     }
@@ -227,6 +232,33 @@ mod tests {
         check("exactly the limit still runs", &limit("31s"), &old, "run");
         check("an unknown age passes", &limit("30s"), &facts(None), "run");
         check("its own deadline counts", &[], &doomed, "shed (expired)");
+    }
+
+    #[test]
+    fn what_is_not_to_be_done_yet_waits_and_its_age_counts_from_then() {
+        let at = |not_before_ms: i64| Facts {
+            not_before_ms: Some(not_before_ms),
+            ..facts(Some(86_400_000))
+        };
+        let tomorrow = at(1_000_000 + 60_000);
+        let doomed = Facts {
+            deadline_ms: Some(999_999),
+            ..tomorrow.clone()
+        };
+        let limit = || (Valve::MaxAge, json!("30s"));
+        let today = [(Valve::Skip, json!(1.0)), (Valve::Degrade, json!("reject"))];
+        let shut = [limit(), today[0].clone(), today[1].clone()];
+        check("not yet", &[], &tomorrow, "wait 60s (not_yet)");
+        check(
+            "no valve asks it yet",
+            &shut,
+            &tomorrow,
+            "wait 60s (not_yet)",
+        );
+        check("its deadline does", &[], &doomed, "shed (expired)");
+        check("its time has come", &[limit()], &at(1_000_000), "run");
+        check("a while ago", &[limit()], &at(970_000), "run");
+        check("long ago", &[limit()], &at(969_999), "shed (expired)");
     }
 
     #[test]

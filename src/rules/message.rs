@@ -1,5 +1,7 @@
 //! A message as it came: properties, headers and body, with the exact types of AMQP 0-9-1.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -31,15 +33,15 @@ impl Field {
     /// The value as canonical text, so that an account is the same whether it came as number or text; none for arrays, tables
     /// and what is not UTF-8.
     #[must_use]
-    pub fn as_text(&self) -> Option<String> {
+    pub fn as_text(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::Boolean(value) => Some(value.to_string()),
-            Self::Float(value) => Some(value.to_string()),
-            Self::Double(value) => Some(value.to_string()),
+            Self::Boolean(value) => Some(value.to_string().into()),
+            Self::Float(value) => Some(value.to_string().into()),
+            Self::Double(value) => Some(value.to_string().into()),
             Self::ShortString(bytes) | Self::LongString(bytes) | Self::ByteArray(bytes) => {
-                String::from_utf8(bytes.clone()).ok()
+                std::str::from_utf8(bytes).ok().map(Cow::Borrowed)
             }
-            _ => self.as_integer().map(|number| number.to_string()),
+            _ => Some(self.as_integer()?.to_string().into()),
         }
     }
 
@@ -100,20 +102,21 @@ pub struct Properties {
 impl Properties {
     /// A property by name, as text; one of [`PROPERTIES`].
     #[must_use]
-    pub fn text(&self, name: &str) -> Option<String> {
-        match name {
-            "content_type" => self.content_type.clone(),
-            "content_encoding" => self.content_encoding.clone(),
-            "correlation_id" => self.correlation_id.clone(),
-            "reply_to" => self.reply_to.clone(),
-            "message_id" => self.message_id.clone(),
-            "timestamp" => self.timestamp.map(|seconds| seconds.to_string()),
-            "type" => self.kind.clone(),
-            "user_id" => self.user_id.clone(),
-            "app_id" => self.app_id.clone(),
-            "priority" => self.priority.map(|priority| priority.to_string()),
-            _ => None,
-        }
+    pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        let text = match name {
+            "content_type" => &self.content_type,
+            "content_encoding" => &self.content_encoding,
+            "correlation_id" => &self.correlation_id,
+            "reply_to" => &self.reply_to,
+            "message_id" => &self.message_id,
+            "type" => &self.kind,
+            "user_id" => &self.user_id,
+            "app_id" => &self.app_id,
+            "timestamp" => return Some(self.timestamp?.to_string().into()),
+            "priority" => return Some(self.priority?.to_string().into()),
+            _ => &None,
+        };
+        text.as_deref().map(Cow::Borrowed)
     }
 }
 

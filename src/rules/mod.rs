@@ -22,6 +22,7 @@ pub mod patience;
 pub mod record;
 pub mod settlement;
 pub mod snapshot;
+pub mod times;
 pub mod top;
 pub mod units;
 pub mod value;

@@ -1,5 +1,7 @@
 //! What the gate says of a message, and every way in which a delivery can end. The words are the same in metric, log and panel.
 
+use std::time::Duration;
+
 use super::opening::OpeningId;
 
 /// Why a delivery was settled the way it was: a closed list, one entry for each series of `messages_settled_total`.
@@ -126,6 +128,8 @@ pub enum Verdict {
         /// The opening whose value decided, if one did.
         opening: Option<OpeningId>,
     },
+    /// Its time has not come.
+    NotYet(Duration),
 }
 
 #[cfg(test)]

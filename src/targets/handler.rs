@@ -101,7 +101,7 @@ mod tests {
             "in time",
             move |job| async move {
                 tokio::time::sleep(second).await;
-                Outcome::Failed(job.id)
+                Outcome::Failed(job.id.to_string())
             },
             Outcome::Failed("17".to_owned()),
         )

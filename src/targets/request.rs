@@ -169,7 +169,7 @@ fn traceparent(raw: &Raw) -> Option<String> {
         && parts.iter().all(|part| hex(part))
         && version != "ff"
         && [trace, span].iter().all(|id| id.bytes().any(|b| b != b'0'));
-    fine.then_some(text)
+    fine.then(|| text.clone().into_owned())
 }
 
 /// A value as CloudEvents writes it in a header: what is not visible ASCII, and `"` and `%`, is percent-encoded.
@@ -224,7 +224,7 @@ pub(super) mod tests {
     pub(in crate::targets) fn job(body: impl Into<Bytes>) -> Job {
         Job {
             queue: "orders".parse().unwrap(),
-            id: "17".to_owned(),
+            id: "17".into(),
             raw: Arc::new(Raw {
                 body: body.into(),
                 ..Raw::default()
@@ -270,7 +270,7 @@ pub(super) mod tests {
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let full = Job {
             queue: "billing/orders".parse().unwrap(),
-            id: "grüße 1%".to_owned(),
+            id: "grüße 1%".into(),
             raw: Arc::new(Raw {
                 properties,
                 headers: vec![("traceparent".to_owned(), Field::LongString(trace.into()))],
@@ -280,7 +280,7 @@ pub(super) mod tests {
             published_ms: Some(1_795_219_200_123),
             deadline_ms: Some(1_795_219_230_123),
             mode: Some("light".into()),
-            account: Some("acme".to_owned()),
+            account: Some("acme".into()),
             flags: Arc::new([
                 ("new.checkout".to_owned(), "true".to_owned()),
                 ("Odd/key".to_owned(), "{\"a\": 1}".to_owned()),

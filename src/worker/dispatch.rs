@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
 use super::hand::Held;
 use super::{AtWork, Worker};
 use crate::clock::Now;
@@ -47,11 +49,27 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 None => return,
             }
         }
-        let key = held.key();
-        if let Verdict::Shed { why, opening } = self.decide(&held, now) {
-            self.shed(held, why, opening, "");
-            return self.hand.release(line, now.mono);
+        match self.decide(&held, now) {
+            Verdict::Run => {}
+            Verdict::Shed { why, opening } => {
+                self.shed(held, why, opening, "");
+                return self.hand.release(line, now.mono);
+            }
+            Verdict::NotYet(wait) => return self.not_yet(held, was_head, wait, now),
         }
+        self.ask_for_a_permit(held, was_head, now);
+    }
+
+    /// Whether a message that has just come may go before anything in hand: a slot is free, and nothing waits for one.
+    pub(super) fn may_go_at_once(&self, now: Now) -> bool {
+        self.at_work.len() < self.slots() as usize
+            && self.not_before() <= now.mono
+            && self.hand.is_idle(now.mono)
+    }
+
+    /// A slot is free, and the gate has just said that this message may run.
+    pub(super) fn ask_for_a_permit(&mut self, mut held: Held, was_head: bool, now: Now) {
+        let (key, line) = (held.key(), held.line());
         let line_waits_for = line.and_then(|line| self.hand.line_waits_for(line));
         if let Some(why) = line_waits_for.filter(|_| !was_head) {
             return self.line_up(held, was_head, why, None, now);
@@ -123,32 +141,33 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         let job = Job {
             queue: self.given.settings.name.clone(),
-            id: held.facts.id.clone(),
+            id: Arc::clone(&held.facts.id),
             raw: Arc::clone(&held.raw),
             attempt: held.tried + 1,
             published_ms: held.facts.published_ms,
             deadline_ms: self.deadline_ms(&held),
             mode: self.gate.mode(&held.facts),
-            account: held.facts.key.as_ref().map(|(_, key)| key.clone()),
+            account: held.facts.key.as_ref().map(|(_, key)| Arc::clone(key)),
             flags: Arc::clone(&self.passed),
             timeout: self.gate.timeout(&held.facts),
         };
         self.ordered.at_work(&held);
+        let work = AtWork {
+            held,
+            gate: Arc::clone(&self.gate),
+            permit,
+            started: now.mono,
+        };
+        let mut answer = self.given.target.hand_over(job);
+        // A handler that waits for nothing has done it already: it needs no slot.
+        if let Some(answer) = answer.as_mut().now_or_never() {
+            return self.worked(work, &answer);
+        }
         self.next_id += 1;
         let id = self.next_id;
-        let answer = self.given.target.hand_over(job);
         self.answers
             .push(Box::pin(async move { (id, answer.await) }));
-        let gate = Arc::clone(&self.gate);
-        self.at_work.insert(
-            id,
-            AtWork {
-                held,
-                gate,
-                permit,
-                started: now.mono,
-            },
-        );
+        self.at_work.insert(id, work);
     }
 
     /// When a job is useless: what the message says, else what the file says of all.
@@ -160,6 +179,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
         held.facts
             .deadline_ms
-            .or_else(|| Some(held.facts.published_ms?.saturating_add(after?)))
+            .or_else(|| Some(held.facts.counts_from_ms()?.saturating_add(after?)))
     }
 }

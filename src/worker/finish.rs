@@ -37,7 +37,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         for held in left {
             let _ = held.receipt.spend();
             self.ledger.settled[Why::Unsettled as usize] += 1;
-            stragglers.push(held.facts.id);
+            stragglers.push(held.facts.id.to_string());
         }
         let told = self.given.inlet.close().await;
         self.arrived(Arrival::Settled(told));

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::not_yet::Early;
 use crate::rules::facts::Facts;
 use crate::rules::lots::KeyHash;
 use crate::rules::message::Raw;
@@ -51,7 +52,7 @@ impl Held {
         }
         (
             Reverse(self.facts.priority),
-            self.facts.published_ms.unwrap_or(i64::MAX),
+            self.facts.counts_from_ms().unwrap_or(i64::MAX),
             self.number,
         )
     }
@@ -72,18 +73,30 @@ pub(super) struct Hand {
     ready: BTreeMap<Rank, Held>,
     lines: HashMap<KeyHash, Line>,
     due: BTreeSet<(Duration, KeyHash)>,
+    /// Those whose time has not come.
+    early: Early,
     waiting: usize,
     taken: u64,
 }
 
 impl Hand {
     pub(super) fn len(&self) -> usize {
-        self.ready.len() + self.waiting
+        self.ready.len() + self.waiting()
     }
 
-    /// How many wait for their key.
+    /// Whether nobody could be dispatched at `now`: all wait for their key, and for longer.
+    pub(super) fn is_idle(&self, now: Duration) -> bool {
+        self.ready.is_empty() && self.next_due().is_none_or(|due| due > now)
+    }
+
+    /// How many wait for their key, or for their time.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting
+        self.waiting + self.early.len()
+    }
+
+    /// Keeps a message until its time comes.
+    pub(super) fn wait_until(&mut self, due: Duration, held: Held) {
+        self.early.keep(due, held);
     }
 
     /// What the head of the line of `key` waits for; `None`: nobody of this key waits.
@@ -106,6 +119,9 @@ impl Hand {
 
     /// The next message that may be asked for a permit, and whether it stood at the head of a line.
     pub(super) fn next(&mut self, now: Duration) -> Option<(Held, bool)> {
+        while let Some(held) = self.early.pop_due(now) {
+            self.take(held);
+        }
         let due = self.due.first().copied();
         if let Some((until, key)) = due.filter(|(until, _)| *until <= now)
             && self.comes_before_the_ready(key)
@@ -166,9 +182,10 @@ impl Hand {
             .for_each(|key| self.ask_again(key, Some(now)));
     }
 
-    /// When the next line is to be asked again.
+    /// When the next line is to be asked again, or the time of a message comes.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        self.due.first().map(|(until, _)| *until)
+        let line = self.due.first().map(|(until, _)| *until);
+        line.into_iter().chain(self.early.next_due()).min()
     }
 
     /// Takes out the messages that have waited for their key longer than `longest`.
@@ -222,19 +239,20 @@ impl Hand {
             self.waiting -= go.len();
             out.extend(go);
         }
+        out.extend(self.early.take_out(wanted));
         self.lines.retain(|_, line| !line.held.is_empty());
         self.due.retain(|(_, key)| self.lines.contains_key(key));
         out.sort_by_key(|held| held.number);
         out
     }
 
-    /// When the oldest of those in hand was published.
-    pub(super) fn oldest_published_ms(&self) -> Option<i64> {
+    /// Since when the age of the oldest of those in hand counts.
+    pub(super) fn oldest_ms(&self) -> Option<i64> {
         let waiting = self.lines.values().flat_map(|line| &line.held);
         self.ready
             .values()
             .chain(waiting)
-            .filter_map(|held| held.facts.published_ms)
+            .filter_map(|held| held.facts.counts_from_ms())
             .min()
     }
 
@@ -269,7 +287,7 @@ mod tests {
 
     fn held(key: u64, priority: u8, published_ms: i64) -> Held {
         let facts = Facts {
-            key: Some((KeyHash(key), key.to_string())),
+            key: Some((KeyHash(key), key.to_string().into())),
             priority,
             published_ms: Some(published_ms),
             ..Facts::bare(KeyHash(published_ms.unsigned_abs()))
@@ -343,8 +361,9 @@ mod tests {
         let mut hand = Hand::default();
         hand.wait(held(1, 0, 1), false, Why::Rate, Some(SECOND), SECOND);
         hand.take(held(2, 0, 2));
-        assert_eq!(hand.oldest_published_ms(), Some(1));
-        assert_eq!(hand.take_out(|_| true).len(), 2);
+        hand.wait_until(SECOND, held(3, 0, 3));
+        assert_eq!(hand.oldest_ms(), Some(1));
+        assert_eq!(hand.take_out(|_| true).len(), 3);
         assert_eq!((hand.len(), hand.next_due()), (0, None));
     }
 }

@@ -8,6 +8,7 @@ mod dispatch;
 mod finish;
 mod hand;
 mod moving;
+mod not_yet;
 mod ordered;
 mod settle;
 #[cfg(test)]
@@ -18,9 +19,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,8 @@ use ordered::Ordered;
 
 /// How often the house is kept: long waits, backlog, idle keys.
 const TICK: Duration = Duration::from_secs(1);
+/// So many arrivals are taken in one after the other before answers, knobs and the account get their turn.
+const ROUND: usize = 64;
 
 /// What a worker is given: all of it belongs to one queue.
 pub struct Given<I, O> {
@@ -177,7 +180,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 Ok(()) = self.given.flags.changed() => self.obey(),
                 Some((id, answer)) = self.answers.next() => self.came_back(id, &answer),
                 Some(step) = self.moving.next() => self.moved(step),
-                arrival = self.given.inlet.next() => self.arrived(arrival),
+                arrival = self.given.inlet.next() => self.take_in(arrival),
                 () = &mut alarm => {}
             }
             if self.now().mono >= next_tick {
@@ -226,6 +229,20 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
+    /// Takes in an arrival and those that are there behind it: a round of the loop is dear, and one does for many.
+    fn take_in(&mut self, first: Arrival) {
+        self.arrived(first);
+        for _ in 1..ROUND {
+            if self.given.flags.has_changed().unwrap_or(false) {
+                return;
+            }
+            let Some(arrival) = self.given.inlet.next().now_or_never() else {
+                return;
+            };
+            self.arrived(arrival);
+        }
+    }
+
     fn arrived(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Message(delivery) => self.take(*delivery),
@@ -257,7 +274,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         let held = Held {
             raw: Arc::new(raw),
-            facts: facts.with_a_possible_age(now.ms),
+            facts: facts.with_possible_times(now.ms),
             receipt: delivery.receipt,
             tried,
             taken: now.mono,
@@ -268,12 +285,14 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             number: 0,
         };
         self.numbers.picked_up(held.facts.age_ms(now.ms));
-        self.given.vitals.received(
-            now.mono,
-            held.facts.key.as_ref().map(|(_, key)| key.as_str()),
-        );
+        self.given
+            .vitals
+            .received(now.mono, held.facts.key.as_ref());
         if held.facts.id_from_body {
             self.numbers.id_from_body();
+        }
+        if held.facts.not_before_unread {
+            self.numbers.not_before_unread();
         }
         if let Some(why) = malformed {
             return self.shed(held, Why::Malformed, None, &why.to_string());
@@ -285,8 +304,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return self.give_back(held);
         }
         match self.decide(&held, now) {
+            Verdict::Run if self.may_go_at_once(now) => self.ask_for_a_permit(held, false, now),
             Verdict::Run => self.hand.take(held),
             Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),
+            Verdict::NotYet(wait) => self.not_yet(held, false, wait, now),
         }
     }
 
@@ -337,7 +358,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.throttle.sweep(now.mono);
         self.tell_trouble(now);
         let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
-        self.given.vitals.slots(busy, self.slots());
+        self.given.vitals.slots(now.mono, busy, self.slots());
         self.given.vitals.backlog(None, self.oldest_age_ms());
         let decided = std::mem::take(&mut self.decided);
         for valve in Valve::ALL {
@@ -396,8 +417,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     fn oldest_age_ms(&self) -> Option<i64> {
-        let published_ms = self.hand.oldest_published_ms()?;
-        Some(self.now().ms.saturating_sub(published_ms).max(0))
+        let oldest_ms = self.hand.oldest_ms()?;
+        Some(self.now().ms.saturating_sub(oldest_ms).max(0))
     }
 
     /// Writes the queue's account: what is in hand is counted by the lists that hold it.

@@ -110,7 +110,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return self.shed(held, Why::Blocked, None, &cause);
         }
         match self.decide(&held, now) {
-            Verdict::Run => self.hand.take(held),
+            Verdict::Run | Verdict::NotYet(_) => self.hand.take(held),
             Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),
         }
     }
@@ -211,7 +211,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     fn entry_of(&self, line: KeyHash, failed: &Unwritten, now: Now) -> BlockedEntry {
-        let key = failed.held.facts.key.as_ref().map(|(_, key)| key.as_str());
+        let key = failed.held.facts.key.as_ref().map(|(_, key)| &**key);
         let cause = match failed.stamp.cause.as_str() {
             "" => failed.stamp.why.word(),
             cause => cause,

@@ -22,15 +22,19 @@ const REST_AFTER_GIVING_UP: Duration = Duration::from_secs(30);
 impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// The target answered.
     pub(super) fn came_back(&mut self, id: u64, answer: &Answer) {
-        let Some(AtWork {
+        if let Some(work) = self.at_work.remove(&id) {
+            self.worked(work, answer);
+        }
+    }
+
+    /// This is what came of a message at the target.
+    pub(super) fn worked(&mut self, work: AtWork, answer: &Answer) {
+        let AtWork {
             held,
             gate,
             permit,
             started,
-        }) = self.at_work.remove(&id)
-        else {
-            return;
-        };
+        } = work;
         let now = self.now();
         let took = now.mono.saturating_sub(started);
         self.throttle.came_back(permit);
@@ -65,7 +69,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     fn observe(&mut self, held: &Held, answer: &Answer, took: Duration, now: Now) {
         self.numbers.processed(answer.outcome.word(), took);
-        let key = held.facts.key.as_ref().map(|(_, key)| key.as_str());
+        let key = held.facts.key.as_ref();
         match &answer.outcome {
             Outcome::Done => {
                 let on_time = self.deadline_ms(held).map(|deadline| now.ms <= deadline);
@@ -77,7 +81,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             Outcome::Throttled(_) => self.given.vitals.in_vain(now.mono, key, took),
             Outcome::Retry(cause) | Outcome::Failed(cause) | Outcome::Unknown(cause) => {
                 self.given.vitals.in_vain(now.mono, key, took);
-                tracing::debug!(queue = %self.given.settings.name, id = held.facts.id, outcome = answer.outcome.word(), cause, "a job did not succeed");
+                tracing::debug!(queue = %self.given.settings.name, id = %held.facts.id, outcome = answer.outcome.word(), cause, "a job did not succeed");
             }
         }
         let slots = self.slots();

@@ -53,7 +53,10 @@ impl Target for Scripted {
         Box::pin(async move {
             tokio::time::sleep(script.takes.get()).await;
             script.at_once.set(script.at_once.get() - 1);
-            script.done.borrow_mut().push((job.id.clone(), job.attempt));
+            script
+                .done
+                .borrow_mut()
+                .push((job.id.to_string(), job.attempt));
             let outcome = (script.answer.borrow())(&job);
             outcome.into()
         })
@@ -72,15 +75,17 @@ struct House {
 }
 
 fn settings() -> Queue {
-    let attributes = BTreeMap::from([("account".to_owned(), Source::Header("x-account".into()))]);
+    let attributes = BTreeMap::from([("account".into(), Source::Header("x-account".into()))]);
     Queue {
         name: "orders".parse().unwrap(),
         broker_name: "orders".into(),
         vhost: None,
+        declare: true,
         slots: 4,
         prefetch: 16,
         reading: Reading {
             age: Some(Source::Header("at".into())),
+            not_before: Some(Source::Header("eta".into())),
             attributes,
             key: Some("account".into()),
             max_body: 1_000,
@@ -185,6 +190,25 @@ impl House {
                 ..Raw::default()
             });
         }
+    }
+
+    /// One message that is not to be done for so long, in milliseconds; `what` is its id.
+    fn schedule(&self, what: &str, wait_ms: i64) {
+        let eta = START_MS.saturating_add(wait_ms);
+        let headers = [
+            ("at", Field::LongLongInt(START_MS)),
+            ("eta", Field::LongLongInt(eta)),
+        ];
+        self.queue.publish(Raw {
+            properties: Properties {
+                message_id: Some(what.to_owned()),
+                ..Properties::default()
+            },
+            headers: headers
+                .map(|(name, field)| (name.to_owned(), field))
+                .to_vec(),
+            ..Raw::default()
+        });
     }
 
     fn turn(&self, valve: &str, value: Json) {
@@ -302,6 +326,73 @@ fn skipped_messages_are_parked_with_their_reason() {
             .find(|(name, _)| name == "x-sluicegate-reason")
             .unwrap();
         assert_eq!(reason.1, Field::LongString(b"skipped".to_vec()));
+    });
+}
+
+#[test]
+fn what_is_not_to_be_done_yet_is_done_in_time_and_never_early() {
+    in_made_up_time(async |clock| {
+        for wait_ms in [1_i64, 700, 5_000, 5_001, 9_999, 34_000, 3_600_000] {
+            let house = House::open(clock);
+            house.script.takes.set(Duration::ZERO);
+            let began = clock.now().ms - START_MS;
+            house.schedule("later", began + wait_ms);
+            after(wait_ms.unsigned_abs() - 1).await;
+            assert_eq!(house.done(), 0, "after {wait_ms} ms it was early");
+            after(1_001).await;
+            assert_eq!(house.script.done.borrow()[..], [("later".to_owned(), 1)]);
+            // Hops of at most ten minutes cost no attempt, and the last seconds none at all.
+            let hops = house.settled(Why::NotYet);
+            assert_eq!(hops > 0, wait_ms > 5_000, "{wait_ms} ms took {hops} hops");
+            assert!(hops < 15, "{wait_ms} ms took {hops} hops");
+        }
+    });
+}
+
+#[test]
+fn a_job_of_tomorrow_is_not_late_when_tomorrow_comes() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.turn("max_age", json!("30s"));
+        house.turn("skip", json!(1.0));
+        house.schedule("tomorrow", 86_400_000);
+        after(86_399_000).await;
+        assert_eq!((house.settled(Why::Skipped), house.done()), (0, 0));
+        house.turn("skip", json!(0.0));
+        after(2_000).await;
+        assert_eq!((house.settled(Why::Expired), house.done()), (0, 1));
+    });
+}
+
+#[test]
+fn times_that_nobody_means_are_not_heeded() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.schedule("far", 366 * 86_400_000);
+        house.schedule("never", i64::MAX);
+        house.schedule("long ago", i64::MIN);
+        after(1_000).await;
+        assert_eq!((house.done(), house.settled(Why::NotYet)), (3, 0));
+    });
+}
+
+#[test]
+fn many_that_wait_for_their_time_hold_up_nobody() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        for number in 0..3_000 {
+            house.schedule(&format!("later-{number}"), 4_000);
+        }
+        house.publish(0..40, "acme", START_MS);
+        after(1_200).await;
+        assert_eq!((house.done(), house.settled(Why::Done)), (40, 40));
+        house.turn("pause", json!(true));
+        after(50).await;
+        assert_eq!(house.ledger().in_hand, 0);
+        house.turn("pause", json!(false));
+        house.script.takes.set(Duration::from_millis(1));
+        after(9_000).await;
+        assert_eq!(house.done(), 3_040);
     });
 }
 

@@ -20,6 +20,13 @@ use crate::keeper::{Kept, directory, eventually, free_port, tail};
 const START: Duration = Duration::from_secs(90);
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
+/// A node whose management API listens on a port of its own.
+pub(crate) struct Managed {
+    pub(crate) broker: Broker,
+    /// The port of the API, on 127.0.0.1.
+    pub(crate) port: u16,
+}
+
 /// One node.
 pub(crate) struct Broker {
     home: PathBuf,
@@ -70,6 +77,48 @@ impl Broker {
     pub(crate) fn shared() -> &'static Broker {
         static SHARED: OnceLock<Broker> = OnceLock::new();
         SHARED.get_or_init(Broker::start)
+    }
+
+    /// A node that tests share which ask over HTTP what AMQP cannot tell, or move messages by a shovel.
+    pub(crate) fn managed() -> &'static Managed {
+        static MANAGED: OnceLock<Managed> = OnceLock::new();
+        MANAGED.get_or_init(|| {
+            let (home, port) = (directory("managed"), free_port());
+            let plugins = "[rabbitmq_management,rabbitmq_shovel].";
+            std::fs::write(home.join("plugins"), plugins).unwrap();
+            let settings = format!(
+                "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n\
+                 collect_statistics_interval = 1000\n"
+            );
+            Managed {
+                broker: Self::start_with(home, &settings),
+                port,
+            }
+        })
+    }
+
+    /// Runs `rabbitmqctl` against the node: what it said.
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = as_rabbitmq("/usr/lib/rabbitmq/bin/rabbitmqctl")
+            .args(["--node", &format!("sluicegate{}@localhost", self.port)])
+            .args(["--erlang-cookie", "sluicegate"])
+            .args(arguments)
+            .env("HOME", &self.home)
+            .env("LANG", "C.UTF-8")
+            .env("ERL_EPMD_PORT", self.mapper_port.to_string())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            return Ok(said);
+        }
+        Err(said + &String::from_utf8_lossy(&output.stderr))
+    }
+
+    /// The last lines of its log.
+    pub(crate) fn log(&self) -> String {
+        tail(&self.home.join("log"), 40)
     }
 
     /// The port for AMQP.

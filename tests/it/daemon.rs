@@ -48,6 +48,15 @@ impl Config {
         self
     }
 
+    /// Writes the file for a command that reads it, and gives its path.
+    pub(crate) fn written(&self) -> String {
+        let home = directory("file");
+        let path = home.join("sluicegate.toml");
+        let text = self.text(free_port(), home.join("data").to_str().unwrap());
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
     fn text(&self, port: u16, data: &str) -> String {
         let data = if self.daemon.contains("data_dir") {
             String::new()

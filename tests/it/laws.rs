@@ -6,6 +6,7 @@ use std::path::PathBuf;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("rules", &[]),
     ("config", &["rules"]),
+    ("topology", &["rules", "config"]),
     ("clock", &[]),
     ("supervise", &[]),
     ("metrics", &["rules"]),
@@ -23,7 +24,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "rules", "config", "clock", "metrics", "seams", "store", "throttle", "vitals",
         ],
     ),
-    ("amqp", &["rules", "config", "clock", "seams", "supervise"]),
+    (
+        "amqp",
+        &["rules", "config", "topology", "clock", "seams", "supervise"],
+    ),
     ("memory", &["rules", "clock", "seams"]),
     ("targets", &["rules", "config", "clock", "seams"]),
     ("park", &["rules", "config", "clock", "seams"]),
@@ -33,12 +37,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "rules", "config", "clock", "metrics", "seams", "store", "vitals",
         ],
     ),
-    ("cli", &["rules", "config", "clock"]),
+    ("cli", &["rules", "config", "topology", "clock"]),
     (
         "app",
         &[
             "rules",
             "config",
+            "topology",
             "clock",
             "supervise",
             "metrics",

@@ -33,6 +33,8 @@ mod running;
 #[cfg(test)]
 mod settlement;
 #[cfg(test)]
+mod topology;
+#[cfg(test)]
 mod valves;
 
 // The AMQP room alone.

@@ -29,6 +29,7 @@ fn queue(name: &str) -> config::Queue {
         name: name.parse().unwrap(),
         broker_name: name.rsplit('/').next().unwrap().to_owned(),
         vhost: name.split_once('/').map(|(vhost, _)| vhost.to_owned()),
+        declare: true,
         slots: 8,
         prefetch: 16,
         reading: Reading::default(),

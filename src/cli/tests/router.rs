@@ -119,6 +119,7 @@ fn orders() -> Queue {
         name: "orders".parse().unwrap(),
         broker_name: "orders".into(),
         vhost: None,
+        declare: true,
         slots: 8,
         prefetch: 16,
         reading: Reading::default(),

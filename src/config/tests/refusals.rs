@@ -102,9 +102,9 @@ const LINES: &[(&str, &str, &str)] = &[
     ),
     ("order = 'nones'", "not known", "did you mean \"none\"?"),
     (
-        "preset = 'celery'",
-        "`queue.orders.preset`",
-        "later version",
+        "preset = 'celry'",
+        "\"celry\" is not known",
+        "did you mean \"celery\"?",
     ),
     (
         "key = 'account'",

@@ -103,6 +103,8 @@ const CHANGED: &[(&str, &str)] = &[
     ("amqp.ca_file", "A FILE"),
     ("amqp.declare", "false"),
     ("amqp.heartbeat", "3s"),
+    ("management.url", "https://u:other@localhost"),
+    ("management.ca_file", "A FILE"),
     ("queue.orders.vhost", "v"),
     ("queue.orders.target.http", "http://x"),
     ("queue.orders.target.handler", "y"),
@@ -114,6 +116,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.id", "header:x"),
     ("queue.orders.age", "header:x"),
     ("queue.orders.deadline", "header:x"),
+    ("queue.orders.not_before", "header:x"),
     ("queue.orders.deadline_after", "3s"),
     ("queue.orders.max_body_bytes", "3"),
     ("queue.orders.order", "strict"),
@@ -134,7 +137,7 @@ const CHANGED: &[(&str, &str)] = &[
 fn every_setting_makes_a_difference() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let file = file.path().display().to_string();
-    let base = "[daemon]\n[metrics]\n[amqp]\nurl = 'amqps://localhost'\n[[queue]]\nname = 'orders'\n\
+    let base = "[daemon]\n[metrics]\n[amqp]\nurl = 'amqps://localhost'\n[management]\nurl = 'https://u:canary@localhost'\n[[queue]]\nname = 'orders'\n\
         target.handler = 'x'\nattributes.account = 'header:x'\n[queue.park]\n";
     let old = settings(base);
     let mut seen = BTreeSet::new();
@@ -170,7 +173,14 @@ fn every_setting_makes_a_difference() {
         assert!(found.iter().all(|one| one.live == live), "{setting}");
         seen.insert(setting.replace("queue.orders", "queue"));
     }
-    let untold = ["amqp.url_file", "amqp.url_env", "queue.name"];
+    let untold = [
+        "amqp.url_file",
+        "amqp.url_env",
+        "management.password_file",
+        "management.password_env",
+        "queue.name",
+        "queue.preset",
+    ];
     for (path, setting) in every_setting() {
         let group = matches!(
             setting.shape,

@@ -85,7 +85,7 @@ fn strict_is_one_line_of_all() {
 fn a_retry_waits_in_its_place_and_only_its_key_waits_with_it() {
     in_made_up_time(async |clock| {
         let house = House::open_in_order(clock, Order::Key);
-        house.answers(|job| match (job.id.as_str(), job.attempt) {
+        house.answers(|job| match (&*job.id, job.attempt) {
             ("acme-0", 1 | 2) => down(),
             _ => Outcome::Done,
         });
@@ -111,7 +111,7 @@ fn a_throttled_one_waits_as_long_as_it_is_asked_to_and_no_attempt_is_counted() {
         let asked = Cell::new(0);
         house.answers(move |job| {
             asked.set(asked.get() + 1);
-            match (job.id.as_str(), asked.get()) {
+            match (&*job.id, asked.get()) {
                 ("acme-0", 1) => Outcome::Throttled(Some(Duration::from_secs(40))),
                 _ => Outcome::Done,
             }
@@ -128,7 +128,7 @@ fn a_throttled_one_waits_as_long_as_it_is_asked_to_and_no_attempt_is_counted() {
 fn what_follows_a_failed_one_is_parked_until_its_key_is_released() {
     in_made_up_time(async |clock| {
         let house = House::open_in_order(clock, Order::Key);
-        house.answers(|job| match job.id.as_str() {
+        house.answers(|job| match &*job.id {
             "acme-1" => refused(),
             _ => Outcome::Done,
         });
@@ -204,7 +204,7 @@ fn a_shed_one_blocks_nobody() {
 fn a_pause_gives_all_back_in_its_order_once_what_is_at_work_has_ended() {
     in_made_up_time(async |clock| {
         let house = House::open_in_order(clock, Order::Key);
-        house.answers(|job| match (job.id.as_str(), job.attempt) {
+        house.answers(|job| match (&*job.id, job.attempt) {
             ("acme-0", 1) => down(),
             _ => Outcome::Done,
         });
@@ -229,7 +229,7 @@ fn a_pause_gives_all_back_in_its_order_once_what_is_at_work_has_ended() {
 fn a_broken_link_loses_neither_the_order_nor_the_count_of_attempts() {
     in_made_up_time(async |clock| {
         let house = House::open_in_order(clock, Order::Key);
-        house.answers(|job| match job.id.as_str() {
+        house.answers(|job| match &*job.id {
             "acme-0" => down(),
             _ => Outcome::Done,
         });
@@ -280,7 +280,7 @@ fn as_long_as_a_block_cannot_be_written_the_failed_one_is_held_and_nothing_follo
     let (store, full) = on_a_disk_that_fills(dir.path());
     in_made_up_time(async |clock| {
         let house = House::open_on(clock, kept(Order::Key), store, MemoryQueue::new(clock));
-        house.answers(|job| match job.id.as_str() {
+        house.answers(|job| match &*job.id {
             "acme-0" => refused(),
             _ => Outcome::Done,
         });

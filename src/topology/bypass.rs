@@ -1,0 +1,242 @@
+//! `sluicegate bypass QUEUE`: how to take the daemon out of the path, and how to put it back; step by step, with the lines to
+//! paste. It only tells, and changes nothing. Imports `config` and `rules`.
+
+use std::fmt::Write as _;
+
+use super::places::name;
+use super::shell::{encoded, quoted};
+use crate::config::{Queue, Settings, TargetSettings};
+use crate::rules::lane::Lane;
+use crate::rules::settlement::Place;
+use crate::rules::units::Span;
+
+/// What a running daemon says of the queue now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Live {
+    /// How it stands, in one word.
+    pub state: String,
+    /// Messages ready at the broker, when known.
+    pub ready: Option<u64>,
+    /// Messages taken and not yet settled.
+    pub in_hand: u64,
+    /// Lanes with the messages ready in each, when told.
+    pub lanes: Vec<(String, u64)>,
+}
+
+/// Numbered steps.
+struct Steps {
+    page: String,
+    number: u32,
+}
+
+impl Steps {
+    fn step(&mut self, title: &str) {
+        self.number += 1;
+        let _ = write!(self.page, "\n{}. {title}\n", self.number);
+    }
+
+    fn say(&mut self, text: &str) {
+        let _ = writeln!(self.page, "   {text}");
+    }
+
+    fn run(&mut self, line: &str) {
+        let _ = writeln!(self.page, "\n     {line}\n");
+    }
+}
+
+/// The whole page for one queue; `live` is what its daemon says, if one answers.
+#[must_use]
+pub fn page(settings: &Settings, queue: &Queue, live: Option<&Live>) -> String {
+    let mut steps = Steps {
+        page: head(settings, queue, live),
+        number: 0,
+    };
+    who_does_the_work(&mut steps, queue);
+    close_the_gate(&mut steps, queue);
+    bring_home(&mut steps, settings, queue, live);
+    what_stays(&mut steps, queue);
+    put_it_back(&mut steps, queue);
+    steps.page
+}
+
+fn head(settings: &Settings, queue: &Queue, live: Option<&Live>) -> String {
+    let (name, vhost) = (&queue.broker_name, settings.vhost_of(queue));
+    let to = match &queue.target {
+        TargetSettings::Http(url) => {
+            let shown = url.split(['?', '#']).next().unwrap_or_default();
+            format!("the HTTP worker {shown}")
+        }
+        TargetSettings::Handler(handler) => format!("the handler {handler} inside the program"),
+        TargetSettings::Queue(admitted) => format!("the workers of {admitted}"),
+    };
+    let mut head = format!(
+        "{name} in vhost {vhost}: the daemon takes from it and hands over to {to}. Nothing is changed by this page.\n"
+    );
+    match live {
+        None => head.push_str("Now: unknown, no daemon was asked or none answered.\n"),
+        Some(live) => {
+            let ready = live
+                .ready
+                .map_or("unknown".to_owned(), |ready| ready.to_string());
+            let in_lanes: u64 = live.lanes.iter().map(|(_, ready)| ready).sum();
+            let _ = writeln!(
+                head,
+                "Now: {}, {ready} ready, {} in hand, {in_lanes} in {} lanes.",
+                live.state,
+                live.in_hand,
+                live.lanes.len()
+            );
+        }
+    }
+    head
+}
+
+fn who_does_the_work(steps: &mut Steps, queue: &Queue) {
+    let name = &queue.broker_name;
+    match &queue.target {
+        TargetSettings::Queue(admitted) => {
+            steps.step(&format!("Point the workers at {name} itself"));
+            steps.say(&format!(
+                "Let them read both for a while: {admitted} until it is empty, and {name}."
+            ));
+        }
+        TargetSettings::Http(_) => {
+            steps.step("Decide who takes the messages");
+            steps.say(&format!(
+                "An HTTP worker cannot read a queue: without the daemon it gets nothing, and {name} only grows. Either keep the"
+            ));
+            steps.say("daemon and let its gate pass everything (all valves neutral; nothing below is needed then):");
+            steps.run(&format!(
+                "sluicegate flag list queue.{}. --open",
+                queue.name
+            ));
+            steps.say(
+                "and close each opening that it shows with `sluicegate flag close ID --reason …`. Or start a consumer of your own",
+            );
+            steps.say(&format!(
+                "that takes from {name}, posts to the worker and acknowledges after a 2xx; start it after step 2."
+            ));
+        }
+        TargetSettings::Handler(_) => {
+            steps.step("Decide who takes the messages");
+            steps.say(&format!(
+                "The work is done inside the program that embeds the daemon: without it {name} only grows. Have the program consume"
+            ));
+            steps.say(&format!(
+                "{name} itself, or keep it and close what is open: `sluicegate flag list queue.{}. --open`.",
+                queue.name
+            ));
+        }
+    }
+}
+
+fn close_the_gate(steps: &mut Steps, queue: &Queue) {
+    steps.step("Close the gate: what is in hand is finished or given back");
+    steps.run(&format!(
+        "sluicegate flag set queue.{}.pause true --reason \"bypass\" --yes",
+        queue.name
+    ));
+    steps.say(&format!(
+        "It stays closed until you set it back. Wait until `sluicegate queue list {}` says 0 in hand. When every queue of",
+        queue.name
+    ));
+    steps.say(
+        "the daemon is to be bypassed, stop it instead: `systemctl stop sluicegate`, or SIGTERM.",
+    );
+}
+
+fn bring_home(steps: &mut Steps, settings: &Settings, queue: &Queue, live: Option<&Live>) {
+    let (source, vhost) = (&queue.broker_name, settings.vhost_of(queue));
+    steps.step("Bring home what waits elsewhere");
+    steps.say(&format!(
+        "sluicegate.delay.{source}.*: the broker itself puts these back into {source}, after 10 minutes at the latest. See them by"
+    ));
+    steps.run(&format!(
+        "rabbitmqctl list_queues -p {} name messages | grep -F .{}",
+        quoted(vhost),
+        quoted(source)
+    ));
+    if queue.declare {
+        lanes(steps, queue, vhost, live);
+    }
+    if let TargetSettings::Queue(admitted) = &queue.target {
+        steps.say(&format!(
+            "{admitted}: workers that read both empty it. To bring it home instead (it goes behind what is in {source}):"
+        ));
+        steps.run(&shovel(vhost, admitted, source));
+    }
+    steps.say("A message that was deferred or laned carries x-sluicegate-* headers; its body is as it was. What the daemon sets aside");
+    steps.say("(expiration, user_id, CC, BCC) is restored by the daemon alone.");
+}
+
+fn lanes(steps: &mut Steps, queue: &Queue, vhost: &str, live: Option<&Live>) {
+    let source = &queue.broker_name;
+    let told = live.map_or(&[][..], |live| &live.lanes);
+    if queue.reading.key.is_none() && told.is_empty() {
+        return;
+    }
+    steps.say(&format!(
+        "sluicegate.lane.{source}.*: nobody reads these while the daemon is away. Each goes home by a shovel (needs the plugin"
+    ));
+    steps.say("rabbitmq_shovel), which ends by itself; its order is kept within the lane:");
+    let shared = name(queue, Place::Lane(Lane::Shared), 0);
+    let known = told.iter().map(|(lane, _)| lane.clone());
+    let mut names: Vec<String> = known.collect();
+    if names.is_empty() {
+        names.push(shared);
+    }
+    for lane in names {
+        steps.run(&shovel(vhost, &lane, source));
+    }
+    if told.is_empty() {
+        steps.say("and so on for each lane that the list above shows.");
+    }
+}
+
+/// A shovel that moves all that is in one queue now to another one, with confirms, and then ends.
+fn shovel(vhost: &str, from: &str, to: &str) -> String {
+    let uri = format!("amqp:///{}", encoded(vhost));
+    let definition = serde_json::json!({
+        "src-protocol": "amqp091", "src-uri": uri, "src-queue": from, "src-delete-after": "queue-length",
+        "dest-protocol": "amqp091", "dest-uri": uri, "dest-queue": to, "ack-mode": "on-confirm",
+    });
+    format!(
+        "rabbitmqctl set_parameter -p {} shovel {} {}",
+        quoted(vhost),
+        quoted(&format!("home-{from}")),
+        quoted(&definition.to_string())
+    )
+}
+
+fn what_stays(steps: &mut Steps, queue: &Queue) {
+    let source = &queue.broker_name;
+    let kept = Span::from_millis(u64::try_from(queue.park.max_age.as_millis()).unwrap_or(u64::MAX));
+    steps.step("Leave the rest where it lies");
+    steps.say(&format!(
+        "sluicegate.park.{source}*: what was shed stays for {kept} and is not lost by the bypass; nothing replays it meanwhile."
+    ));
+    match &queue.dead_letter_queue {
+        Some(theirs) => steps.say(&format!("{theirs}: your dead-letter queue, untouched.")),
+        None => steps.say(&format!(
+            "sluicegate.dead.{source}*: dead letters, kept as long."
+        )),
+    }
+}
+
+fn put_it_back(steps: &mut Steps, queue: &Queue) {
+    let name = &queue.broker_name;
+    steps.step("Put the daemon back");
+    match &queue.target {
+        TargetSettings::Queue(admitted) => steps.say(&format!(
+            "Start it if it was stopped, point the workers at {admitted} alone, and open the gate:"
+        )),
+        TargetSettings::Http(_) | TargetSettings::Handler(_) => steps.say(&format!(
+            "Stop your own consumer of {name}, or its messages pass by the gate; start the daemon if it was stopped, and open the gate:"
+        )),
+    }
+    steps.run(&format!(
+        "sluicegate flag set queue.{}.pause false --reason \"bypass is over\" --yes",
+        queue.name
+    ));
+    steps.say("`sluicegate check --connect` says whether somebody still reads past the gate, when [management] is set.");
+}

@@ -1,0 +1,144 @@
+//! What the daemon's user must be permitted, and nothing more: three patterns for each vhost, as RabbitMQ knows them. Imports
+//! `config` and `rules`.
+//!
+//! What the broker asks for, found by trial and in its log: to declare a queue, *configure* on it; one that dead-letters, also
+//! *read* on itself and *write* on the exchange that it dead-letters to; to delete a queue, *configure*; to consume, *read*; to
+//! publish, *write* on the exchange, never on the queue. A passive declaration asks for nothing. The default exchange is called
+//! `amq.default` there.
+
+use crate::config::{Queue, Settings};
+use crate::rules::backoff::DELAYS;
+use crate::rules::names::delay_queue;
+
+/// The pattern that matches nothing.
+const NOTHING: &str = "^$";
+/// Where everything is published: the default exchange.
+const DEFAULT_EXCHANGE: &str = r"^amq\.default$";
+/// A calendar day in the name of a stream.
+const DAY: &str = "[0-9]{4}-[0-9]{2}-[0-9]{2}";
+/// Ends the names that `sluicegate check --connect` tries permissions with.
+const TRIAL: &str = "check";
+
+/// The patterns of one vhost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permissions {
+    /// The vhost.
+    pub vhost: String,
+    /// What may be declared and deleted.
+    pub configure: String,
+    /// What may be published to.
+    pub write: String,
+    /// What may be consumed.
+    pub read: String,
+}
+
+/// The least that suffices for these queues, by vhost, in the order of the file.
+#[must_use]
+pub fn permissions(settings: &Settings, queues: &[&Queue], declare: bool) -> Vec<Permissions> {
+    let mut vhosts: Vec<&str> = Vec::new();
+    for queue in queues {
+        let vhost = settings.vhost_of(queue);
+        if !vhosts.contains(&vhost) {
+            vhosts.push(vhost);
+        }
+    }
+    vhosts
+        .into_iter()
+        .map(|vhost| {
+            let here = || {
+                queues
+                    .iter()
+                    .filter(|queue| settings.vhost_of(queue) == vhost)
+            };
+            let declared = if declare {
+                here().flat_map(|queue| declared(queue)).collect()
+            } else {
+                Vec::new()
+            };
+            Permissions {
+                vhost: vhost.to_owned(),
+                configure: any_of(&declared),
+                write: DEFAULT_EXCHANGE.to_owned(),
+                read: any_of(
+                    &here()
+                        .flat_map(|queue| read(queue, declare))
+                        .collect::<Vec<_>>(),
+                ),
+            }
+        })
+        .collect()
+}
+
+/// What of a queue's own queues is declared, deleted or both.
+fn declared(queue: &Queue) -> Vec<String> {
+    let name = escaped(&queue.broker_name);
+    let mut kinds = vec!["park"];
+    if queue.dead_letter_queue.is_none() {
+        kinds.push("dead");
+    }
+    let kinds = alternatives(&kinds);
+    let mut patterns = vec![
+        delays(queue),
+        lanes(queue),
+        format!(r"sluicegate\.{kinds}\.{name}\.({DAY}|{TRIAL})"),
+    ];
+    patterns.extend(admitted(queue));
+    patterns
+}
+
+/// What is read: the queue itself, and where we declare, what dead-letters (to declare it asks for that) and the lanes.
+fn read(queue: &Queue, declare: bool) -> Vec<String> {
+    let mut patterns = vec![escaped(&queue.broker_name)];
+    if declare {
+        patterns.extend([delays(queue), lanes(queue)]);
+    }
+    patterns
+}
+
+fn delays(queue: &Queue) -> String {
+    let name = escaped(&queue.broker_name);
+    let ends: Vec<String> = DELAYS
+        .into_iter()
+        .map(|delay| delay_queue("", delay).replace("sluicegate.delay..", ""))
+        .chain([TRIAL.to_owned()])
+        .collect();
+    format!(r"sluicegate\.delay\.{name}\.({})", ends.join("|"))
+}
+
+fn lanes(queue: &Queue) -> String {
+    let name = escaped(&queue.broker_name);
+    format!(r"sluicegate\.lane\.{name}\.([0-9a-f]{{16}}|shared)")
+}
+
+fn admitted(queue: &Queue) -> Option<String> {
+    let name = queue.admitted();
+    (!name.is_empty()).then(|| escaped(name))
+}
+
+fn alternatives(words: &[&str]) -> String {
+    match words {
+        [word] => (*word).to_owned(),
+        words => format!("({})", words.join("|")),
+    }
+}
+
+/// One pattern for all; RabbitMQ looks for a match anywhere in a name, so both ends are nailed down.
+fn any_of(patterns: &[String]) -> String {
+    match patterns {
+        [] => NOTHING.to_owned(),
+        [one] => format!("^{one}$"),
+        all => format!("^({})$", all.join("|")),
+    }
+}
+
+/// A name as a pattern that matches that name alone.
+fn escaped(name: &str) -> String {
+    let mut pattern = String::with_capacity(name.len() + 8);
+    for character in name.chars() {
+        if r"\.+*?()|[]{}^$".contains(character) {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
