@@ -82,7 +82,7 @@ impl Event {
 /// A reading of a queue's vitals over the last minute.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct VitalsReport {
-    /// How the link stands: connecting, consuming, idle, queue_missing, denied.
+    /// How the link stands: connecting, consuming, standby, idle, queue_missing, denied.
     pub state: String,
     /// More about the state, such as why the link is down; empty: nothing more.
     pub state_detail: String,
@@ -225,7 +225,7 @@ impl QueueVitals {
     pub fn ready(&self) -> Result<(), String> {
         let inner = self.lock();
         match &inner.link {
-            LinkState::Consuming => Ok(()),
+            LinkState::Consuming | LinkState::Standby => Ok(()),
             _ if inner.shut => Ok(()),
             _ => Err(inner.detail()),
         }
@@ -259,6 +259,13 @@ impl Inner {
     fn detail(&self) -> String {
         match &self.link {
             LinkState::Consuming => self.trouble.clone(),
+            LinkState::Standby => {
+                let standby = "another consumer may be the single active one of this queue; this one takes over when it goes";
+                [standby, &self.trouble]
+                    .join("; ")
+                    .trim_end_matches("; ")
+                    .to_owned()
+            }
             LinkState::Idle if self.shut => "the gate is shut, so nothing is taken".to_owned(),
             LinkState::Idle => "connected, not consuming".to_owned(),
             LinkState::QueueMissing => "the queue does not exist at the broker".to_owned(),
@@ -416,6 +423,7 @@ mod tests {
             );
         };
         check(LinkState::Consuming, false, Ok(()));
+        check(LinkState::Standby, false, Ok(()));
         check(LinkState::Idle, true, Ok(()));
         check(LinkState::Idle, false, Err("connected, not consuming"));
         check(

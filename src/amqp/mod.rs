@@ -35,7 +35,7 @@ pub fn open(settings: &Amqp, queue: &Queue) -> (AmqpInlet, AmqpOutlet) {
     let consume = connection::Connector::new(settings, Some(queue), "consume");
     let publish = connection::Connector::new(settings, Some(queue), "publish");
     (
-        AmqpInlet::new(consume, queue.broker_name.clone()),
+        AmqpInlet::new(consume, queue.broker_name.clone(), queue.order.is_kept()),
         AmqpOutlet::start(publish, queue.clone()),
     )
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures_util::{FutureExt, StreamExt};
 use lapin::{Channel, Consumer};
 
-use super::acks::{Acks, merge};
+use super::acks::{Acks, merge, unsettled};
 use super::connection::{Link, Lost, Tries};
 use super::tap::{Flow, Tap, raw};
 use crate::rules::lane::Lane;
@@ -65,6 +65,8 @@ pub(super) struct Source {
     acks: Option<Acks>,
     tries: Tries,
     fed: bool,
+    /// Whether what is out goes back all at once, in its order.
+    in_order: bool,
 }
 
 impl Source {
@@ -78,7 +80,15 @@ impl Source {
             acks: None,
             tries: Tries::default(),
             fed: false,
+            in_order: false,
         }
+    }
+
+    /// The same, of a queue that keeps its order or not. One that does has its consumer until nothing is wanted of it; then its
+    /// channel closes, and what is out goes back at once.
+    pub(super) fn in_order(mut self, in_order: bool) -> Self {
+        self.in_order = in_order;
+        self
     }
 
     /// The name of the queue.
@@ -102,6 +112,14 @@ impl Source {
 
     /// Starts what is wanted and not under way.
     pub(super) fn steer(&mut self, link: &Rc<Link>) {
+        if self.in_order && self.wanted == Wanted::Idle {
+            if (self.flowing() || matches!(self.tap, Tap::Shut))
+                && let Some(acks) = self.acks.take()
+            {
+                self.tap.let_go(acks, self.name.clone());
+            }
+            return;
+        }
         match (&mut self.tap, self.wanted) {
             (Tap::Shut, Wanted::Consume { prefetch }) => {
                 let channel = self.acks.as_ref().map(|acks| Rc::clone(acks.channel()));
@@ -137,6 +155,10 @@ impl Source {
             }
             Event::Tap(Flow::Ended) => return self.ended(),
             Event::Tap(Flow::Broke(lost)) => return Step::Broke(lost),
+            Event::Tap(Flow::LetGo(tally)) => {
+                self.tap = Tap::Shut;
+                merge(&mut notes.tally, tally);
+            }
             Event::Tap(Flow::WaitOver) => {
                 self.tap = Tap::Shut;
                 return Step::Rested;
@@ -171,7 +193,8 @@ impl Source {
             _ => {
                 self.end_epoch(notes);
                 notes.epoch = notes.epoch.wrapping_add(1);
-                self.acks = Some(Acks::new(channel, notes.epoch, prefetch));
+                let acks = Acks::new(channel, notes.epoch, prefetch);
+                self.acks = Some(acks.in_order(self.in_order));
             }
         }
         self.tap = Tap::Open {
@@ -199,6 +222,9 @@ impl Source {
     /// Nothing of it is left: the connection is lost, or was never there.
     pub(super) fn shut(&mut self, notes: &mut Notes) {
         self.end_epoch(notes);
+        if let Tap::LettingGo { owed, .. } = self.tap {
+            merge(&mut notes.tally, unsettled(owed));
+        }
         self.tap = Tap::Shut;
     }
 
@@ -264,6 +290,11 @@ impl Source {
         self.acks.as_ref().map(Acks::open)
     }
 
+    /// Whether something came since [`Source::take_fed`] was last asked.
+    pub(super) fn was_fed(&self) -> bool {
+        self.fed
+    }
+
     /// Whether something came since this was last asked.
     pub(super) fn take_fed(&mut self) -> bool {
         std::mem::take(&mut self.fed)
@@ -302,9 +333,13 @@ impl Source {
     /// Ends the consumer and has everything written that was asked for, within a deadline; gives what became of it.
     pub(super) async fn last_words(&mut self) -> Tally {
         let tap = std::mem::replace(&mut self.tap, Tap::Shut);
-        match self.acks.take() {
-            Some(acks) => acks.last_words(tap.tag(), &self.name).await,
-            None => Tally::default(),
+        match (self.acks.take(), tap) {
+            (Some(acks), tap) => {
+                let consumer = tap.tag().filter(|_| !self.in_order);
+                acks.last_words(consumer, &self.name).await
+            }
+            (None, Tap::LettingGo { told, .. }) => told.await,
+            (None, _) => Tally::default(),
         }
     }
 }

@@ -70,7 +70,7 @@ fn known<T>(figure: Option<T>, words: impl Fn(T) -> String) -> String {
 fn tint_of(state: &str) -> Tint {
     match state {
         "consuming" => Tint::Good,
-        "idle" => Tint::Notable,
+        "idle" | "standby" => Tint::Notable,
         _ => Tint::Bad,
     }
 }

@@ -1,16 +1,17 @@
 //! The end of a queue in memory from which a worker takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::MemoryQueue;
+use super::ready::Taken;
+use super::{MemoryQueue, State};
 use crate::rules::lane::Lane;
-use crate::rules::message::Raw;
 use crate::rules::verdict::Why;
 use crate::rules::watermark::Tally;
-use crate::seams::{Arrival, Delivery, Inlet, LinkState, Receipt, Settle, Wanted};
+use crate::seams::{Arrival, Delivery, Inlet, LaneNews, LinkState, Receipt, Settle, Wanted};
 
 /// How often the depth is told.
 const DEPTH_EVERY: Duration = Duration::from_secs(1);
@@ -20,13 +21,23 @@ const DEPTH_EVERY: Duration = Duration::from_secs(1);
 pub struct MemoryInlet {
     queue: MemoryQueue,
     epoch: u32,
-    prefetch: Option<usize>,
-    /// Messages that are out with the worker, by tag, with their place in the queue.
-    out: BTreeMap<u64, (u64, Raw)>,
+    taken: Taken,
+    lanes: BTreeMap<Lane, LaneTaken>,
+    /// Who gave the last message; `None`: the queue. The others have their turn before.
+    last: Option<Lane>,
     next_tag: u64,
     told: Tally,
+    news: VecDeque<Arrival>,
     said: Option<LinkState>,
     next_depth: Instant,
+}
+
+#[derive(Debug, Default)]
+struct LaneTaken {
+    taken: Taken,
+    /// Its depth is to be told before anything else.
+    new: bool,
+    removing: bool,
 }
 
 impl MemoryInlet {
@@ -37,10 +48,12 @@ impl MemoryInlet {
         Self {
             queue,
             epoch,
-            prefetch: None,
-            out: BTreeMap::new(),
+            taken: Taken::default(),
+            lanes: BTreeMap::new(),
+            last: None,
             next_tag: 0,
             told: Tally::default(),
+            news: VecDeque::new(),
             said: None,
             next_depth,
         }
@@ -64,26 +77,70 @@ impl MemoryInlet {
             .filter(|entry| entry.key().0 <= now)
         {
             let raw = entry.remove();
-            state.append(raw);
+            state.ready.put(raw);
         }
+        self.look_at_lanes(&mut state);
         if now >= self.next_depth {
             self.next_depth = now + DEPTH_EVERY;
-            return Some(Arrival::Depth {
+            self.news.push_back(Arrival::Depth {
                 ready: state.ready.len() as u64,
             });
+            for lane in self.lanes.values_mut() {
+                lane.new = true;
+            }
+            self.look_at_lanes(&mut state);
         }
-        if self.out.len() >= self.prefetch? {
-            return None;
-        }
-        let (place, raw) = state.ready.pop_first()?;
-        self.next_tag += 1;
-        self.out.insert(self.next_tag, (place, raw.clone()));
-        let receipt = Receipt::new(self.epoch, self.next_tag);
-        Some(Arrival::Message(Box::new(Delivery {
-            raw,
-            receipt,
-            lane: None,
-        })))
+        let news = self.news.pop_front();
+        news.or_else(|| self.take(&mut state))
+    }
+
+    /// Removes what is to be removed, and tells the depth where it is due.
+    fn look_at_lanes(&mut self, state: &mut State) {
+        let news = &mut self.news;
+        self.lanes.retain(|lane, taken| {
+            let depth = state.lanes.get(lane).map(|lane| lane.len() as u64);
+            let said = match depth {
+                None => LaneNews::Gone,
+                Some(ready) if taken.removing && taken.taken.is_empty() => {
+                    taken.removing = false;
+                    if ready == 0 {
+                        state.lanes.remove(lane);
+                        LaneNews::Gone
+                    } else {
+                        LaneNews::Stays
+                    }
+                }
+                Some(ready) if std::mem::take(&mut taken.new) => LaneNews::Depth { ready },
+                Some(_) => return true,
+            };
+            let stays = said != LaneNews::Gone;
+            news.push_back(Arrival::Lane(*lane, said));
+            stays
+        });
+    }
+
+    /// Takes the next message: the queue and its lanes have it in turn.
+    fn take(&mut self, state: &mut State) -> Option<Arrival> {
+        let tag = self.next_tag + 1;
+        let after_the_last = self.last.map_or(Unbounded, Excluded);
+        let later = self.lanes.range((after_the_last, Unbounded));
+        let later = later.map(|(lane, _)| Some(*lane));
+        let all = self.lanes.keys().map(|lane| Some(*lane));
+        let turns: Vec<Option<Lane>> = later.chain([None]).chain(all).collect();
+        let (lane, raw) = turns.into_iter().find_map(|turn| {
+            let raw = match turn {
+                None => self.taken.take(&mut state.ready, tag),
+                Some(lane) => {
+                    let taken = &mut self.lanes.get_mut(&lane)?.taken;
+                    taken.take(state.lanes.get_mut(&lane)?, tag)
+                }
+            };
+            raw.map(|raw| (turn, raw))
+        })?;
+        self.next_tag = tag;
+        self.last = lane;
+        let receipt = Receipt::new(self.epoch, tag);
+        Some(Arrival::Message(Box::new(Delivery { raw, receipt, lane })))
     }
 
     fn link_changed(&mut self) -> Option<LinkState> {
@@ -92,9 +149,16 @@ impl MemoryInlet {
             self.epoch = epoch;
             self.return_all();
             self.said = None;
+            for (lane, taken) in &mut self.lanes {
+                taken.new = true;
+                if std::mem::take(&mut taken.removing) {
+                    let stays = Arrival::Lane(*lane, LaneNews::Stays);
+                    self.news.push_back(stays);
+                }
+            }
             return Some(LinkState::Connecting("the link broke".to_owned()));
         }
-        let link = if self.prefetch.is_some() {
+        let link = if self.taken.prefetch.is_some() {
             LinkState::Consuming
         } else {
             LinkState::Idle
@@ -106,24 +170,45 @@ impl MemoryInlet {
         Some(link)
     }
 
-    /// What is out comes back to its place in the queue.
+    /// What is out comes back to where it was.
     fn return_all(&mut self) {
-        for (place, raw) in std::mem::take(&mut self.out).into_values() {
-            self.put_back(place, raw);
+        let mut state = self.queue.lock();
+        self.taken.return_all(&mut state.ready);
+        for (lane, taken) in &mut self.lanes {
+            if let Some(ready) = state.lanes.get_mut(lane) {
+                taken.taken.return_all(ready);
+            }
         }
     }
 
-    fn put_back(&self, place: u64, raw: Raw) {
-        let redelivered = Raw {
-            redelivered: true,
-            ..raw
+    /// Ends a delivery; a message that is given back goes to where it was. `false`: it is not out.
+    fn end(&mut self, tag: u64, how: Settle) -> bool {
+        let mut state = self.queue.lock();
+        let of_lane = |(lane, taken): (&Lane, &mut LaneTaken)| Some((*lane, taken.taken.end(tag)?));
+        let (ready, ended) = match self.taken.end(tag) {
+            Some(ended) => (Some(&mut state.ready), ended),
+            None => match self.lanes.iter_mut().find_map(of_lane) {
+                Some((lane, ended)) => (state.lanes.get_mut(&lane), ended),
+                None => return false,
+            },
         };
-        self.queue.lock().ready.insert(place, redelivered);
+        if let (Some(ready), Settle::GiveBack) = (ready, how) {
+            ready.put_back(ended);
+        }
+        true
     }
 
     fn wake_at(&self) -> Instant {
         let delayed = self.queue.lock().delayed.keys().next().map(|(due, _)| *due);
         delayed.map_or(self.next_depth, |due| due.min(self.next_depth))
+    }
+}
+
+/// The prefetch that is wanted, never 0.
+fn prefetch(wanted: Wanted) -> Option<usize> {
+    match wanted {
+        Wanted::Consume { prefetch } => Some(usize::from(prefetch.max(1))),
+        Wanted::Idle => None,
     }
 }
 
@@ -142,16 +227,29 @@ impl Inlet for MemoryInlet {
     }
 
     fn want(&mut self, wanted: Wanted) {
-        self.prefetch = match wanted {
-            Wanted::Consume { prefetch } => Some(usize::from(prefetch.max(1))),
-            Wanted::Idle => None,
-        };
+        self.taken.prefetch = prefetch(wanted);
         self.queue.shared.changed.notify_one();
     }
 
-    fn want_lane(&mut self, _lane: Lane, _wanted: Wanted) {}
+    fn want_lane(&mut self, lane: Lane, wanted: Wanted) {
+        let new = !self.lanes.contains_key(&lane);
+        let taken = self.lanes.entry(lane).or_default();
+        let opens = taken.taken.prefetch.is_none() && wanted != Wanted::Idle;
+        taken.new |= new || opens;
+        taken.taken.prefetch = prefetch(wanted);
+        if wanted != Wanted::Idle && std::mem::take(&mut taken.removing) {
+            let stays = Arrival::Lane(lane, LaneNews::Stays);
+            self.news.push_back(stays);
+        }
+        self.queue.shared.changed.notify_one();
+    }
 
-    fn remove_lane(&mut self, _lane: Lane) {}
+    fn remove_lane(&mut self, lane: Lane) {
+        let taken = self.lanes.entry(lane).or_default();
+        taken.taken.prefetch = None;
+        taken.removing = true;
+        self.queue.shared.changed.notify_one();
+    }
 
     fn usable(&self, receipt: &Receipt) -> bool {
         receipt.epoch() == self.queue.lock().epoch
@@ -160,14 +258,10 @@ impl Inlet for MemoryInlet {
     fn settle(&mut self, receipt: Receipt, how: Settle, why: Why) {
         let current = self.usable(&receipt) && receipt.epoch() == self.epoch;
         let (_, tag) = receipt.spend();
-        let raw = if current { self.out.remove(&tag) } else { None };
-        match (raw, how) {
-            (Some((place, raw)), Settle::GiveBack) => {
-                self.put_back(place, raw);
-                self.told.add(why);
-            }
-            (Some(_), Settle::Ack) => self.told.add(why),
-            (None, _) => self.told.add(Why::Unsettled),
+        if current && self.end(tag, how) {
+            self.told.add(why);
+        } else {
+            self.told.add(Why::Unsettled);
         }
     }
 
@@ -176,7 +270,10 @@ impl Inlet for MemoryInlet {
     }
 
     async fn close(&mut self) -> Tally {
-        self.prefetch = None;
+        self.taken.prefetch = None;
+        for lane in self.lanes.values_mut() {
+            lane.taken.prefetch = None;
+        }
         self.return_all();
         std::mem::take(&mut self.told)
     }

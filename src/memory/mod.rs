@@ -1,9 +1,12 @@
 //! The queue without a broker, with the same semantics behind the same seam: for the demo, and for tests of time.
 //!
 //! Unsettled deliveries come back when the link breaks, settlements of an earlier epoch are in vain, delayed messages return to
-//! the queue, and places may refuse. May import `rules` and `seams`.
+//! the queue, lanes are there once they were made ready, and places may refuse. May import `rules` and `seams`.
 
 mod inlet;
+mod ready;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,9 +15,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::rules::lane::Lane;
 use crate::rules::message::Raw;
 use crate::seams::{NotPlaced, Outgoing, Outlet, Place};
 pub use inlet::MemoryInlet;
+use ready::Ready;
 
 /// How many parked or dead messages are kept to be looked at; of the rest only the number.
 const MOST_KEPT: usize = 10_000;
@@ -34,9 +39,9 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the place that each got when it came; one that is given back takes its place again.
-    ready: BTreeMap<u64, Raw>,
-    next_place: u64,
+    ready: Ready,
+    lanes: BTreeMap<Lane, Ready>,
+    put_into_lanes: u64,
     delayed: BTreeMap<(Instant, u64), Raw>,
     delayed_in_all: u64,
     parked: Kept,
@@ -65,13 +70,6 @@ impl Kept {
     }
 }
 
-impl State {
-    fn append(&mut self, raw: Raw) {
-        self.next_place += 1;
-        self.ready.insert(self.next_place, raw);
-    }
-}
-
 impl MemoryQueue {
     /// An empty queue.
     #[must_use]
@@ -91,7 +89,7 @@ impl MemoryQueue {
 
     /// Puts a message at the end.
     pub fn publish(&self, raw: Raw) {
-        self.lock().append(raw);
+        self.lock().ready.put(raw);
         self.shared.changed.notify_one();
     }
 
@@ -105,6 +103,26 @@ impl MemoryQueue {
     #[must_use]
     pub fn delayed(&self) -> usize {
         self.lock().delayed.len()
+    }
+
+    /// The messages that are ready in a lane, the first one first; `None`: there is no such lane.
+    #[must_use]
+    pub fn lane(&self, lane: Lane) -> Option<Vec<Raw>> {
+        let state = self.lock();
+        let ready = state.lanes.get(&lane)?;
+        Some(ready.iter().cloned().collect())
+    }
+
+    /// The lanes that there are.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Lane> {
+        self.lock().lanes.keys().copied().collect()
+    }
+
+    /// How many messages were published to lanes, in all.
+    #[must_use]
+    pub fn put_into_lanes(&self) -> u64 {
+        self.lock().put_into_lanes
     }
 
     /// What was parked.
@@ -166,37 +184,55 @@ impl MemoryOutlet {
     fn place(&self, place: Place, message: Outgoing) -> Result<(), NotPlaced> {
         let mut state = self.queue.lock();
         if state.refusing {
-            return Err(NotPlaced::Refused(
-                "this queue was told to refuse".to_owned(),
-            ));
+            return Err(refusing());
         }
         match place {
             Place::Park => state.parked.keep(message),
-            Place::Dead | Place::Lane(_) | Place::Admitted => state.dead.keep(message),
+            Place::Dead | Place::Admitted => state.dead.keep(message),
+            Place::Lane(lane) => {
+                let Some(ready) = state.lanes.get_mut(&lane) else {
+                    let why = "the lane does not exist".to_owned();
+                    return Err(NotPlaced::Refused(why));
+                };
+                ready.put(came(message));
+                state.put_into_lanes += 1;
+                self.queue.shared.changed.notify_one();
+            }
             Place::Delay(delay) => {
                 let clock = self.queue.shared.clock;
                 let due = clock.instant(clock.now().mono + delay.get());
                 state.delayed_in_all += 1;
                 let number = state.delayed_in_all;
-                let Outgoing {
-                    properties,
-                    headers,
-                    body,
-                    ..
-                } = message;
-                state.delayed.insert(
-                    (due, number),
-                    Raw {
-                        properties,
-                        headers,
-                        body,
-                        ..Raw::default()
-                    },
-                );
+                state.delayed.insert((due, number), came(message));
                 self.queue.shared.changed.notify_one();
             }
         }
         Ok(())
+    }
+
+    fn make(&self, place: Place) -> Result<(), NotPlaced> {
+        let mut state = self.queue.lock();
+        if state.refusing {
+            return Err(refusing());
+        }
+        if let Place::Lane(lane) = place {
+            state.lanes.entry(lane).or_default();
+        }
+        Ok(())
+    }
+}
+
+fn refusing() -> NotPlaced {
+    NotPlaced::Refused("this queue was told to refuse".to_owned())
+}
+
+/// A message as it comes back out of a queue of ours.
+fn came(message: Outgoing) -> Raw {
+    Raw {
+        properties: message.properties,
+        headers: message.headers,
+        body: message.body,
+        ..Raw::default()
     }
 }
 
@@ -209,8 +245,8 @@ impl Outlet for MemoryOutlet {
         std::future::ready(self.place(place, message))
     }
 
-    fn prepare(&self, _place: Place) -> impl Future<Output = Result<(), NotPlaced>> + 'static {
-        std::future::ready(Ok(()))
+    fn prepare(&self, place: Place) -> impl Future<Output = Result<(), NotPlaced>> + 'static {
+        std::future::ready(self.make(place))
     }
 
     fn blocked(&self) -> bool {

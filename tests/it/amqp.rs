@@ -19,7 +19,7 @@ use crate::broker::Broker;
 use crate::ledger::{Kind, Ledger, Message, long, now_ms};
 use crate::scene::on_both_kinds;
 
-const QUEUE: &str = "orders";
+pub(crate) const QUEUE: &str = "orders";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 on_both_kinds!(
@@ -29,7 +29,7 @@ on_both_kinds!(
 );
 
 /// A vhost with an empty queue, and the file of a daemon for it.
-fn scene(name: &str, kind: Kind, queue: &str) -> (Ledger, Settings) {
+pub(crate) fn scene(name: &str, kind: Kind, queue: &str) -> (Ledger, Settings) {
     let broker = Broker::shared();
     let vhost = broker.vhost(&format!("amqp-{name}-{}", kind.word()));
     let url = broker.url(&vhost);
@@ -43,7 +43,7 @@ fn scene(name: &str, kind: Kind, queue: &str) -> (Ledger, Settings) {
 }
 
 /// Runs a test as a queue's own thread runs its worker.
-fn on_a_queue_thread<T>(
+pub(crate) fn on_a_queue_thread<T>(
     settings: &Settings,
     test: impl AsyncFnOnce(AmqpInlet, AmqpOutlet) -> T,
 ) -> T {
@@ -57,7 +57,7 @@ fn on_a_queue_thread<T>(
     })
 }
 
-async fn until(inlet: &mut AmqpInlet, wanted: impl Fn(&Arrival) -> bool) -> Arrival {
+pub(crate) async fn until(inlet: &mut AmqpInlet, wanted: impl Fn(&Arrival) -> bool) -> Arrival {
     loop {
         let arrival = inlet.next().await;
         if wanted(&arrival) {
@@ -73,7 +73,7 @@ async fn message(inlet: &mut AmqpInlet) -> (Raw, Receipt) {
     }
 }
 
-fn publish(ledger: &Ledger, count: usize) {
+pub(crate) fn publish(ledger: &Ledger, count: usize) {
     let messages: Vec<Message> = (0..count)
         .map(|number| Message::new(format!("m{number}")))
         .collect();
@@ -157,7 +157,7 @@ fn idle_and_back_and_with_another_prefetch(kind: Kind) {
     assert_eq!(ledger.drain(QUEUE).len(), 24);
 }
 
-fn outgoing(id: &str) -> Outgoing {
+pub(crate) fn outgoing(id: &str) -> Outgoing {
     Outgoing {
         properties: Properties {
             message_id: Some(id.to_owned()),
@@ -200,7 +200,7 @@ fn deferred_messages_come_back_as_they_went(kind: Kind) {
 }
 
 /// The ledger has a runtime of its own, which must not run inside another.
-fn aside(work: impl FnOnce() + Send) {
+pub(crate) fn aside(work: impl FnOnce() + Send) {
     std::thread::scope(|threads| threads.spawn(work).join().unwrap());
 }
 

@@ -40,6 +40,8 @@ mod valves;
 // The AMQP room alone.
 #[cfg(test)]
 mod amqp;
+#[cfg(test)]
+mod amqp_lanes;
 
 // What the tests stand on.
 #[cfg(test)]
