@@ -111,6 +111,7 @@ pub(super) async fn one(session: &mut Session<'_>, name: &QueueName) -> Result<(
         if !queue.vitals.state_detail.is_empty() {
             console.data(&format!("\n{}", harmless(&queue.vitals.state_detail)));
         }
+        queue.blocked.show(&queue.name, console);
         console.data(&format!("\n{}", account_of(&queue).render(colour)));
         for (title, unit, keys) in [
             ("TOP BY COUNT", "/S", &queue.vitals.top_by_count),

@@ -29,6 +29,8 @@ mod stop;
 #[cfg(test)]
 mod deferring;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod settlement;

@@ -19,6 +19,7 @@ use crate::seams::LinkState;
 mod guarded;
 mod pages;
 mod reading;
+mod release;
 mod writing;
 
 const NOON: i64 = 1_795_262_400_000; // 2026-11-21T12:00:00Z

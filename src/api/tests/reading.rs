@@ -268,6 +268,7 @@ async fn the_document_names_each_route_and_no_other() {
         "/api/v1/openings/{id}/close",
         "/api/v1/queues",
         "/api/v1/queues/{name}",
+        "/api/v1/queues/{name}/release",
         "/livez",
         "/metrics",
         "/readyz",

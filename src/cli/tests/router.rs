@@ -265,3 +265,28 @@ fn a_queue_is_paused_and_resumed() {
     let one = daemon.done("sluicegate queue list orders");
     assert!(one.contains("received") && one.contains("in hand"), "{one}");
 }
+
+#[test]
+fn a_blocked_key_is_seen_and_released() {
+    let daemon = Daemon::start();
+    let one = daemon.done("sluicegate queue list orders");
+    let (key, cause) = (
+        "BLOCKED KEY",
+        "message o-17 failed: the worker answered 400",
+    );
+    assert!(one.contains(key) && one.contains(cause), "{one}");
+    let release = "sluicegate queue release orders --key acme --reason mended";
+    let dry = daemon.done(&format!("{release} --dry-run"));
+    let sentence = "released \"acme\" of orders; none is blocked now\n";
+    assert_eq!(dry, format!("dry run, nothing was changed: {sentence}"));
+    assert_eq!(daemon.done(release), sentence);
+    assert_eq!(daemon.types(release).code, 3, "it is not blocked");
+    let all = daemon.done("sluicegate queue release orders --all -r mended");
+    assert_eq!(all, "released 0 keys of orders; none is blocked now\n");
+    assert_eq!(
+        daemon
+            .types("sluicegate queue release ordres --all -r x")
+            .code,
+        3
+    );
+}

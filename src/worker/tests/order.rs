@@ -321,6 +321,7 @@ proptest! {
         in_made_up_time(async move |clock| {
             let order = if strict { Order::Strict } else { Order::Key };
             let house = House::open_in_order(clock, order);
+            let refused_ids: Vec<usize> = (0..30).filter(|n| fates[*n] == 0).collect();
             house.answers(move |job| match (fates[number(&job.id)], job.attempt) {
                 (0, _) => refused(),
                 (1, _) => down(),
@@ -347,7 +348,7 @@ proptest! {
             after(400_000).await;
             let ledger = house.ledger();
             assert_eq!((ledger.in_hand, house.queue.ready()), (0, 0), "all has its end");
-            in_order(&house, strict);
+            in_order(&house, strict, &refused_ids);
         });
         prop_assert_eq!(Receipt::dropped(), dropped);
     }
@@ -357,9 +358,10 @@ fn number(id: &str) -> usize {
     id.rsplit('-').next().unwrap().parse().unwrap()
 }
 
-fn in_order(house: &House, strict: bool) {
+fn in_order(house: &House, strict: bool, refused_ids: &[usize]) {
     let done = house.script.done.borrow();
     let mut highest: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut blocked: BTreeMap<&str, usize> = BTreeMap::new();
     for (id, _) in done.iter() {
         let line = if strict {
             "*"
@@ -370,5 +372,10 @@ fn in_order(house: &House, strict: bool) {
         // A repeated one comes before everything that follows it for the first time.
         assert!(number(id) >= *before, "{id} came after {before}: {done:?}");
         *before = number(id);
+        let first = *blocked.entry(line).or_insert(usize::MAX);
+        assert!(number(id) <= first, "{id} follows a failed one: {done:?}");
+        if refused_ids.contains(&number(id)) {
+            blocked.insert(line, number(id));
+        }
     }
 }
