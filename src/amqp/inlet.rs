@@ -179,6 +179,7 @@ impl AmqpInlet {
         self.lanes.connected(Rc::clone(&link));
         self.stage = Stage::Up { link, probe };
         (self.trouble, self.missing, self.hungry_rounds) = (None, false, 0);
+        self.standby = false;
     }
 
     fn link_lost(&mut self, lost: Lost) {
@@ -234,13 +235,14 @@ impl AmqpInlet {
 
     fn probed(&mut self, answer: Answer) {
         match answer {
-            Answer::There(Seen { ready, consumers }) => {
+            Answer::There(seen) => {
                 if self.missing || self.queue.doubtful() {
                     (self.missing, self.trouble) = (false, None);
                     self.queue.seen();
                 }
+                let ready = seen.ready;
                 self.notes.news.push_back(Arrival::Depth { ready });
-                self.watch(ready, consumers);
+                self.watch(seen);
             }
             // The broker tells the consumer itself, and the client of a consume that is under way.
             Answer::Missing if self.queue.open() || self.queue.opening() => {}
@@ -255,8 +257,9 @@ impl AmqpInlet {
     }
 
     /// A consumer that looks healthy, has nothing in hand and gets nothing although messages are ready, is none. Where order is kept
-    /// and there are other consumers, one of them may be the single active one: then this one stands by.
-    fn watch(&mut self, ready: u64, consumers: u32) {
+    /// another one may be the single active consumer, which the broker does not tell: then this one stands by, until it gets
+    /// something. As it may be none all the same, it is opened anew now and then, which does a standby no harm.
+    fn watch(&mut self, Seen { ready, consumers }: Seen) {
         let consuming = self.queue.flowing();
         let idle = self.queue.out() == Some(0);
         let fed = self.queue.take_fed();
@@ -265,11 +268,18 @@ impl AmqpInlet {
         } else {
             self.hungry_rounds = 0;
         }
-        let others_may_be_active = self.in_order && consumers > 1;
-        self.standby = others_may_be_active && self.hungry_rounds >= STANDBY_AFTER;
-        if self.hungry_rounds >= WEDGED_AFTER && !others_may_be_active {
-            let why = "messages are ready and none was delivered for a minute";
-            return self.link_lost(Lost::Broken(why.to_owned()));
+        self.standby =
+            self.in_order && !fed && (self.standby || self.hungry_rounds >= STANDBY_AFTER);
+        if self.hungry_rounds >= WEDGED_AFTER {
+            if !self.in_order {
+                let why = "messages are ready and none was delivered for a minute";
+                return self.link_lost(Lost::Broken(why.to_owned()));
+            }
+            self.hungry_rounds = 0;
+            // A classic queue counts those that stand by, a quorum queue does not.
+            if consumers <= 1 {
+                self.queue.renew();
+            }
         }
         // An answer while things go well proves the connection: the next trouble is a new one.
         if consuming || self.queue.wanted() == Wanted::Idle {
@@ -291,7 +301,7 @@ impl AmqpInlet {
         }
         match self.queue.wanted() {
             // Until it has ended, also when nobody wants it any more: what is on its way still comes.
-            _ if self.queue.open() && self.standby && !self.queue.was_fed() => LinkState::Standby,
+            Wanted::Consume { .. } if self.standby && !self.queue.was_fed() => LinkState::Standby,
             _ if self.queue.open() => LinkState::Consuming,
             Wanted::Idle => LinkState::Idle,
             // While the prefetch is changed the consumer is away for a moment, which is nobody's business.

@@ -101,6 +101,13 @@ impl Source {
         self.wanted
     }
 
+    /// Opens the consumer anew, on another channel.
+    pub(super) fn renew(&mut self) {
+        if let Some(acks) = self.acks.take() {
+            self.tap.let_go(acks, self.name.clone());
+        }
+    }
+
     /// Says what is wanted from now on.
     pub(super) fn want(&mut self, wanted: Wanted) {
         self.wanted = match wanted {

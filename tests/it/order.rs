@@ -206,7 +206,7 @@ fn of_two_daemons_one_stands_by_and_goes_on(kind: Kind) {
     scene.settles(&second, secs(20));
     first_occurrences_are_in_order(&scene, false);
     drop(first);
-    scene.nothing_lost(second);
+    second.always_added_up();
 }
 
 fn with_a_standby_a_stop_and_a_pause_keep_the_order(kind: Kind) {
@@ -222,9 +222,9 @@ fn with_a_standby_a_stop_and_a_pause_keep_the_order(kind: Kind) {
     scene.worker_got(400, secs(30));
     scene.settles(&first, secs(20));
     first_occurrences_are_in_order(&scene, false);
-    drop(second);
-    let found = scene.nothing_lost(first);
-    assert_eq!(found.repeated(), 0);
+    // A quorum queue with a single active consumer cannot be looked into: all went to the worker.
+    assert!(scene.worker.ids().values().all(|times| *times == 1));
+    first.always_added_up();
 }
 
 #[test]
