@@ -7,8 +7,8 @@
 //!            main → app (introduces the rooms to each other, decides nothing)
 //!                    │
 //!   ┌───────┬────────┼─────────┬──────────┬─────────┐      the loops and doors; they do not know each other
-//!  api     cli     guard     worker   amqp memory targets
-//!   └───────┴────────┼─────────┴──────────┴─────────┘
+//!  api     cli     guard     worker   amqp memory targets      (and management, which asks what AMQP cannot tell)
+//!   └─ outcomes ─────┼─────────┴──────────┴─────────┘
 //!         store   vitals   throttle   metrics   seams   clock   supervise
 //!                    │
 //!      topology → config → rules (pure: no clock, lock, log, await or I/O)
@@ -19,6 +19,8 @@
 //! - what a flag and an opening are: [`rules::flag`], [`rules::opening`], [`rules::snapshot`]; the one door through which they
 //!   change: [`store::Store::turn`];
 //! - what the worker asks of the world: [`seams`]; who answers: [`amqp`] or [`memory`] for queues, [`targets`] for work;
+//! - what came of work that was handed over to an admitted queue: [`outcomes`], [`rules::handed`]; its back-pressure:
+//!   [`rules::pressure`];
 //! - how few acknowledgements settle everything exactly once: [`rules::watermark`].
 //!
 //! Three rooms hold what changes: `store` (flags), `throttle` (permits), `vitals` (health). A test holds the arrows above.
@@ -36,8 +38,10 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod guard;
+pub mod management;
 pub mod memory;
 pub mod metrics;
+pub mod outcomes;
 pub mod rules;
 pub mod seams;
 pub mod store;

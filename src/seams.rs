@@ -208,7 +208,7 @@ pub trait Inlet {
 /// A message as it is published.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
-    /// Its properties; always persistent.
+    /// Its properties; persistent whatever they say, except for [`Place::Admitted`], where they stay as they are.
     pub properties: Properties,
     /// Its headers.
     pub headers: Vec<(String, Field)>,
@@ -221,10 +221,16 @@ pub struct Outgoing {
 /// Why a publish is not known to have succeeded. The source delivery must not be acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NotPlaced {
-    /// The broker said no: nacked (full), returned (nothing is bound), or the place is missing or differs.
+    /// The broker said no: returned (nothing is bound), or the place is missing or differs.
     #[error("the broker refused it: {0}")]
     Refused(String),
-    /// There is no connection, it is blocked by an alarm, or the confirm did not come: it may have been placed.
+    /// The place is full: it will take more when what lies there was taken.
+    #[error("{0} is full")]
+    Full(String),
+    /// It was not sent: there is no connection, or it is blocked by an alarm.
+    #[error("it could not be sent: {0}")]
+    NotSent(String),
+    /// It was sent, and the confirm did not come: it may have been placed.
     #[error("it is not known whether the broker has it: {0}")]
     Unsure(String),
 }
@@ -244,6 +250,11 @@ pub trait Outlet: Clone + 'static {
 
     /// Whether publishing is known to be blocked now (no connection, or an alarm): work that may need it is not started.
     fn blocked(&self) -> bool;
+
+    /// What is doubtful about a place though it is used, for people; `None`: nothing is known to be.
+    fn doubts(&self) -> Option<String> {
+        None
+    }
 
     /// Waits until every publish was confirmed, then closes.
     fn close(&self) -> impl Future<Output = ()>;

@@ -3,7 +3,6 @@
 //! governor keeps the rate of the whole queue. The keyed limits are GCRA in one number for each key, so that they can be asked
 //! without being spent: a permit is spent only when all of them agree. May import `rules`.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 use crate::rules::gate::Gate;
-use crate::rules::lots::KeyHash;
+use crate::rules::lots::{ByKey, KeyHash};
 use crate::rules::units::Rate;
 use crate::rules::verdict::Why;
 
@@ -43,7 +42,7 @@ pub struct Throttle {
     queue_rate: Option<QueueRate>,
     each_rate: Option<Rate>,
     each_most: Option<u32>,
-    keys: HashMap<KeyHash, KeyState>,
+    keys: ByKey<KeyState>,
 }
 
 #[derive(Debug)]
@@ -52,6 +51,8 @@ struct QueueRate {
     limiter: Limiter,
     clock: FakeRelativeClock,
     at: Duration,
+    /// Permits that were given back, at most a burst of them: governor takes none back.
+    returned: u32,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -108,10 +109,37 @@ impl Throttle {
         }
     }
 
+    /// A message left its slot and was not taken: what it spent is given back.
+    pub fn not_taken(&mut self, permit: Permit) {
+        let interval = self.each_rate.and_then(Rate::interval);
+        if let Some(state) = permit.key.and_then(|key| self.keys.get_mut(&key)) {
+            state.due = state.due.saturating_sub(interval.unwrap_or_default());
+        }
+        if let Some(limit) = &mut self.queue_rate {
+            limit.returned = (limit.returned + 1).min(limit.rate.burst());
+        }
+        self.came_back(permit);
+    }
+
     /// The time between two messages of one key, when there is such a limit.
     #[must_use]
     pub fn key_interval(&self) -> Option<Duration> {
         self.each_rate.and_then(Rate::interval)
+    }
+
+    /// Whether any limit of single keys stands.
+    #[must_use]
+    pub fn limits_keys(&self) -> bool {
+        self.each_rate.is_some() || self.each_most.is_some()
+    }
+
+    /// From when on the rate lets the next message of `key` go; time since the clock's start.
+    #[must_use]
+    pub fn key_due(&self, key: KeyHash) -> Duration {
+        let ahead = self.each_rate.map(tolerance);
+        let due = self.keys.get(&key).map(|state| state.due);
+        due.zip(ahead)
+            .map_or(Duration::ZERO, |(due, ahead)| due.saturating_sub(ahead))
     }
 
     /// Forgets keys of which nothing is remembered that matters: none running, and a full burst saved up.
@@ -158,6 +186,7 @@ impl QueueRate {
             limiter,
             clock,
             at: now,
+            returned: 0,
         })
     }
 
@@ -165,6 +194,10 @@ impl QueueRate {
     fn spend(&mut self, now: Duration) -> Result<(), Duration> {
         self.clock.advance(now.saturating_sub(self.at));
         self.at = self.at.max(now);
+        if self.returned > 0 {
+            self.returned -= 1;
+            return Ok(());
+        }
         self.limiter
             .check()
             .map_err(|refused| now + refused.wait_time_from(self.clock.now()))
@@ -285,6 +318,26 @@ mod tests {
         );
         throttle.came_back(first);
         assert!(throttle.admit(KEY, secs(1)).is_ok());
+    }
+
+    #[test]
+    fn what_was_not_taken_has_spent_nothing() {
+        let mut throttle = throttle(&[
+            (Valve::RateEach, json!("1/s burst 1")),
+            (Valve::Rate, json!("1/s burst 1")),
+        ]);
+        for _ in 0..20 {
+            let permit = throttle.admit(KEY, secs(1)).unwrap();
+            throttle.not_taken(permit);
+        }
+        let permit = throttle.admit(KEY, secs(1)).unwrap();
+        throttle.came_back(permit);
+        assert_eq!(
+            throttle.admit(OTHER, secs(1)),
+            Err(Hold::Queue(secs(2))),
+            "twenty tries in vain are one message"
+        );
+        assert!(throttle.admit(KEY, secs(1)).is_err());
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Live health: what a queue does now, for pages, API and later the automatic valves. The worker writes, everybody reads.
 //! May import `rules` and `seams`.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::rules::facts::Key;
+use crate::rules::handed::{Handed, Reported, Told, Work};
+use crate::rules::lane::Pace;
 use crate::rules::lots::KeyHash;
 use crate::rules::top::{Heavy, Top};
 use crate::rules::window::{Latest, Window};
@@ -28,6 +30,8 @@ const NAMED: usize = 10;
 #[derive(Debug)]
 pub struct QueueVitals {
     inner: Mutex<Inner>,
+    /// What was handed over. A lock of its own: a report of many outcomes does not keep the worker from the rest.
+    handed: Mutex<Handed>,
 }
 
 #[derive(Debug)]
@@ -35,15 +39,35 @@ struct Inner {
     link: LinkState,
     shut: bool,
     trouble: String,
+    waiting: String,
     ready: Option<u64>,
     oldest_age_ms: Option<i64>,
+    surroundings: Surroundings,
     slots_busy: u32,
     slots: u32,
     events: Window<{ Event::COUNT }>,
     service: Latest,
     by_count: Top,
     by_work: Top,
+    lanes: Vec<LaneLine>,
     thinning: Thinning,
+}
+
+/// How one key stands that has messages in a lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaneLine {
+    /// The key.
+    pub key: Arc<str>,
+    /// Whether it shares its lane with others.
+    pub shared: bool,
+    /// How many of it wait, at the broker and in hand; `None`: not known yet.
+    pub waiting: Option<u64>,
+    /// Since when it has a lane, milliseconds since 1970.
+    pub since_ms: i64,
+    /// How fast it may go.
+    pub pace: Pace,
+    /// In how long a message that joins now would run; `None`: unknown.
+    pub eta: Option<Duration>,
 }
 
 /// Who brings the load is looked for in a sample when there is much of it: of [`ONE_IN`] messages one, which counts for all.
@@ -79,6 +103,15 @@ impl Event {
     const COUNT: usize = Event::Late as usize + 1;
 }
 
+/// What AMQP cannot tell of a queue, as the management API told it last; `None`: unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// How old the message at the queue's head is, in milliseconds.
+    pub head_age_ms: Option<i64>,
+    /// How many consumers but ours read the queue.
+    pub other_consumers: Option<u64>,
+}
+
 /// A reading of a queue's vitals over the last minute.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct VitalsReport {
@@ -88,8 +121,12 @@ pub struct VitalsReport {
     pub state_detail: String,
     /// Messages ready at the broker; null: not known yet.
     pub ready: Option<u64>,
-    /// Age of the oldest message in hand, in seconds.
+    /// Age of the oldest message in seconds: in hand, and with [management] also at the head of the queue.
     pub oldest_age_seconds: Option<f64>,
+    /// Age of the message at the queue's head, in seconds; null: not told (it needs [management], and messages with a timestamp).
+    pub head_age_seconds: Option<f64>,
+    /// Consumers that read the queue past the gate; null: unknown, it needs [management].
+    pub other_consumers: Option<u64>,
     /// Messages at the target now.
     pub slots_busy: u32,
     /// Messages that may be at the target at once.
@@ -108,6 +145,10 @@ pub struct VitalsReport {
     pub service_p90_seconds: Option<f64>,
     /// 99th percentile of the service time, in seconds.
     pub service_p99_seconds: Option<f64>,
+    /// Reports of what came of jobs that were handed over, since the start; each counts once.
+    pub reported: u64,
+    /// Jobs handed over in the last hour of which nobody has reported the end, at most 100,000.
+    pub unreported: u64,
     /// The keys with the most messages, at most ten.
     pub top_by_count: Vec<KeyLoad>,
     /// The keys that took the most of the target's time, at most ten.
@@ -142,16 +183,20 @@ impl Default for QueueVitals {
                 link: LinkState::Connecting("starting".to_owned()),
                 shut: false,
                 trouble: String::new(),
+                waiting: String::new(),
                 ready: None,
                 oldest_age_ms: None,
+                surroundings: Surroundings::default(),
                 slots_busy: 0,
                 slots: 0,
                 events: Window::default(),
                 service: Latest::default(),
                 by_count: Top::new(COUNTERS, FADES_IN),
                 by_work: Top::new(COUNTERS, FADES_IN),
+                lanes: Vec::new(),
                 thinning: Thinning::default(),
             }),
+            handed: Mutex::default(),
         }
     }
 }
@@ -211,11 +256,72 @@ impl QueueVitals {
         self.lock().trouble = trouble;
     }
 
-    /// What is known of the backlog; `ready: None` keeps what was known of that.
-    pub fn backlog(&self, ready: Option<u64>, oldest_age_ms: Option<i64>) {
+    /// What the queue waits for though nothing is wrong, such as room in its admitted queue; empty: nothing.
+    pub fn waiting(&self, waiting: String) {
+        self.lock().waiting = waiting;
+    }
+
+    /// A job is being handed over to workers who may report what came of it.
+    pub fn handing_over(&self, id: KeyHash, work: Work) {
+        self.handed().remember(id, work);
+    }
+
+    /// It was not handed over after all.
+    pub fn not_handed_over(&self, id: KeyHash) {
+        self.handed().forget(id);
+    }
+
+    /// Somebody reports what came of a job that was handed over: whether and how that counts.
+    pub fn reported(&self, id: KeyHash, reported: Reported, now: Duration) -> Told {
+        self.handed().report(id, reported, now)
+    }
+
+    /// What is known of the backlog; `ready: None` keeps what was known of that. Gives the age of the oldest message anywhere, in
+    /// milliseconds, as far as it is known.
+    pub fn backlog(&self, ready: Option<u64>, oldest_in_hand_ms: Option<i64>) -> Option<i64> {
         let mut inner = self.lock();
         inner.ready = ready.or(inner.ready);
-        inner.oldest_age_ms = oldest_age_ms;
+        inner.oldest_age_ms = oldest_in_hand_ms;
+        inner.oldest_ms()
+    }
+
+    /// What the management API told last.
+    pub fn surroundings(&self, surroundings: Surroundings) {
+        self.lock().surroundings = surroundings;
+    }
+
+    /// How the keys stand that have messages in lanes, by key.
+    pub fn lanes(&self, lanes: Vec<LaneLine>) {
+        self.lock().lanes = lanes;
+    }
+
+    /// The keys that have messages in lanes: in the order of the keys, those after `after`, at most `most`.
+    #[must_use]
+    pub fn lanes_after(&self, after: &str, most: usize) -> Vec<LaneLine> {
+        let inner = self.lock();
+        let from = inner
+            .lanes
+            .partition_point(|line| line.key.as_ref() <= after);
+        inner.lanes.iter().skip(from).take(most).cloned().collect()
+    }
+
+    /// How one key stands, if it has messages in a lane.
+    #[must_use]
+    pub fn lane(&self, key: &str) -> Option<LaneLine> {
+        let inner = self.lock();
+        inner
+            .lanes
+            .iter()
+            .find(|line| line.key.as_ref() == key)
+            .cloned()
+    }
+
+    /// How many keys have messages in lanes, and how many messages those are, as far as is known.
+    #[must_use]
+    pub fn in_lanes(&self) -> (usize, u64) {
+        let inner = self.lock();
+        let waiting = inner.lanes.iter().filter_map(|line| line.waiting).sum();
+        (inner.lanes.len(), waiting)
     }
 
     /// Whether the queue is served, or nobody wants it to be: what `/readyz` asks. Else the reason.
@@ -234,7 +340,19 @@ impl QueueVitals {
     /// A reading at `now`.
     #[must_use]
     pub fn report(&self, now: Duration) -> VitalsReport {
-        self.lock().report(now)
+        let (reported, unreported) = {
+            let handed = self.handed();
+            (handed.counted(), handed.open() as u64)
+        };
+        VitalsReport {
+            reported,
+            unreported,
+            ..self.lock().report(now)
+        }
+    }
+
+    fn handed(&self) -> MutexGuard<'_, Handed> {
+        self.handed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -258,7 +376,9 @@ impl Inner {
 
     fn detail(&self) -> String {
         match &self.link {
-            LinkState::Consuming => self.trouble.clone(),
+            LinkState::Consuming if self.trouble.is_empty() => self.waiting.clone(),
+            LinkState::Consuming if self.waiting.is_empty() => self.trouble.clone(),
+            LinkState::Consuming => format!("{}; {}", self.trouble, self.waiting),
             LinkState::Standby => {
                 let standby = "another consumer may be the single active one of this queue; this one takes over when it goes";
                 [standby, &self.trouble]
@@ -273,7 +393,13 @@ impl Inner {
         }
     }
 
+    /// The age of the oldest message anywhere.
+    fn oldest_ms(&self) -> Option<i64> {
+        self.oldest_age_ms.max(self.surroundings.head_age_ms)
+    }
+
     fn report(&self, now: Duration) -> VitalsReport {
+        let seconds = |ms: i64| ms.max(0) as f64 / 1_000.0;
         let rate = |event: Event| self.events.per_second(now, event as usize);
         let lately = |event: Event| self.events.in_the_last_minute(now, event as usize);
         // The last seconds, so that a valve's effect is seen at once; a queue with little to do is looked at for a minute.
@@ -287,7 +413,9 @@ impl Inner {
             state: self.link.word().to_owned(),
             state_detail: self.detail(),
             ready: self.ready,
-            oldest_age_seconds: self.oldest_age_ms.map(|ms| ms.max(0) as f64 / 1_000.0),
+            oldest_age_seconds: self.oldest_ms().map(seconds),
+            head_age_seconds: self.surroundings.head_age_ms.map(seconds),
+            other_consumers: self.surroundings.other_consumers,
             slots_busy: self.slots_busy,
             slots: self.slots,
             received_per_second: rate(Event::Received),
@@ -297,6 +425,8 @@ impl Inner {
             service_p50_seconds: service.map(|[p50, _, _]| p50),
             service_p90_seconds: service.map(|[_, p90, _]| p90),
             service_p99_seconds: service.map(|[_, _, p99]| p99),
+            reported: 0,
+            unreported: 0,
             top_by_count: named(&self.by_count),
             top_by_work: named(&self.by_work),
         }
@@ -381,6 +511,18 @@ mod tests {
         );
         assert_eq!((report.slots_busy, report.slots), (3, 8));
         assert_eq!((report.ready, report.oldest_age_seconds), (Some(7), None));
+        assert_eq!(report.other_consumers, None, "unknown is not 0");
+        vitals.surroundings(Surroundings {
+            head_age_ms: Some(9_000),
+            other_consumers: Some(2),
+        });
+        assert_eq!(vitals.backlog(None, Some(2_000)), Some(9_000));
+        assert_eq!(vitals.backlog(None, Some(10_000)), Some(10_000));
+        let report = vitals.report(at(20_000));
+        assert_eq!(
+            (report.head_age_seconds, report.oldest_age_seconds),
+            (Some(9.0), Some(10.0))
+        );
     }
 
     #[test]

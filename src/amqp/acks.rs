@@ -44,6 +44,7 @@ pub(super) struct Acks {
     writing: u32,
     /// Whether what is given back goes back when the channel closes, all at once and in its order.
     in_order: bool,
+    gave_back: bool,
 }
 
 impl Acks {
@@ -59,6 +60,7 @@ impl Acks {
             writes: FuturesUnordered::new(),
             writing: 0,
             in_order: false,
+            gave_back: false,
         };
         acks.prefetch(prefetch);
         acks
@@ -138,6 +140,11 @@ impl Acks {
         self.writes.is_empty() && self.marks.finished() == 0
     }
 
+    /// Whether something was given back that goes back when the channel closes.
+    pub(super) fn gave_back(&self) -> bool {
+        self.gave_back
+    }
+
     /// How many settlements were asked for and not told of.
     pub(super) fn owed(&self) -> u32 {
         let finished = u32::try_from(self.marks.finished()).unwrap_or(u32::MAX);
@@ -202,6 +209,7 @@ impl Acks {
         let mut tally = Tally::default();
         tally.add(why);
         if self.in_order {
+            self.gave_back = true;
             return self.start(tally, std::future::ready(Ok(())));
         }
         let channel = Rc::clone(&self.channel);

@@ -14,9 +14,9 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation};
-use serde::Serialize;
 use tokio::time::timeout;
 
+use super::admitted;
 use super::connection::{Connector, Link, Lost};
 use super::declare::{arguments, declare};
 use super::headers::short;
@@ -25,6 +25,7 @@ use super::tap::raw;
 use crate::clock::Clock;
 use crate::config::{Queue, Settings, reads_celery};
 use crate::rules::facts::{Facts, Reading};
+use crate::rules::finding::{Finding, Report, Weight};
 use crate::rules::message::Raw;
 use crate::rules::units::Span;
 use crate::seams::Place;
@@ -37,53 +38,14 @@ const NEXT: Duration = Duration::from_secs(1);
 /// How long one question to the broker may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// How much a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Weight {
-    /// All is well.
-    Fine,
-    /// It will run, and something will not work as one may think.
-    Warning,
-    /// It will not run.
-    Problem,
-}
-
-/// One thing that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How much it matters.
-    pub weight: Weight,
-    /// What it is about: a queue as the file names it, or `broker`.
-    pub about: String,
-    /// What was found, with the cure.
-    pub text: String,
-}
-
-/// All that was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// In the order of the file.
-    pub findings: Vec<Finding>,
-}
-
-impl Report {
-    /// Whether the daemon can do its work.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        let worst = self.findings.iter().map(|finding| finding.weight).max();
-        worst < Some(Weight::Problem)
-    }
-}
-
 /// Findings about one queue.
-struct Notes<'r> {
+pub(super) struct Notes<'r> {
     about: &'r str,
     report: &'r mut Report,
 }
 
 impl Notes<'_> {
-    fn note(&mut self, weight: Weight, text: String) {
+    pub(super) fn note(&mut self, weight: Weight, text: String) {
         let about = self.about.to_owned();
         self.report.findings.push(Finding {
             weight,
@@ -92,7 +54,7 @@ impl Notes<'_> {
         });
     }
 
-    fn answer(&mut self, fine: &str, said: Result<(), Lost>, cure: &str) {
+    pub(super) fn answer(&mut self, fine: &str, said: Result<(), Lost>, cure: &str) {
         match said {
             Ok(()) => self.note(Weight::Fine, fine.to_owned()),
             Err(lost) => self.note(Weight::Problem, format!("{lost}; {cure}")),
@@ -158,7 +120,7 @@ async fn check_queue(link: &Link, queue: &Queue, clock: &Clock, notes: &mut Note
 }
 
 /// Asks on a channel of its own: a refusal closes it.
-async fn ask<T>(
+pub(super) async fn ask<T>(
     link: &Link,
     question: impl AsyncFnOnce(&Channel) -> Result<T, Lost>,
 ) -> Result<T, Lost> {
@@ -200,6 +162,7 @@ async fn publish_nowhere(channel: &Channel) -> Result<(), Lost> {
 /// Whether the places for messages that leave our hands are there, or can be declared by us.
 async fn check_places(link: &Link, queue: &Queue, notes: &mut Notes<'_>) {
     let name = &queue.broker_name;
+    admitted::check_outcomes(link, queue, notes).await;
     if !queue.declare {
         return look_for_places(link, queue, notes).await;
     }
@@ -211,6 +174,7 @@ async fn check_places(link: &Link, queue: &Queue, notes: &mut Notes<'_>) {
             "create it, or leave `dead_letter` out to have a stream of our own",
         );
     }
+    admitted::check(link, queue, notes).await;
     let delay = Place::Delay(Span::from_secs(5));
     let mut kinds = vec![("delay", delay), ("park", Place::Park)];
     if queue.dead_letter_queue.is_none() {

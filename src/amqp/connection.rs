@@ -7,6 +7,7 @@
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 use super::greeting::version;
 use crate::config::{Amqp, Queue};
 use crate::rules::backoff::full_jitter;
+use crate::rules::names::CONSUMER_TAG;
 use crate::seams::LinkState;
 
 /// How long name, socket, TLS and AMQP may take to come up together.
@@ -196,6 +198,25 @@ impl Link {
     }
 }
 
+/// This process as the broker is told: `host#pid`.
+fn this_process() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().take(100).collect();
+    format!("{host}#{}", std::process::id())
+}
+
+/// What the tags of this process's consumers begin with, so that they can be told from those of others.
+#[must_use]
+pub fn own_tag() -> String {
+    format!("{CONSUMER_TAG}{}.", this_process())
+}
+
+/// A tag for a new consumer of ours.
+pub(super) fn new_tag() -> String {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    format!("{}{}", own_tag(), LAST.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Makes connections for one queue in one role.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
@@ -207,22 +228,24 @@ pub(super) struct Connector {
 impl Connector {
     /// A connector that calls itself `sluicegate/<queue> <role>@host#pid`.
     pub(super) fn new(settings: &Amqp, queue: Option<&Queue>, role: &str) -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let of = queue.map_or("-", |queue| queue.name.as_str());
         Self {
             settings: settings.clone(),
             vhost: queue.and_then(|queue| queue.vhost.clone()),
-            name: format!(
-                "sluicegate/{of} {role}@{}#{}",
-                host.trim(),
-                std::process::id()
-            ),
+            name: format!("sluicegate/{of} {role}@{}", this_process()),
         }
     }
 
     /// The name that the broker shows.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Who we are at the broker; empty when the address cannot be read.
+    pub(super) fn user(&self) -> String {
+        let uri = self.uri();
+        uri.map(|uri| uri.authority.userinfo.username)
+            .unwrap_or_default()
     }
 
     /// The version that the broker tells before anybody has signed in; none over TLS.

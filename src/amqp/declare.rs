@@ -12,6 +12,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use tokio::sync::Mutex;
 
+use super::admitted::{self, Existing};
 use super::connection::{Link, Lost};
 use super::headers::short;
 use super::probe::depth;
@@ -27,16 +28,21 @@ pub(super) struct Declarer {
     /// One declaration at a time, on a channel that a refusal closes without harm to any other.
     channel: Mutex<Option<Channel>>,
     known: RefCell<HashSet<String>>,
+    doubts: Doubts,
 }
+
+/// What is doubtful about a place though it is used; told to people by the outlet.
+pub(super) type Doubts = Rc<RefCell<Option<String>>>;
 
 impl Declarer {
     /// Knows nothing yet.
-    pub(super) fn new(link: Rc<Link>, queue: Rc<Queue>) -> Self {
+    pub(super) fn new(link: Rc<Link>, queue: Rc<Queue>, doubts: Doubts) -> Self {
         Self {
             link,
             queue,
             channel: Mutex::default(),
             known: RefCell::default(),
+            doubts,
         }
     }
 
@@ -67,6 +73,17 @@ impl Declarer {
             self.known.borrow_mut().insert(name.to_owned());
         }
         Ok(())
+    }
+
+    /// Declares the admitted queue before anything is admitted, so that workers who come first can read it.
+    pub(super) async fn begin(&self) {
+        let name = self.queue.admitted();
+        if name.is_empty() {
+            return;
+        }
+        if let Err(why) = self.ready(Place::Admitted, name).await {
+            tracing::warn!(queue = name, %why, "the admitted queue is not ready");
+        }
     }
 
     /// A message to it was returned: it is gone, and declared anew when it is needed again. Says what came of the message.
@@ -111,7 +128,7 @@ impl Declarer {
         if self.known.borrow().contains(name) {
             return Ok(()); // another message waited for the same
         }
-        let unsure = |lost: Lost| NotPlaced::Unsure(lost.to_string());
+        let unsure = |lost: Lost| NotPlaced::NotSent(lost.to_string());
         let channel = match at.take().filter(|channel| channel.status().connected()) {
             Some(channel) => channel,
             None => self.link.channel().await.map_err(unsure)?,
@@ -121,8 +138,12 @@ impl Declarer {
             Ok(()) => {
                 tracing::info!(queue = name, "declared");
                 *at = Some(channel);
+                if place == Place::Admitted {
+                    self.doubts.take();
+                }
                 Ok(())
             }
+            Err(lost) if place == Place::Admitted => self.admit_as_it_is(name, &lost).await,
             Err(lost) if place != Place::Park && place != Place::Dead => Err(refused(name, &lost)),
             Err(lost) => self.use_as_it_is(name, &lost).await,
         }
@@ -140,6 +161,25 @@ impl Declarer {
                 Ok(())
             }
             _ => Err(refused(name, why)),
+        }
+    }
+}
+
+impl Declarer {
+    /// The admitted queue exists with other arguments: it is used unless it would lose messages, and people are told.
+    async fn admit_as_it_is(&self, name: &str, why: &Lost) -> Result<(), NotPlaced> {
+        let Lost::Broken(said) = why else {
+            return Err(refused(name, why));
+        };
+        match admitted::existing(name, said) {
+            Existing::Doubtful(doubt) => {
+                self.use_as_it_is(name, why).await?;
+                if self.doubts.replace(Some(doubt.clone())).as_ref() != Some(&doubt) {
+                    tracing::error!(queue = name, "{doubt}");
+                }
+                Ok(())
+            }
+            Existing::Harmful(harm) => Err(NotPlaced::Refused(harm)),
         }
     }
 }

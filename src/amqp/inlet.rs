@@ -28,8 +28,10 @@ const WEDGED_AFTER: u32 = 12;
 const STANDBY_AFTER: u32 = 2;
 /// Deliveries in a row after which the other tasks of this thread (lapin's among them) get their turn.
 const TURN: u32 = 64;
+/// So many deliveries are taken one after the other without asking for anything else.
+const CROWD: usize = 16;
 /// Events of the queue in a row after which each of its lanes gets its turn. To ask 64 lanes for each of them would cost too much.
-const QUEUES_TURN: u32 = 16;
+const QUEUES_TURN: u32 = 4;
 
 /// The connection.
 enum Stage {
@@ -84,7 +86,7 @@ impl AmqpInlet {
             standby: false,
             connector,
             stage: Stage::Waiting(std::future::ready(()).boxed_local()),
-            lanes: Lanes::new(queue.clone()),
+            lanes: Lanes::new(queue.clone(), in_order),
             queue: Source::new(queue, None).in_order(in_order),
             turn: Turn::Queue(QUEUES_TURN),
             notes: Notes::default(),
@@ -310,6 +312,15 @@ impl AmqpInlet {
         }
     }
 
+    /// Deliveries come in crowds: behind one that came, some more are taken before anybody else is asked.
+    async fn take_more(&mut self) {
+        while (1..CROWD).contains(&self.notes.news.len()) {
+            let more = poll_fn(|context| Poll::Ready(self.queue.poll_consumer(context)));
+            let Some(event) = more.await else { return };
+            self.take_in(Event::Queue(event));
+        }
+    }
+
     /// What the worker is to hear next, if anything.
     fn tell(&mut self) -> Option<Arrival> {
         let state = self.state_now();
@@ -339,6 +350,7 @@ impl Inlet for AmqpInlet {
             }
             let event = poll_fn(|context| self.poll_event(context)).await;
             self.take_in(event);
+            self.take_more().await;
         }
     }
 

@@ -2,6 +2,7 @@
 //! May import `seams`, `config`, `rules` and `topology`.
 
 mod acks;
+mod admitted;
 pub mod check;
 mod connection;
 mod declare;
@@ -17,6 +18,7 @@ mod publisher;
 mod source;
 mod tap;
 
+pub use connection::own_tag;
 pub use inlet::AmqpInlet;
 pub use outlet::AmqpOutlet;
 
@@ -38,4 +40,12 @@ pub fn open(settings: &Amqp, queue: &Queue) -> (AmqpInlet, AmqpOutlet) {
         AmqpInlet::new(consume, queue.broker_name.clone(), queue.order.is_kept()),
         AmqpOutlet::start(publish, queue.clone()),
     )
+}
+
+/// The queue by which workers report what came of their work; `None`: the file names none. As [`open`] says of its inlet.
+#[must_use]
+pub fn open_outcomes(settings: &Amqp, queue: &Queue) -> Option<AmqpInlet> {
+    let outcomes = queue.outcomes_queue.clone()?;
+    let connector = connection::Connector::new(settings, Some(queue), "outcomes");
+    Some(AmqpInlet::new(connector, outcomes, false))
 }

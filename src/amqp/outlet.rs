@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::connection::Connector;
+use super::connection::{Connector, Tries};
+use super::declare::Doubts;
 use super::publisher::Publisher;
 use crate::config::Queue;
 use crate::seams::{NotPlaced, Outgoing, Outlet, Place};
@@ -43,6 +44,8 @@ pub struct AmqpOutlet {
     under_way: TaskTracker,
     /// Written by the publisher: whether a publish would have to wait.
     blocked: Rc<Cell<bool>>,
+    /// Written by the declarer: what is doubtful about a place that is used.
+    doubts: Doubts,
     task: Rc<Task>,
 }
 
@@ -66,19 +69,29 @@ impl AmqpOutlet {
         let (orders, taken) = mpsc::unbounded_channel();
         let blocked = Rc::new(Cell::new(true));
         let stop = CancellationToken::new();
-        let publisher = Publisher::new(connector, queue, taken, Rc::clone(&blocked));
+        let doubts = Doubts::default();
+        let publisher = Publisher {
+            connector,
+            queue: Rc::new(queue),
+            orders: taken,
+            blocked: Rc::clone(&blocked),
+            doubts: Rc::clone(&doubts),
+            tries: Tries::default(),
+        };
         // A local task, because nobody polls an outlet between two publishes, and a connection must be kept up and watched.
         let handle = tokio::task::spawn_local(publisher.run(stop.clone()));
         Self {
             orders,
             under_way: TaskTracker::new(),
             blocked,
+            doubts,
             task: Rc::new(Task {
                 stop,
                 handle: RefCell::new(Some(handle)),
             }),
         }
     }
+
     /// Hands an order to the publisher, in its turn.
     fn order(
         &self,
@@ -87,7 +100,7 @@ impl AmqpOutlet {
     ) -> impl Future<Output = Result<(), NotPlaced>> + 'static {
         let handed_over = if self.blocked.get() {
             let why = "there is no connection to publish on, or the broker blocks it by an alarm";
-            Err(NotPlaced::Unsure(why.to_owned()))
+            Err(NotPlaced::NotSent(why.to_owned()))
         } else {
             let (answer, answered) = oneshot::channel();
             let order = Order {
@@ -97,14 +110,12 @@ impl AmqpOutlet {
                 token: self.under_way.token(),
             };
             let sent = self.orders.send(order);
+            let ended = || NotPlaced::NotSent("publishing has ended".to_owned());
             sent.map(|()| answered).map_err(|_| ended())
         };
-        async move { handed_over?.await.unwrap_or_else(|_| Err(ended())) }
+        let lost = || NotPlaced::Unsure("the connection to publish on was lost".to_owned());
+        async move { handed_over?.await.unwrap_or_else(|_| Err(lost())) }
     }
-}
-
-fn ended() -> NotPlaced {
-    NotPlaced::Unsure("publishing has ended".to_owned())
 }
 
 impl Outlet for AmqpOutlet {
@@ -122,6 +133,10 @@ impl Outlet for AmqpOutlet {
 
     fn blocked(&self) -> bool {
         self.blocked.get()
+    }
+
+    fn doubts(&self) -> Option<String> {
+        self.doubts.borrow().clone()
     }
 
     async fn close(&self) {

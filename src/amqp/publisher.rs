@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connector, Link, Lost, Tries};
-use super::declare::Declarer;
+use super::declare::{Declarer, Doubts};
 use super::flights::{Believed, Flights, Landed, Said, Waiting};
 use super::headers::{basic_properties, short, table};
 use super::outlet::Order;
@@ -45,34 +45,21 @@ struct Line {
     preparing: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     late: Rc<Notify>,
     last_number: i64,
+    /// Who we are at the broker.
+    user: Rc<str>,
 }
 
 /// Owns the publish connection.
 pub(super) struct Publisher {
-    connector: Connector,
-    queue: Rc<Queue>,
-    orders: mpsc::UnboundedReceiver<Order>,
-    blocked: Rc<Cell<bool>>,
-    tries: Tries,
+    pub(super) connector: Connector,
+    pub(super) queue: Rc<Queue>,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) blocked: Rc<Cell<bool>>,
+    pub(super) doubts: Doubts,
+    pub(super) tries: Tries,
 }
 
 impl Publisher {
-    /// Not connected yet.
-    pub(super) fn new(
-        connector: Connector,
-        queue: Queue,
-        orders: mpsc::UnboundedReceiver<Order>,
-        blocked: Rc<Cell<bool>>,
-    ) -> Self {
-        Self {
-            connector,
-            queue: Rc::new(queue),
-            orders,
-            blocked,
-            tries: Tries::default(),
-        }
-    }
-
     /// Connects, publishes, and connects again, until it is told to stop.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         while let Some(line) = stop.run_until_cancelled(self.connect()).await {
@@ -104,13 +91,15 @@ impl Publisher {
 
     async fn connect(&mut self) -> Result<Line, Lost> {
         let (connector, queue) = (self.connector.clone(), Rc::clone(&self.queue));
+        let doubts = Rc::clone(&self.doubts);
         let line = async move {
             let link = Rc::new(connector.connect().await?);
             let channel = link.channel().await?;
             let options = ConfirmSelectOptions::default();
             channel.confirm_select(options).await?;
-            let declarer = Declarer::new(Rc::clone(&link), queue);
+            let declarer = Declarer::new(Rc::clone(&link), queue, doubts);
             declarer.look_around().await;
+            declarer.begin().await;
             Ok::<_, Lost>((link, Rc::new(channel), declarer))
         };
         let mute = || Lost::Broken("the broker does not answer".to_owned());
@@ -125,6 +114,7 @@ impl Publisher {
             preparing: FuturesUnordered::new(),
             late: Rc::default(),
             last_number: 0,
+            user: self.connector.user().into(),
         })
     }
 
@@ -178,7 +168,7 @@ impl Publisher {
                 Ok(())
             }
             Believed::CameBack => Err(line.declarer.forget(name)),
-            Believed::Full => Err(NotPlaced::Refused(format!("the queue {name} is full"))),
+            Believed::Full => Err(NotPlaced::Full(format!("the queue {name}"))),
             Believed::Doubtful => Err(NotPlaced::Unsure(
                 "another message came back in its place".to_owned(),
             )),
@@ -196,7 +186,7 @@ impl Line {
     fn start(&mut self, order: Order) {
         if self.link.blocked() {
             let why = "the broker is blocked by an alarm".to_owned();
-            let _ = order.answer.send(Err(NotPlaced::Unsure(why)));
+            let _ = order.answer.send(Err(NotPlaced::NotSent(why)));
             return;
         }
         let Some(message) = order.message else {
@@ -205,11 +195,19 @@ impl Line {
         self.last_number += 1;
         let number = self.last_number;
         let (channel, declarer) = (Rc::clone(&self.channel), Rc::clone(&self.declarer));
-        let late = Rc::clone(&self.late);
+        let (late, user) = (Rc::clone(&self.late), Rc::clone(&self.user));
         let name = declarer.name(order.place, message.at_ms);
         let flight = async move {
             let mut waiting = Some(order.answer);
-            let flown = fly(&channel, &declarer, order.place, message, number, &name);
+            let flown = fly(
+                &channel,
+                &declarer,
+                order.place,
+                message,
+                number,
+                &name,
+                &user,
+            );
             let said = followed(flown, &mut waiting, &late).await;
             Landed {
                 number,
@@ -268,6 +266,7 @@ async fn fly(
     message: Outgoing,
     number: i64,
     name: &str,
+    user: &str,
 ) -> Result<Said, NotPlaced> {
     declarer.ready(place, name).await?;
     let refused = |why: super::headers::TooLong| NotPlaced::Refused(why.to_string());
@@ -275,7 +274,11 @@ async fn fly(
     let mut headers = message.headers;
     headers.push((NUMBER_HEADER.to_owned(), Field::LongLongInt(number)));
     let mut properties = message.properties;
-    properties.delivery_mode = Some(PERSISTENT);
+    if place != Place::Admitted {
+        properties.delivery_mode = Some(PERSISTENT);
+    }
+    // The broker would close the channel over another's.
+    properties.user_id = properties.user_id.filter(|theirs| theirs == user);
     let properties = basic_properties(&properties, table(&headers).map_err(refused)?);
     let options = BasicPublishOptions {
         mandatory: true,
@@ -319,7 +322,7 @@ async fn refusing<T>(
         tokio::select! {
             done = &mut work => return done,
             Some(order) = orders.recv() => {
-                let _ = order.answer.send(Err(NotPlaced::Unsure(reason.to_owned())));
+                let _ = order.answer.send(Err(NotPlaced::NotSent(reason.to_owned())));
             }
         }
     }

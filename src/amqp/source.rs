@@ -84,8 +84,8 @@ impl Source {
         }
     }
 
-    /// The same, of a queue that keeps its order or not. One that does has its consumer until nothing is wanted of it; then its
-    /// channel closes, and what is out goes back at once.
+    /// The same, of a queue that keeps its order or not. What is given back to one that does goes back at once, when its channel
+    /// closes; and the queue itself has its consumer until then, since somebody may stand by.
     pub(super) fn in_order(mut self, in_order: bool) -> Self {
         self.in_order = in_order;
         self
@@ -101,7 +101,7 @@ impl Source {
         self.wanted
     }
 
-    /// Opens the consumer anew, on another channel.
+    /// Closes the channel, so that what is out goes back. If a consumer is wanted, it is opened anew.
     pub(super) fn renew(&mut self) {
         if let Some(acks) = self.acks.take() {
             self.tap.let_go(acks, self.name.clone());
@@ -119,11 +119,10 @@ impl Source {
 
     /// Starts what is wanted and not under way.
     pub(super) fn steer(&mut self, link: &Rc<Link>) {
-        if self.in_order && self.wanted == Wanted::Idle {
-            if (self.flowing() || matches!(self.tap, Tap::Shut))
-                && let Some(acks) = self.acks.take()
-            {
-                self.tap.let_go(acks, self.name.clone());
+        let keeps_consumer = self.in_order && self.lane.is_none() && self.wanted == Wanted::Idle;
+        if keeps_consumer || self.acks.as_ref().is_some_and(Acks::gave_back) {
+            if self.flowing() || matches!(self.tap, Tap::Shut) {
+                self.renew();
             }
             return;
         }
@@ -149,6 +148,14 @@ impl Source {
             return Poll::Ready(Event::Told(tally));
         }
         self.tap.poll(context).map(Event::Tap)
+    }
+
+    /// What its consumer has at once.
+    pub(super) fn poll_consumer(&mut self, context: &mut Context<'_>) -> Option<Event> {
+        match self.tap.poll(context) {
+            Poll::Ready(flow) => Some(Event::Tap(flow)),
+            Poll::Pending => None,
+        }
     }
 
     /// Takes in what happened.
@@ -309,8 +316,9 @@ impl Source {
 
     /// Whether nothing comes, nothing is out, and every settlement was written.
     pub(super) fn at_rest(&self) -> bool {
-        let settled = |acks: &Acks| acks.open() == 0 && acks.quiet();
-        !self.open() && !self.opening() && self.acks.as_ref().is_none_or(settled)
+        let settled = |acks: &Acks| acks.open() == 0 && acks.quiet() && !acks.gave_back();
+        let coming_back = matches!(self.tap, Tap::LettingGo { .. });
+        !self.open() && !self.opening() && !coming_back && self.acks.as_ref().is_none_or(settled)
     }
 
     /// Gives its channel away; to be asked of a source that is at rest.

@@ -10,7 +10,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 
 use super::acks::Acks;
-use super::connection::{Link, Lost};
+use super::connection::{Link, Lost, new_tag};
 use super::headers::{fields, properties, short};
 use crate::rules::message::Raw;
 use crate::rules::watermark::Tally;
@@ -170,8 +170,9 @@ async fn open(
         .basic_qos(prefetch, BasicQosOptions::default())
         .await?;
     let options = BasicConsumeOptions::default();
+    let tag = short("a consumer's tag", &new_tag()).map_err(|why| Lost::Broken(why.to_string()))?;
     let consumer = channel
-        .basic_consume(name, "".into(), options, FieldTable::default())
+        .basic_consume(name, tag, options, FieldTable::default())
         .await?;
     Ok((channel, consumer))
 }

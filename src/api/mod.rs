@@ -2,7 +2,7 @@
 //!
 //! [`table`] is the map of all routes; router and OpenAPI document are both drawn from it. A request goes through
 //! [`checks`] (who may call), then its handler; what goes wrong on the way is one of the problems of [`error`]. A knob is turned
-//! in [`mod@write`]. May import `store`, `metrics`, `vitals`, `clock`, `seams`, `config` and `rules`.
+//! in [`mod@write`]. May import `store`, `metrics`, `outcomes`, `vitals`, `clock`, `seams`, `config` and `rules`.
 
 use std::sync::Arc;
 
@@ -27,8 +27,10 @@ mod error;
 mod flags;
 mod health;
 mod idempotency;
+mod lanes;
 mod openapi;
 mod openings;
+mod outcomes;
 mod page;
 mod queues;
 mod release;
@@ -88,6 +90,8 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
         .routes(routes!(release::release))
+        .routes(routes!(outcomes::report))
+        .routes(routes!(lanes::list))
         .routes(routes!(openapi::read))
 }
 

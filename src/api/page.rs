@@ -24,6 +24,11 @@ pub(super) struct Paging {
 }
 
 impl Paging {
+    /// The page of at most `limit` entries after `cursor`.
+    pub(super) fn at(limit: Option<usize>, cursor: Option<String>) -> Self {
+        Self { limit, cursor }
+    }
+
     /// How many entries a page has at most.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
         let limit = self.limit.unwrap_or(USUAL_LIMIT);

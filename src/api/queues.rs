@@ -42,10 +42,22 @@ pub(super) struct QueueView {
     blocked: BlockedView,
     /// How it does.
     vitals: VitalsReport,
+    /// What waits in lanes, because its key may not go faster; `…/lanes` has it by key.
+    lanes: LanesView,
     /// Its account, read as one copy: received = in_hand + the sum of settled.
     ledger: LedgerView,
     /// Deliveries of the whole daemon that were lost hold of: a fault of ours, always 0.
     receipts_dropped: u64,
+}
+
+/// What waits in the lanes of a queue.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Lanes)]
+struct LanesView {
+    /// Keys with a lane, or with messages in the shared one.
+    keys: usize,
+    /// Messages, at the broker and in hand, as far as is known.
+    messages: u64,
 }
 
 /// What the file says of a queue; changed there, with a restart.
@@ -179,6 +191,7 @@ pub(super) fn find<'d>(doors: &'d Doors, name: &str) -> Result<&'d QueueDoor, Pr
 }
 
 fn show(doors: &Doors, snapshot: &Snapshot, queue: &QueueDoor) -> QueueView {
+    let (keys, messages) = queue.vitals.in_lanes();
     QueueView {
         name: queue.settings.name.to_string(),
         served: queue.vitals.ready().is_ok(),
@@ -189,6 +202,7 @@ fn show(doors: &Doors, snapshot: &Snapshot, queue: &QueueDoor) -> QueueView {
             .collect(),
         blocked: BlockedView::of(&queue.blocked),
         vitals: queue.vitals.report(doors.clock.now().mono),
+        lanes: LanesView { keys, messages },
         ledger: ledger(&queue.metrics.ledger()),
         receipts_dropped: Receipt::dropped(),
     }

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
 
-use crate::amqp::check::{Finding, Report, Weight, check as ask_the_broker};
+use crate::amqp::check::check as ask_the_broker;
 use crate::clock::Clock;
 use crate::config::{self, Problems, Settings};
+use crate::management;
+use crate::rules::finding::{Finding, Report, Weight};
 
 /// Whether the file is fine, and with `connect` whether the broker is as the file says.
 ///
@@ -27,7 +29,7 @@ pub fn check(file: &Path, connect: bool, as_json: bool) -> anyhow::Result<ExitCo
         );
         let runtime = super::control_runtime()?;
         let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, ask_the_broker(&settings, &Clock::system()))
+        local.block_on(&runtime, ask(&settings))
     } else {
         Report::default()
     };
@@ -49,6 +51,18 @@ fn read(file: &Path) -> Result<Settings, Problems> {
     Ok(settings)
 }
 
+/// What AMQP tells, and what the management API tells, queue by queue.
+async fn ask(settings: &Settings) -> Report {
+    let mut report = ask_the_broker(settings, &Clock::system()).await;
+    report.findings.extend(management::check(settings).await);
+    let at = |finding: &Finding| {
+        let named = |queue: &config::Queue| queue.name.as_str() == finding.about;
+        settings.queues.iter().position(named)
+    };
+    report.findings.sort_by_key(at);
+    report
+}
+
 fn page(file: &Path, settings: &Settings, findings: &[Finding]) -> String {
     let mut page = format!(
         "{} is fine: {} queue(s)",
@@ -63,6 +77,7 @@ fn page(file: &Path, settings: &Settings, findings: &[Finding]) -> String {
         }
         let mark = match finding.weight {
             Weight::Fine => "ok     ",
+            Weight::Unknown => "unknown",
             Weight::Warning => "warning",
             Weight::Problem => "PROBLEM",
         };

@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::queue_thread::{QueueThread, RunWorker};
+use super::reports;
+use super::surroundings;
 use crate::api::{self, Doors, QueueDoor, Remembered};
 use crate::clock::Clock;
 use crate::config::{Queue, Settings};
@@ -87,10 +89,14 @@ impl House {
             );
             let opened = {
                 let queue = Arc::clone(&queue);
-                move || amqp::open(&broker, &queue)
+                move || {
+                    let (inlet, outlet) = amqp::open(&broker, &queue);
+                    (inlet, outlet, amqp::open_outcomes(&broker, &queue))
+                }
             };
             house.start(&queue, handlers, opened)?;
         }
+        surroundings::watch(&house.settings, &house.doors, clock, &mut house.tasks);
         Ok(house)
     }
 
@@ -108,7 +114,11 @@ impl House {
         for queue in house.settings.queues.clone() {
             let memory = MemoryQueue::new(clock);
             queues.push(memory.clone());
-            house.start(&Arc::new(queue), handlers.clone(), move || memory.open())?;
+            let opened = move || {
+                let (inlet, outlet) = memory.open();
+                (inlet, outlet, None)
+            };
+            house.start(&Arc::new(queue), handlers.clone(), opened)?;
         }
         Ok((house, queues))
     }
@@ -170,12 +180,12 @@ impl House {
         })
     }
 
-    /// Starts the thread of one queue; `open` makes both its ends there, again after a panic.
+    /// Starts the thread of one queue; `open` makes both its ends there, and the queue of reports if it has one; again after a panic.
     fn start<I, O>(
         &mut self,
         queue: &Arc<Queue>,
         handlers: Handlers,
-        open: impl Fn() -> (I, O) + Send + 'static,
+        open: impl Fn() -> (I, O, Option<I>) + Send + 'static,
     ) -> anyhow::Result<()>
     where
         I: Inlet + 'static,
@@ -200,21 +210,30 @@ impl House {
             Arc::clone(&self.metrics),
             self.clock,
         );
-        let (settings, stop, within) = (
+        let (settings, doors, stop, within) = (
             Arc::clone(queue),
+            Arc::clone(&self.doors),
             self.stop_workers.clone(),
             self.settings.daemon.stop_within,
         );
+        let opens_lanes = self.settings.amqp.declare;
         let run: RunWorker = Box::new(move || {
-            let (inlet, outlet) = open();
-            let target = targets::build(&settings.target, &handlers, clock);
+            let (inlet, outlet, reports) = open();
+            let target = targets::build(
+                &settings.target,
+                &handlers,
+                clock,
+                &outlet,
+                settings.on_unknown,
+            );
             let (settings, vitals, metrics) = (
                 Arc::clone(&settings),
                 Arc::clone(&vitals),
                 Arc::clone(&metrics),
             );
             let blocked = Arc::clone(&blocked);
-            let (flags, stop) = (store.subscribe(), stop.clone());
+            let (flags, stop, doors) = (store.subscribe(), stop.clone(), Arc::clone(&doors));
+            let lanes = store.lanes(&settings.name);
             Box::pin(async move {
                 let given = Given {
                     settings,
@@ -226,10 +245,15 @@ impl House {
                     blocked,
                     vitals,
                     metrics,
+                    lanes,
+                    opens_lanes,
                 };
+                let name = given.settings.name.clone();
                 let worker = Worker::new(given)
                     .context("this queue has no gate; its flags were not made")?;
-                Ok(worker.run(stop, within).await)
+                let listening = reports::listen(reports, name, doors, clock, stop.clone());
+                let (finished, ()) = tokio::join!(worker.run(stop, within), listening);
+                Ok(finished)
             })
         });
         self.running.push(Running {

@@ -9,7 +9,9 @@ mod house;
 mod logging;
 mod queue_thread;
 mod reload;
+mod reports;
 mod story;
+mod surroundings;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -76,7 +76,9 @@ async fn live(session: &Session<'_>, name: &QueueName) -> Result<Live, Failure> 
         state: queue.vitals.state,
         ready: queue.vitals.ready,
         in_hand: queue.ledger.in_hand,
-        lanes: Vec::new(),
+        lanes: answer["lanes"]["keys"]
+            .as_u64()
+            .zip(answer["lanes"]["messages"].as_u64()),
     })
 }
 

@@ -286,6 +286,15 @@ pub(super) enum QueueVerb {
         /// Only this queue, in full.
         name: Option<QueueName>,
     },
+    /// List the throttled keys of a queue: how many of each wait in its lane, and when a new one would run.
+    #[command(after_help = help::QUEUE_LANES)]
+    Lanes {
+        /// The queue.
+        name: QueueName,
+        /// Only this key, such as an account.
+        #[arg(long)]
+        key: Option<String>,
+    },
     /// Take nothing more from a queue for a time; what is in hand and not dispatched goes back.
     #[command(after_help = help::QUEUE_PAUSE)]
     Pause {

@@ -100,6 +100,7 @@ An opening over several flags ends on all of them.";
 pub(super) const QUEUE: &str = "\
 Examples:
   sluicegate queue list
+  sluicegate queue lanes orders
   sluicegate queue pause orders --reason \"INC-481\" --for 10m
   sluicegate queue resume orders --reason \"INC-481 is over\"
   sluicegate queue release orders --key acme --reason \"the address is mended\"";
@@ -109,6 +110,14 @@ Examples:
   sluicegate queue list
   sluicegate queue list orders
   sluicegate queue list orders --json";
+
+pub(super) const QUEUE_LANES: &str = "\
+Examples:
+  sluicegate queue lanes orders
+  sluicegate queue lanes orders --key acme
+  sluicegate queue lanes orders --json
+
+A key that rate_each or concurrency_each makes wait long has a lane; above 64 keys, the rest share one.";
 
 pub(super) const QUEUE_PAUSE: &str = "\
 Examples:

@@ -227,6 +227,7 @@ async fn queue(session: &mut Session<'_>, verb: &QueueVerb) -> Result<(), Failur
     match verb {
         QueueVerb::List { name: None } => queues::list(session).await,
         QueueVerb::List { name: Some(name) } => queues::one(session, name).await,
+        QueueVerb::Lanes { name, key } => queues::lanes(session, name, key.as_deref()).await,
         QueueVerb::Pause {
             name,
             length,

@@ -1,4 +1,4 @@
-//! `queue list`, `pause` and `resume`. May import `rules`.
+//! `queue list`, `lanes`, `pause` and `resume`. May import `rules`.
 
 use serde_json::{Value as Json, json};
 
@@ -9,8 +9,8 @@ use super::grammar::{Length, Terms};
 use super::openings;
 use super::session::{Session, would};
 use super::table::{Cell, Side, Table, Tint};
-use super::views::{FlagView, KeyLoad, QueueView, ValveNow, read};
-use super::words::{about, lasting, per_second, shown};
+use super::views::{FlagView, KeyLoad, LaneView, QueueView, Settled, ValveNow, read};
+use super::words::{about, lasting, moment, per_second, shown};
 use crate::rules::names::{FlagKey, QueueName};
 use crate::rules::valve::Valve;
 
@@ -111,6 +111,7 @@ pub(super) async fn one(session: &mut Session<'_>, name: &QueueName) -> Result<(
         if !queue.vitals.state_detail.is_empty() {
             console.data(&format!("\n{}", harmless(&queue.vitals.state_detail)));
         }
+        console.data(&format!("\n{}", surroundings_of(&queue)));
         queue.blocked.show(&queue.name, console);
         console.data(&format!("\n{}", account_of(&queue).render(colour)));
         for (title, unit, keys) in [
@@ -123,6 +124,24 @@ pub(super) async fn one(session: &mut Session<'_>, name: &QueueName) -> Result<(
         }
     });
     Ok(())
+}
+
+/// What AMQP cannot tell.
+fn surroundings_of(queue: &QueueView) -> String {
+    let unknown = "unknown without [management]";
+    let head = match queue.vitals.head_age_seconds {
+        Some(age) => lasting(age),
+        None if queue.vitals.other_consumers.is_some() => {
+            "not told (empty, or messages without a timestamp)".to_owned()
+        }
+        None => unknown.to_owned(),
+    };
+    let others = match queue.vitals.other_consumers {
+        Some(0) => "none".to_owned(),
+        Some(count) => format!("{count}: they read past the gate"),
+        None => unknown.to_owned(),
+    };
+    format!("head of the queue: {head}\nother consumers: {others}")
 }
 
 /// Where every message is: received = settled + in hand.
@@ -150,6 +169,15 @@ fn account_of(queue: &QueueView) -> Table {
             settled.count.to_string().into(),
         ]);
     }
+    let handed_over = |settled: &Settled| settled.reason == "handed_over" && settled.count > 0;
+    if ledger.settled.iter().any(handed_over) {
+        for (what, count) in [
+            ("counted", queue.vitals.reported),
+            ("still to come", queue.vitals.unreported),
+        ] {
+            table.row(["reports".into(), what.into(), count.to_string().into()]);
+        }
+    }
     table
 }
 
@@ -167,6 +195,68 @@ fn keys_of(title: &str, unit: &str, keys: &[KeyLoad]) -> Table {
         ]);
     }
     table
+}
+
+/// `queue lanes`
+pub(super) async fn lanes(
+    session: &mut Session<'_>,
+    name: &QueueName,
+    key: Option<&str>,
+) -> Result<(), Failure> {
+    let list = format!("/api/v1/queues/{}/lanes", segment(name.as_str()));
+    let answer = match key {
+        Some(key) => {
+            let answer = session.get(&format!("{list}?key={}", segment(key))).await?;
+            json!({ "items": answer["items"] })
+        }
+        None => session.list(&list).await?,
+    };
+    let lanes: Vec<LaneView> = read(&answer["items"])?;
+    session.show(&answer, |console| match (key, lanes.is_empty()) {
+        (Some(key), true) => {
+            let key = harmless(key);
+            console.say(&format!("nothing of {key} waits in a lane of {name}"));
+        }
+        (None, true) => console.say(&format!("nothing waits in a lane of {name}")),
+        (_, false) => console.data(&lanes_of(&lanes).render(console.colour)),
+    });
+    Ok(())
+}
+
+fn lanes_of(lanes: &[LaneView]) -> Table {
+    let mut table = Table::new([
+        ("KEY", Side::Left),
+        ("LANE", Side::Left),
+        ("WAITING", Side::Right),
+        ("SINCE", Side::Left),
+        ("PACE", Side::Left),
+        ("A NEW ONE RUNS IN", Side::Right),
+    ]);
+    for lane in lanes {
+        table.row([
+            lane.key.as_str().into(),
+            if lane.shared { "shared" } else { "own" }.into(),
+            known(lane.waiting, |waiting| waiting.to_string()).into(),
+            moment(&lane.since).into(),
+            pace_of(lane).into(),
+            known(lane.eta_seconds, lasting).into(),
+        ]);
+    }
+    table
+}
+
+/// `4.0/s, 2 at once`
+fn pace_of(lane: &LaneView) -> String {
+    let rate = lane.per_second.map(|rate| match rate {
+        0.1.. => format!("{}/s", per_second(rate)),
+        _ => format!("one in {}", lasting(1.0 / rate)),
+    });
+    let at_once = lane.at_once.map(|at_once| format!("{at_once} at once"));
+    let both: Vec<String> = rate.into_iter().chain(at_once).collect();
+    match both.is_empty() {
+        true => "no limit".to_owned(),
+        false => both.join(", "),
+    }
 }
 
 /// `queue pause`

@@ -93,6 +93,19 @@ pub(super) struct QueueView {
     pub(super) ledger: Ledger,
 }
 
+/// A throttled key as `GET /api/v1/queues/{name}/lanes` tells of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct LaneView {
+    pub(super) key: String,
+    #[serde(default)]
+    pub(super) shared: bool,
+    pub(super) waiting: Option<u64>,
+    pub(super) since: String,
+    pub(super) per_second: Option<f64>,
+    pub(super) at_once: Option<u32>,
+    pub(super) eta_seconds: Option<f64>,
+}
+
 /// A valve as it stands.
 #[derive(Debug, Deserialize)]
 pub(super) struct ValveNow {
@@ -113,12 +126,18 @@ pub(super) struct Vitals {
     pub(super) state_detail: String,
     pub(super) ready: Option<u64>,
     pub(super) oldest_age_seconds: Option<f64>,
+    pub(super) head_age_seconds: Option<f64>,
+    pub(super) other_consumers: Option<u64>,
     pub(super) received_per_second: f64,
     pub(super) done_per_second: f64,
     pub(super) shed_per_second: f64,
     pub(super) on_time_ratio: Option<f64>,
     pub(super) service_p50_seconds: Option<f64>,
     pub(super) service_p99_seconds: Option<f64>,
+    #[serde(default)]
+    pub(super) reported: u64,
+    #[serde(default)]
+    pub(super) unreported: u64,
     #[serde(default)]
     pub(super) top_by_count: Vec<KeyLoad>,
     #[serde(default)]

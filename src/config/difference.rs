@@ -145,6 +145,7 @@ fn queue(a: &Queue, b: &Queue, found: &mut Found) {
         "dead_letter.queue",
         a.dead_letter_queue != b.dead_letter_queue,
     );
+    compare("outcomes.queue", a.outcomes_queue != b.outcomes_queue);
     compare("park.as", a.park.streams != b.park.streams);
     compare("park.max_age", a.park.max_age != b.park.max_age);
     compare("park.max_bytes", a.park.max_bytes != b.park.max_bytes);

@@ -254,6 +254,11 @@ const QUEUES: &[Setting] = &[
         Section(DEAD_LETTER),
         "Where dead letters go, instead of our own stream.",
     ),
+    setting(
+        "outcomes",
+        Section(OUTCOMES),
+        "Where workers behind an admitted queue report what came of their work, beside POST /api/v1/outcomes.",
+    ),
     setting("park", Section(PARK), "How the park is kept."),
 ];
 
@@ -264,8 +269,12 @@ const TARGET: &[Setting] = &[
         Text(WORD),
         "A Rust handler of this name, in the demo or in a program that embeds the library.",
     ),
+    setting(
+        "queue",
+        Text(QUEUE),
+        "An admitted queue that workers read, in the same vhost; it holds at most `slots` that are not taken.",
+    ),
     not_here("pool", LATER),
-    not_here("queue", LATER),
 ];
 
 const DEAD_LETTER: &[Setting] =
@@ -273,6 +282,13 @@ const DEAD_LETTER: &[Setting] =
         setting("queue", Text(QUEUE), "A queue of yours, in the same vhost.")
             .needed("dead_letter = { queue = \"orders.dead\" }"),
     ];
+
+const OUTCOMES: &[Setting] = &[setting(
+    "queue",
+    Text(QUEUE),
+    "A queue of reports in JSON, in the same vhost; it is never declared by us.",
+)
+.needed("outcomes = { queue = \"orders.outcomes\" }")];
 
 const PARK: &[Setting] = &[
     setting(

@@ -25,6 +25,7 @@ pub use problems::{Problem, Problems};
 pub use schema::schema;
 pub use url::without_userinfo;
 
+mod admitted;
 mod broker_url;
 mod build;
 mod difference;
@@ -207,6 +208,8 @@ pub struct Queue {
     pub pass: Vec<FlagKey>,
     /// The queue that takes dead letters, instead of our own stream.
     pub dead_letter_queue: Option<String>,
+    /// The queue by which workers behind an admitted queue report what came of their work.
+    pub outcomes_queue: Option<String>,
     /// The park.
     pub park: ParkSettings,
     /// How long a message may be held undispatched within the prefetch.

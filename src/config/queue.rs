@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::admitted;
 use super::build::Section;
 use super::preset;
 use super::problems::Notes;
@@ -41,6 +42,7 @@ pub(super) fn all(
             notes.add(place, what, "leave one of the two out");
         }
     }
+    admitted::check(sections, &queues, vhost, notes);
     queues.into_iter().collect()
 }
 
@@ -80,6 +82,7 @@ fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue
         modes: section.get("modes")?,
         pass: section.get("pass")?,
         dead_letter_queue,
+        outcomes_queue: section.section("outcomes").get("queue"),
         park: park?,
         hold: section.get("hold")?,
     })
@@ -217,7 +220,9 @@ fn dead_letter_queue(
 
 fn target(target: Section<'_>) -> Option<TargetSettings> {
     let http = target.get("http").map(TargetSettings::Http);
-    http.or_else(|| target.get("handler").map(TargetSettings::Handler))
+    let queue = || target.get("queue").map(TargetSettings::Queue);
+    http.or_else(queue)
+        .or_else(|| target.get("handler").map(TargetSettings::Handler))
 }
 
 fn park(park: Section<'_>) -> Option<ParkSettings> {

@@ -46,6 +46,9 @@ struct State {
     delayed_in_all: u64,
     parked: Kept,
     dead: Kept,
+    admitted: VecDeque<Outgoing>,
+    /// So many may be admitted and not yet taken; `None`: any number.
+    admits: Option<usize>,
     /// Rises each time the link breaks.
     epoch: u32,
     refusing: bool,
@@ -144,6 +147,23 @@ impl MemoryQueue {
         self.lock().dead.clone()
     }
 
+    /// The admitted queue holds at most so many that were not taken.
+    pub fn admit_at_most(&self, count: usize) {
+        self.lock().admits = Some(count);
+    }
+
+    /// How many were admitted and not yet taken.
+    #[must_use]
+    pub fn admitted(&self) -> usize {
+        self.lock().admitted.len()
+    }
+
+    /// Takes the oldest that was admitted, as a worker behind the admitted queue does.
+    #[must_use]
+    pub fn take_admitted(&self) -> Option<Outgoing> {
+        self.lock().admitted.pop_front()
+    }
+
     /// Breaks the link, as when a broker dies: whatever was not settled comes back, and old receipts settle nothing.
     pub fn break_link(&self) {
         self.lock().epoch += 1;
@@ -174,7 +194,7 @@ impl MemoryQueue {
     }
 }
 
-/// Puts messages in the park, among the dead letters, or back into the queue after a delay.
+/// Puts messages in the park, among the dead letters, in the admitted queue, or back into the queue after a delay.
 #[derive(Debug, Clone)]
 pub struct MemoryOutlet {
     queue: MemoryQueue,
@@ -188,7 +208,7 @@ impl MemoryOutlet {
         }
         match place {
             Place::Park => state.parked.keep(message),
-            Place::Dead | Place::Admitted => state.dead.keep(message),
+            Place::Dead => state.dead.keep(message),
             Place::Lane(lane) => {
                 let Some(ready) = state.lanes.get_mut(&lane) else {
                     let why = "the lane does not exist".to_owned();
@@ -198,6 +218,10 @@ impl MemoryOutlet {
                 state.put_into_lanes += 1;
                 self.queue.shared.changed.notify_one();
             }
+            Place::Admitted if state.admits == Some(state.admitted.len()) => {
+                return Err(NotPlaced::Full("the admitted queue".to_owned()));
+            }
+            Place::Admitted => state.admitted.push_back(message),
             Place::Delay(delay) => {
                 let clock = self.queue.shared.clock;
                 let due = clock.instant(clock.now().mono + delay.get());

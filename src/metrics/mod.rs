@@ -15,7 +15,7 @@ use queue::Families;
 use register::{counter, gauge, int_gauge};
 
 pub use ledger::Ledger;
-pub use queue::{OUTCOMES, QueueMetrics};
+pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
 
 mod ledger;
 mod queue;

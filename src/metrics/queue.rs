@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::rules::handed::Reported;
 use crate::rules::verdict::Why;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -22,6 +23,19 @@ pub const OUTCOMES: [&str; 6] = [
     "failed",
     "unknown",
 ];
+/// Why a report of an outcome does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum NotCounted {
+    /// It was told before.
+    Repeated,
+    /// Nothing of its id is remembered.
+    Unknown,
+    /// It cannot be read.
+    Malformed,
+}
+
+const NOT_COUNTED: [&str; 3] = ["repeated", "unknown", "malformed"];
 const ON_TIME: [&str; 3] = ["true", "false", "unknown"];
 const PROCESSING_BUCKETS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
@@ -49,6 +63,11 @@ pub struct QueueMetrics {
     not_before_unread: IntCounter,
     publish_failures: IntCounter,
     blocked_keys: IntGauge,
+    target_full: IntCounter,
+    reported: [IntCounter; Reported::ALL.len()],
+    not_counted: [IntCounter; NOT_COUNTED.len()],
+    lanes: IntGauge,
+    lane_messages: IntGauge,
 }
 
 impl QueueMetrics {
@@ -132,6 +151,28 @@ impl QueueMetrics {
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// The target had no room for a message; it stays in hand.
+    pub fn target_full(&self) {
+        self.target_full.inc();
+    }
+
+    /// Somebody reported what came of a job that was handed over, and it counts.
+    pub fn reported(&self, reported: Reported) {
+        self.reported[reported as usize].inc();
+    }
+
+    /// A report does not count.
+    pub fn not_counted(&self, why: NotCounted) {
+        self.not_counted[why as usize].inc();
+    }
+
+    /// So many lanes there are, with so many messages as far as is known.
+    pub fn lanes(&self, lanes: usize, messages: u64) {
+        self.lanes.set(i64::try_from(lanes).unwrap_or(i64::MAX));
+        self.lane_messages
+            .set(i64::try_from(messages).unwrap_or(i64::MAX));
+    }
+
     /// A message could not be put where it belongs; it is held and tried again.
     pub fn publish_failed(&self) {
         self.publish_failures.inc();
@@ -154,6 +195,41 @@ pub(super) struct Families {
     not_before_unread: IntCounterVec,
     publish_failures: IntCounterVec,
     blocked_keys: IntGaugeVec,
+    lanes: IntGaugeVec,
+    lane_messages: IntGaugeVec,
+    outcomes: OutcomeFamilies,
+}
+
+/// The families that tell of a target with back-pressure, and of what its workers report.
+struct OutcomeFamilies {
+    target_full: IntCounterVec,
+    reported: IntCounterVec,
+    not_counted: IntCounterVec,
+}
+
+impl OutcomeFamilies {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            target_full: counter(
+                registry,
+                "target_full_total",
+                "Messages for which the target had no room; they stay in hand until it has.",
+                &["queue"],
+            )?,
+            reported: counter(
+                registry,
+                "outcomes_reported_total",
+                "Reports of what came of jobs that were handed over; each counts once.",
+                &["queue", "outcome"],
+            )?,
+            not_counted: counter(
+                registry,
+                "outcomes_not_counted_total",
+                "Reports that do not count: told before, of an id that is not remembered, or unreadable.",
+                &["queue", "reason"],
+            )?,
+        })
+    }
 }
 
 impl Families {
@@ -195,7 +271,7 @@ impl Families {
             ready: whole("queue_ready_messages", "Messages ready at the broker.")?,
             oldest_age: measured(
                 "queue_oldest_age_seconds",
-                "Age of the oldest message in hand; 0: none, or its age is unknown.",
+                "Age of the oldest message in hand, with [management] also of the queue's head; 0: none, or unknown.",
             )?,
             connected: whole(
                 "broker_connected",
@@ -225,6 +301,15 @@ impl Families {
                 "blocked_keys",
                 "Keys of an ordered queue that wait for their release after a failure; what comes of them is parked.",
             )?,
+            outcomes: OutcomeFamilies::register(registry)?,
+            lanes: whole(
+                "lanes",
+                "Lanes of a queue: one for each throttled key, up to 64, and one that the rest share.",
+            )?,
+            lane_messages: whole(
+                "lane_messages",
+                "Messages in the lanes of a queue, at the broker and in hand.",
+            )?,
         })
     }
 
@@ -247,6 +332,16 @@ impl Families {
             not_before_unread: self.not_before_unread.with_label_values(of),
             publish_failures: self.publish_failures.with_label_values(of),
             blocked_keys: self.blocked_keys.with_label_values(of),
+            target_full: self.outcomes.target_full.with_label_values(of),
+            reported: Reported::ALL.map(|one| {
+                self.outcomes
+                    .reported
+                    .with_label_values(&[name, one.word()])
+            }),
+            not_counted: NOT_COUNTED
+                .map(|reason| self.outcomes.not_counted.with_label_values(&[name, reason])),
+            lanes: self.lanes.with_label_values(of),
+            lane_messages: self.lane_messages.with_label_values(of),
         }
     }
 }

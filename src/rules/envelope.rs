@@ -288,7 +288,9 @@ fn field_from_json(json: &Json) -> Option<Field> {
     })
 }
 
-fn size_of_table(headers: &[(String, Field)]) -> usize {
+/// The bytes of headers on the wire.
+#[must_use]
+pub fn size_of_table(headers: &[(String, Field)]) -> usize {
     headers.iter().map(size_of_entry).sum()
 }
 

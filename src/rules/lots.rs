@@ -3,6 +3,9 @@
 //! `x = splitmix64_finalise(xxh3_64(key) ^ xxh3_64(seed))`, `bucket = (x × 100000) >> 64`, in when
 //! `bucket < round(share × 100000)`.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
 use super::units::Ratio;
 
 /// Shares move in steps of one of these.
@@ -37,6 +40,29 @@ impl KeyHash {
     pub fn falls_in(self, share: Ratio, seed: Seed) -> bool {
         let limit = (share.get() * f64::from(STEPS)).round() as u32;
         self.bucket(seed) < limit
+    }
+}
+
+/// What is kept for each key.
+pub type ByKey<V> = HashMap<KeyHash, V, BuildHasherDefault<AsItIs>>;
+
+/// A hasher that takes a hash as it is: keys are hashed once, when their message is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 

@@ -179,6 +179,9 @@ impl fmt::Display for Day {
     }
 }
 
+/// What the tags of Sluicegate's consumers begin with; after it comes which daemon it is.
+pub const CONSUMER_TAG: &str = "sluicegate@";
+
 /// The delay queue of `queue` whose messages come back after `delay`, such as `sluicegate.delay.orders.30s`.
 #[must_use]
 pub fn delay_queue(queue: &str, delay: super::units::Span) -> String {

@@ -96,21 +96,22 @@ pub enum Turn {
     Blocked(Next),
 }
 
-/// What becomes of a message of an ordered queue that came back from its `attempt`th attempt (from 1) of at most `attempts`.
+/// What becomes of a message of an ordered queue that came back from its `attempt`th attempt (from 1) of at most `attempts`;
+/// `None`: it was not taken, and stays in its place.
 #[must_use]
 pub fn after_run_in_order(
     outcome: &Outcome,
     attempt: u32,
     attempts: u32,
     on_unknown: OnUnknown,
-) -> (Turn, Why) {
-    let (next, why) = after_run(outcome, attempt, attempts, on_unknown);
+) -> Option<(Turn, Why)> {
+    let (next, why) = after_run(outcome, attempt, attempts, on_unknown)?;
     let turn = match next {
         Next::Ack => Turn::Over(next),
         Next::Move(Place::Delay(_), tried) => Turn::Again(wait_in_place(outcome, attempt), tried),
         Next::Move(..) => Turn::Blocked(next),
     };
-    (turn, why)
+    Some((turn, why))
 }
 
 /// How long a message waits at the head of its line after its `attempt`th attempt: 1 s, 5 s, then 30 s each; or as long as the
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     fn check(what: &str, outcome: &Outcome, attempt: u32, on_unknown: OnUnknown, expected: &str) {
-        let (turn, why) = after_run_in_order(outcome, attempt, 5, on_unknown);
+        let (turn, why) = after_run_in_order(outcome, attempt, 5, on_unknown).unwrap();
         let said = match turn {
             Turn::Over(_) => "over".to_owned(),
             Turn::Again(wait, tried) => format!("again after {} s, tried {tried}", wait.as_secs()),

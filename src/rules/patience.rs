@@ -28,6 +28,8 @@ impl Patience {
                 self.refusals = 0;
                 return None;
             }
+            // The rests of a full target follow from `pressure`.
+            Outcome::Full | Outcome::Held(_) => return None,
             Outcome::Throttled(after) => after
                 .unwrap_or(Duration::from_secs(1))
                 .min(LONGEST_AS_ASKED),

@@ -22,6 +22,10 @@ pub enum Outcome {
     Failed(String),
     /// It was sent, and no full answer came: it may have been done.
     Unknown(String),
+    /// The target has no room for it now: it stays in hand, nothing is settled, and the target has a rest.
+    Full,
+    /// The target cannot take it now for this reason, which somebody should mend: it stays in hand, too.
+    Held(String),
 }
 
 impl Outcome {
@@ -35,15 +39,25 @@ impl Outcome {
             Self::Throttled(_) => "throttled",
             Self::Failed(_) => "failed",
             Self::Unknown(_) => "unknown",
+            Self::Full => "full",
+            Self::Held(_) => "held",
         }
+    }
+
+    /// Whether the target did not take it, so that nothing has happened.
+    #[must_use]
+    pub fn was_not_taken(&self) -> bool {
+        matches!(self, Self::Full | Self::Held(_))
     }
 
     /// What went wrong, in a sentence; empty when nothing did.
     #[must_use]
     pub fn cause(&self) -> &str {
         match self {
-            Self::Retry(cause) | Self::Failed(cause) | Self::Unknown(cause) => cause,
-            Self::Done | Self::HandedOver | Self::Throttled(_) => "",
+            Self::Retry(cause) | Self::Failed(cause) | Self::Unknown(cause) | Self::Held(cause) => {
+                cause
+            }
+            Self::Done | Self::HandedOver | Self::Throttled(_) | Self::Full => "",
         }
     }
 }
@@ -92,14 +106,15 @@ pub enum Next {
     Move(Place, u32),
 }
 
-/// What becomes of a message that came back from its `attempt`th attempt (from 1) of at most `attempts`.
+/// What becomes of a message that came back from its `attempt`th attempt (from 1) of at most `attempts`; `None`: it was not
+/// taken, which is no attempt, and stays in hand.
 #[must_use]
 pub fn after_run(
     outcome: &Outcome,
     attempt: u32,
     attempts: u32,
     on_unknown: OnUnknown,
-) -> (Next, Why) {
+) -> Option<(Next, Why)> {
     let again = |why| {
         if attempt < attempts {
             (Next::Move(Place::Delay(retry_delay(attempt)), attempt), why)
@@ -107,7 +122,8 @@ pub fn after_run(
             (Next::Move(Place::Dead, attempt), Why::Attempts)
         }
     };
-    match outcome {
+    Some(match outcome {
+        Outcome::Full | Outcome::Held(_) => return None,
         Outcome::Done => (Next::Ack, Why::Done),
         Outcome::HandedOver => (Next::Ack, Why::HandedOver),
         Outcome::Failed(_) => (Next::Move(Place::Dead, attempt), Why::Failed),
@@ -123,7 +139,7 @@ pub fn after_run(
                 Why::Throttled,
             )
         }
-    }
+    })
 }
 
 /// What becomes of a shed message, or of one that must wait elsewhere.
@@ -141,7 +157,9 @@ mod tests {
     use super::*;
 
     fn check(what: &str, outcome: &Outcome, attempt: u32, on_unknown: OnUnknown, expected: &str) {
-        let (next, why) = after_run(outcome, attempt, 5, on_unknown);
+        let Some((next, why)) = after_run(outcome, attempt, 5, on_unknown) else {
+            return assert_eq!("in hand", expected, "{what}");
+        };
         let said = match next {
             Next::Ack => "ack".to_owned(),
             Next::Move(Place::Delay(delay), tried) => format!("delay {delay}, tried {tried}"),
@@ -156,6 +174,8 @@ mod tests {
         let hour = Outcome::Throttled(Some(Duration::from_secs(3_600)));
         use OnUnknown::{Park, Retry};
         check("done", &Outcome::Done, 1, Retry, "ack (done)");
+        check("no room", &Outcome::Full, 5, Park, "in hand");
+        check("held", &Outcome::Held(cause()), 5, Park, "in hand");
         check(
             "first retry",
             &Outcome::Retry(cause()),

@@ -6,11 +6,10 @@
 //! al., 2009): a new weight grows instead of all old ones shrinking, so that an offer touches one counter.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::lots::KeyHash;
+use super::lots::{ByKey, KeyHash};
 
 /// The longest part of a key that is kept, in bytes.
 const LONGEST_KEY: usize = 200;
@@ -28,14 +27,14 @@ pub struct Top {
     /// All weight that was offered, on the scale of `base`.
     total: f64,
     counters: Vec<Counter>,
-    places: HashMap<u64, u32, BuildHasherDefault<AsItIs>>,
+    places: ByKey<u32>,
     /// Counters by a weight that they had: it only grew since, so the smallest is found by looking again at the front.
     smallest: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
 #[derive(Debug)]
 struct Counter {
-    hash: u64,
+    hash: KeyHash,
     key: String,
     weight: f64,
     /// How much of `weight` may be that of others.
@@ -66,7 +65,7 @@ impl Top {
             first: None,
             total: 0.0,
             counters: Vec::new(),
-            places: HashMap::default(),
+            places: ByKey::default(),
             smallest: BinaryHeap::new(),
         }
     }
@@ -79,12 +78,12 @@ impl Top {
         self.first.get_or_insert(now);
         let scaled = weight * self.scale(now);
         self.total += scaled;
-        if let Some(&place) = self.places.get(&hash.0) {
+        if let Some(&place) = self.places.get(&hash) {
             self.counters[place as usize].weight += scaled;
         } else if self.counters.len() < self.most {
-            self.add(hash.0, key, scaled);
+            self.add(hash, key, scaled);
         } else {
-            self.take_over(hash.0, key, scaled);
+            self.take_over(hash, key, scaled);
         }
     }
 
@@ -141,7 +140,7 @@ impl Top {
             .collect();
     }
 
-    fn add(&mut self, hash: u64, key: &str, weight: f64) {
+    fn add(&mut self, hash: KeyHash, key: &str, weight: f64) {
         let place = u32::try_from(self.counters.len()).unwrap_or(u32::MAX);
         self.counters.push(Counter {
             hash,
@@ -153,7 +152,7 @@ impl Top {
         self.smallest.push(Reverse((ordered(weight), place)));
     }
 
-    fn take_over(&mut self, hash: u64, key: &str, weight: f64) {
+    fn take_over(&mut self, hash: KeyHash, key: &str, weight: f64) {
         while let Some(mut front) = self.smallest.peek_mut() {
             let Reverse((known, place)) = *front;
             let counter = &mut self.counters[place as usize];
@@ -182,26 +181,6 @@ fn ordered(weight: f64) -> u64 {
 
 fn shortened(key: &str) -> &str {
     &key[..key.floor_char_boundary(LONGEST_KEY)]
-}
-
-/// Keys are hashes already.
-#[derive(Debug, Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
 }
 
 #[cfg(test)]

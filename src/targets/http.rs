@@ -296,7 +296,8 @@ mod tests {
             Outcome::Failed(cause) => format!("failed: {cause}"),
             Outcome::Unknown(cause) => format!("unknown: {cause}"),
             Outcome::Throttled(wait) => format!("throttled: {wait:?}"),
-            Outcome::Done | Outcome::HandedOver => "done".to_owned(),
+            Outcome::Done => "done".to_owned(),
+            other => other.word().to_owned(),
         }
     }
 

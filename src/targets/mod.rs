@@ -1,4 +1,4 @@
-//! Who does the work: an HTTP worker, or a Rust handler of this program. May import `config`, `seams`, `clock` and `rules`.
+//! Who does the work: an HTTP worker, the workers behind an admitted queue, or a Rust handler of this program. May import `config`, `seams`, `clock` and `rules`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,12 +9,13 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::clock::Clock;
-use crate::config::TargetSettings;
-use crate::seams::{Job, Outcome, Target};
+use crate::config::{OnUnknown, TargetSettings};
+use crate::seams::{Job, Outcome, Outlet, Target};
 
 mod answer;
 pub mod handler;
 pub mod http;
+mod queue;
 mod request;
 
 /// Makes a target on the thread of the queue that will use it, so that the target itself need not be `Send`.
@@ -83,7 +84,8 @@ pub enum NoTarget {
     },
 }
 
-/// The target that a queue's settings ask for. Called on the thread of the queue's runtime, once for each queue.
+/// The target that a queue's settings ask for. Called on the thread of the queue's runtime, once for each queue; `outlet` is the
+/// queue's own, by which an admitted queue is reached.
 ///
 /// # Errors
 /// When the address cannot be used, or no handler has the name.
@@ -91,10 +93,18 @@ pub fn build(
     settings: &TargetSettings,
     handlers: &Handlers,
     clock: Clock,
+    outlet: &impl Outlet,
+    on_unknown: OnUnknown,
 ) -> Result<Rc<dyn Target>, NoTarget> {
     match settings {
         TargetSettings::Http(address) => Ok(Rc::new(http::HttpWorker::new(address, clock)?)),
-        TargetSettings::Queue(name) | TargetSettings::Handler(name) => match handlers.0.get(name) {
+        TargetSettings::Queue(_) => {
+            let outlet = outlet.clone();
+            Ok(Rc::new(queue::AdmittedQueue::new(
+                outlet, on_unknown, clock,
+            )))
+        }
+        TargetSettings::Handler(name) => match handlers.0.get(name) {
             Some(make) => Ok(make()),
             None => Err(NoTarget::NoHandler {
                 name: name.clone(),
@@ -110,12 +120,21 @@ pub fn build(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::MemoryQueue;
 
     fn check(what: &str, settings: TargetSettings, expected: &str) {
         let handlers = Handlers::default()
             .with("mail", |_| async { Outcome::Done })
             .with("bill", |_| async { Outcome::Done });
-        let said = match build(&settings, &handlers, Clock::system()) {
+        let (_, outlet) = MemoryQueue::new(Clock::system()).open();
+        let built = build(
+            &settings,
+            &handlers,
+            Clock::system(),
+            &outlet,
+            OnUnknown::Retry,
+        );
+        let said = match built {
             Ok(_) => "there".to_owned(),
             Err(error) => error.to_string(),
         };
@@ -133,6 +152,11 @@ mod tests {
         check("a password", http("http://a:b@worker/"), "without user");
         check("no host", http("http://"), "is written like");
         check("a handler", handler("bill"), "there");
+        check(
+            "an admitted queue",
+            TargetSettings::Queue("orders.admitted".to_owned()),
+            "there",
+        );
         check("another name", handler("bil"), "it has: bill, mail");
     }
 }

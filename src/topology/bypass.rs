@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::places::name;
 use super::shell::{encoded, quoted};
-use crate::config::{Queue, Settings, TargetSettings};
+use crate::config::{Queue, Settings, TargetSettings, reads_celery};
 use crate::rules::lane::Lane;
 use crate::rules::settlement::Place;
 use crate::rules::units::Span;
@@ -19,8 +19,8 @@ pub struct Live {
     pub ready: Option<u64>,
     /// Messages taken and not yet settled.
     pub in_hand: u64,
-    /// Lanes with the messages ready in each, when told.
-    pub lanes: Vec<(String, u64)>,
+    /// Keys with a lane, and the messages in all lanes; `None`: not told.
+    pub lanes: Option<(u64, u64)>,
 }
 
 /// Numbered steps.
@@ -78,13 +78,13 @@ fn head(settings: &Settings, queue: &Queue, live: Option<&Live>) -> String {
             let ready = live
                 .ready
                 .map_or("unknown".to_owned(), |ready| ready.to_string());
-            let in_lanes: u64 = live.lanes.iter().map(|(_, ready)| ready).sum();
+            let lanes = live.lanes.map_or_else(String::new, |(keys, messages)| {
+                format!(", {messages} of {keys} keys in lanes")
+            });
             let _ = writeln!(
                 head,
-                "Now: {}, {ready} ready, {} in hand, {in_lanes} in {} lanes.",
-                live.state,
-                live.in_hand,
-                live.lanes.len()
+                "Now: {}, {ready} ready, {} in hand{lanes}.",
+                live.state, live.in_hand
             );
         }
     }
@@ -99,6 +99,13 @@ fn who_does_the_work(steps: &mut Steps, queue: &Queue) {
             steps.say(&format!(
                 "Let them read both for a while: {admitted} until it is empty, and {name}."
             ));
+            if reads_celery(&queue.reading) {
+                steps.say("With Celery (PROJECT is what you start it with now), and once the first is empty, without it:");
+                steps.run(&format!(
+                    "celery -A PROJECT worker -Q {}",
+                    quoted(&format!("{admitted},{name}"))
+                ));
+            }
         }
         TargetSettings::Http(_) => {
             steps.step("Decide who takes the messages");
@@ -171,41 +178,46 @@ fn bring_home(steps: &mut Steps, settings: &Settings, queue: &Queue, live: Optio
 
 fn lanes(steps: &mut Steps, queue: &Queue, vhost: &str, live: Option<&Live>) {
     let source = &queue.broker_name;
-    let told = live.map_or(&[][..], |live| &live.lanes);
-    if queue.reading.key.is_none() && told.is_empty() {
+    let some = live
+        .and_then(|live| live.lanes)
+        .is_some_and(|(keys, _)| keys > 0);
+    if queue.reading.key.is_none() && !some {
         return;
     }
     steps.say(&format!(
-        "sluicegate.lane.{source}.*: nobody reads these while the daemon is away. Each goes home by a shovel (needs the plugin"
+        "sluicegate.lane.{source}.*: nobody reads these while the daemon is away. Shovels bring them home (they need the plugin"
     ));
-    steps.say("rabbitmq_shovel), which ends by itself; its order is kept within the lane:");
+    steps.say("rabbitmq_shovel, and end by themselves); each lane keeps its order:");
     let shared = name(queue, Place::Lane(Lane::Shared), 0);
-    let known = told.iter().map(|(lane, _)| lane.clone());
-    let mut names: Vec<String> = known.collect();
-    if names.is_empty() {
-        names.push(shared);
-    }
-    for lane in names {
-        steps.run(&shovel(vhost, &lane, source));
-    }
-    if told.is_empty() {
-        steps.say("and so on for each lane that the list above shows.");
-    }
+    let stem = shared.trim_end_matches("shared");
+    // In single quotes, which are closed for a moment where the shell is to put the lane's name in.
+    let definition = shovel_of(vhost, "@lane@", source)
+        .replace('\'', r"'\''")
+        .replace("@lane@", r#"'"$lane"'"#);
+    steps.run(&format!(
+        "rabbitmqctl -q list_queues -p {vhost} --no-table-headers name | grep -F {} | while read -r lane; do rabbitmqctl set_parameter -p {vhost} shovel \"home-$lane\" '{definition}' </dev/null; done",
+        quoted(stem),
+        vhost = quoted(vhost),
+    ));
 }
 
 /// A shovel that moves all that is in one queue now to another one, with confirms, and then ends.
 fn shovel(vhost: &str, from: &str, to: &str) -> String {
+    format!(
+        "rabbitmqctl set_parameter -p {} shovel {} {}",
+        quoted(vhost),
+        quoted(&format!("home-{from}")),
+        quoted(&shovel_of(vhost, from, to))
+    )
+}
+
+fn shovel_of(vhost: &str, from: &str, to: &str) -> String {
     let uri = format!("amqp:///{}", encoded(vhost));
     let definition = serde_json::json!({
         "src-protocol": "amqp091", "src-uri": uri, "src-queue": from, "src-delete-after": "queue-length",
         "dest-protocol": "amqp091", "dest-uri": uri, "dest-queue": to, "ack-mode": "on-confirm",
     });
-    format!(
-        "rabbitmqctl set_parameter -p {} shovel {} {}",
-        quoted(vhost),
-        quoted(&format!("home-{from}")),
-        quoted(&definition.to_string())
-    )
+    definition.to_string()
 }
 
 fn what_stays(steps: &mut Steps, queue: &Queue) {
@@ -227,9 +239,14 @@ fn put_it_back(steps: &mut Steps, queue: &Queue) {
     let name = &queue.broker_name;
     steps.step("Put the daemon back");
     match &queue.target {
-        TargetSettings::Queue(admitted) => steps.say(&format!(
-            "Start it if it was stopped, point the workers at {admitted} alone, and open the gate:"
-        )),
+        TargetSettings::Queue(admitted) => {
+            steps.say(&format!(
+                "Start it if it was stopped, point the workers at {admitted} alone, and open the gate:"
+            ));
+            if reads_celery(&queue.reading) {
+                steps.run(&format!("celery -A PROJECT worker -Q {}", quoted(admitted)));
+            }
+        }
         TargetSettings::Http(_) | TargetSettings::Handler(_) => steps.say(&format!(
             "Stop your own consumer of {name}, or its messages pass by the gate; start the daemon if it was stopped, and open the gate:"
         )),
@@ -239,4 +256,94 @@ fn put_it_back(steps: &mut Steps, queue: &Queue) {
         queue.name
     ));
     steps.say("`sluicegate check --connect` says whether somebody still reads past the gate, when [management] is set.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::read_text;
+
+    fn page_of(queue: &str, live: Option<&Live>) -> String {
+        let text = format!(
+            "[amqp]\nurl = 'amqp://127.0.0.1/bill%20ing'\n[[queue]]\nname = 'orders'\n{queue}\n"
+        );
+        let settings = read_text("test", &text, &Default::default()).unwrap();
+        page(&settings, &settings.queues[0], live)
+    }
+
+    fn check(what: &str, page: &str, says: &[&str], never: &[&str]) {
+        for part in says {
+            assert!(page.contains(part), "{what}: no {part:?} in\n{page}");
+        }
+        for part in never {
+            assert!(!page.contains(part), "{what}: {part:?} in\n{page}");
+        }
+    }
+
+    #[test]
+    fn the_steps_are_those_of_the_queues_target() {
+        let http = "target = { http = 'http://worker/jobs?key=canary' }";
+        check(
+            "an HTTP worker",
+            &page_of(http, None),
+            &[
+                "cannot read a queue",
+                "http://worker/jobs",
+                "Now: unknown",
+                "queue.orders.pause true",
+                "queue.orders.pause false",
+                "'bill ing'",
+                "for 7d",
+            ],
+            &["canary", "sluicegate.lane", "celery", "shovel"],
+        );
+        check(
+            "with keys",
+            &page_of(
+                &format!("{http}\nkey = 'account'\nattributes = {{ account = 'header:x' }}"),
+                None,
+            ),
+            &[
+                "sluicegate.lane.orders.",
+                "amqp:///bill%20ing",
+                r#""src-queue":"'"$lane"'""#,
+            ],
+            &["celery"],
+        );
+        check(
+            "a handler",
+            &page_of("target = { handler = 'mine' }", None),
+            &["inside the program"],
+            &["celery", "shovel"],
+        );
+        check(
+            "a dead-letter queue of one's own",
+            &page_of(
+                &format!("{http}\ndead_letter = {{ queue = 'orders.dead' }}"),
+                None,
+            ),
+            &["orders.dead: your dead-letter queue"],
+            &["sluicegate.dead"],
+        );
+    }
+
+    #[test]
+    fn what_a_daemon_says_is_shown() {
+        let live = Live {
+            state: "consuming".to_owned(),
+            ready: Some(12),
+            in_hand: 3,
+            lanes: Some((2, 40)),
+        };
+        let page = page_of("target = { handler = 'mine' }", Some(&live));
+        check(
+            "live",
+            &page,
+            &[
+                "Now: consuming, 12 ready, 3 in hand, 40 of 2 keys in lanes.",
+                "shovel",
+            ],
+            &[],
+        );
+    }
 }

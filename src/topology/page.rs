@@ -38,6 +38,12 @@ fn one_queue(page: &mut String, settings: &Settings, queue: &Queue, at_ms: i64) 
             "  {theirs}\n      dead letters; it is yours, and never declared by Sluicegate"
         );
     }
+    if let Some(outcomes) = &queue.outcomes_queue {
+        let _ = writeln!(
+            page,
+            "  {outcomes}\n      workers report here what came of their work; it is yours, and never declared by Sluicegate"
+        );
+    }
     if queue.declare {
         let lane = format!("sluicegate.lane.{name}.<16 hex digits, or shared>");
         let purpose = "messages of one throttled key; deleted when it is empty";
@@ -136,4 +142,52 @@ fn set_permissions(user: &str, of: &Permissions) -> String {
         quoted(&of.write),
         quoted(&of.read)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::read_text;
+
+    #[test]
+    fn every_queue_is_there_with_its_arguments_and_the_lines_to_paste() {
+        for (declare, says, never) in [
+            (
+                "true",
+                [
+                    "sluicegate.park.orders.2026-11-21",
+                    "sluicegate.lane.orders.<",
+                    "SLUICEGATE__AMQP__DECLARE=false sluicegate topology --config 'a b.toml'",
+                    "# declare = true, as the file says",
+                ],
+                "declare = false, as",
+            ),
+            (
+                "false",
+                [
+                    "sluicegate.park.orders\n",
+                    "  sluicegate topology --config 'a b.toml' --format definitions",
+                    "these must be there",
+                    "# declare = false, as the file says",
+                ],
+                "sluicegate.lane.orders.<",
+            ),
+        ] {
+            let text = format!(
+                "[amqp]\nurl = 'amqp://127.0.0.1'\ndeclare = {declare}\n[[queue]]\nname = 'orders'\ntarget = {{ handler = 'x' }}\n"
+            );
+            let settings = read_text("test", &text, &Default::default()).unwrap();
+            let queues: Vec<&Queue> = settings.queues.iter().collect();
+            let page = page(&settings, &queues, "gate", "a b.toml", 1_795_219_200_000);
+            let always = [
+                "sluicegate.delay.orders.10m",
+                "x-message-ttl=600000",
+                "rabbitmqctl set_permissions -p / gate '^$' ",
+            ];
+            for part in says.iter().chain(&always) {
+                assert!(page.contains(part), "{declare}: no {part:?} in\n{page}");
+            }
+            assert!(!page.contains(never), "{declare}: {never:?} in\n{page}");
+        }
+    }
 }

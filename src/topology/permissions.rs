@@ -86,9 +86,10 @@ fn declared(queue: &Queue) -> Vec<String> {
     patterns
 }
 
-/// What is read: the queue itself, and where we declare, what dead-letters (to declare it asks for that) and the lanes.
+/// What is read: the queue itself, the reports of its workers, and where we declare, what dead-letters (to declare it asks for that) and the lanes.
 fn read(queue: &Queue, declare: bool) -> Vec<String> {
     let mut patterns = vec![escaped(&queue.broker_name)];
+    patterns.extend(queue.outcomes_queue.as_deref().map(escaped));
     if declare {
         patterns.extend([delays(queue), lanes(queue)]);
     }
@@ -141,4 +142,56 @@ fn escaped(name: &str) -> String {
         pattern.push(character);
     }
     pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::read_text;
+
+    fn settings(queues: &[(&str, &str)]) -> Settings {
+        let mut text = "[amqp]\nurl = 'amqp://127.0.0.1/%2f'\n".to_owned();
+        for (name, more) in queues {
+            text += &format!("[[queue]]\nname = '{name}'\ntarget = {{ handler = 'x' }}\n{more}\n");
+        }
+        read_text("test", &text, &Default::default()).unwrap()
+    }
+
+    fn check(queues: &[(&str, &str)], declare: bool, expected: &[[&str; 4]]) {
+        let settings = settings(queues);
+        let all: Vec<&Queue> = settings.queues.iter().collect();
+        let found = permissions(&settings, &all, declare);
+        let found: Vec<[&str; 4]> = found
+            .iter()
+            .map(|of| [&*of.vhost, &*of.configure, &*of.write, &*of.read])
+            .collect();
+        assert_eq!(found, expected, "{queues:?}");
+    }
+
+    #[test]
+    fn the_patterns_are_nailed_down_escaped_and_by_vhost() {
+        let write = r"^amq\.default$";
+        check(&[("orders", "")], false, &[["/", "^$", write, "^orders$"]]);
+        check(
+            &[("a.b+c", ""), ("mail", "vhost = 'eu'"), ("bills", "")],
+            false,
+            &[
+                ["/", "^$", write, r"^(a\.b\+c|bills)$"],
+                ["eu", "^$", write, "^mail$"],
+            ],
+        );
+        let delays = r"sluicegate\.delay\.q\.(5s|30s|2m|10m|check)";
+        let lanes = r"sluicegate\.lane\.q\.([0-9a-f]{16}|shared)";
+        let streams =
+            |kinds| format!(r"sluicegate\.{kinds}\.q\.([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|check)");
+        let read = format!("^(q|{delays}|{lanes})$");
+        let configure = format!("^({delays}|{lanes}|{})$", streams("(park|dead)"));
+        check(&[("q", "")], true, &[["/", &configure, write, &read]]);
+        let configure = format!("^({delays}|{lanes}|{})$", streams("park"));
+        check(
+            &[("q", "dead_letter = { queue = 'd' }")],
+            true,
+            &[["/", &configure, write, &read]],
+        );
+    }
 }

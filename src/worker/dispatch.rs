@@ -10,6 +10,7 @@ use super::hand::Held;
 use super::{AtWork, Worker};
 use crate::clock::Now;
 use crate::rules::hold::{LONGEST_WAIT, may_wait};
+use crate::rules::lane::{LONGEST_TURN, Lane};
 use crate::rules::verdict::{Verdict, Why};
 use crate::seams::{Inlet, Job, Outlet};
 use crate::throttle::{Hold, Permit};
@@ -24,9 +25,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Fills the free slots with the next messages in hand.
     pub(super) fn dispatch(&mut self) {
         let slots = self.slots() as usize;
-        while self.at_work.len() < slots && !self.gate.is_shut() {
+        while self.at_work.len() < slots && !self.gate.is_shut() && self.hand.len() > 0 {
             let now = self.now();
-            if now.mono < self.not_before() {
+            if now.mono < self.not_before() || !self.target_has_room(now.mono) {
                 return;
             }
             let Some((held, was_head)) = self.hand.next(now.mono) else {
@@ -40,6 +41,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     fn admit(&mut self, mut held: Held, was_head: bool, now: Now) {
         let line = held.line();
         if !self.given.inlet.usable(&held.receipt) {
+            self.lane_was_lost(held.lane);
             self.give_back(held);
             return self.hand.release(line, now.mono);
         }
@@ -61,10 +63,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     /// Whether a message that has just come may go before anything in hand: a slot is free, and nothing waits for one.
-    pub(super) fn may_go_at_once(&self, now: Now) -> bool {
+    pub(super) fn may_go_at_once(&mut self, now: Now) -> bool {
         self.at_work.len() < self.slots() as usize
             && self.not_before() <= now.mono
             && self.hand.is_idle(now.mono)
+            && self.target_has_room(now.mono)
     }
 
     /// A slot is free, and the gate has just said that this message may run.
@@ -77,7 +80,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         match self.throttle.admit(key, now.mono) {
             Ok(permit) => {
                 self.hand.release(line, now.mono);
+                let lane = held.lane;
                 self.hand_over(held, permit, now);
+                if let Some(lane) = lane {
+                    self.steer(lane, now.mono);
+                }
             }
             Err(Hold::Queue(until)) => {
                 self.rate_until = until;
@@ -92,7 +99,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
-    /// Lets a message wait for its key: here if it will not be long, else in a delay queue.
+    /// Lets a message wait for its key: here if it will not be long, else in its lane. What comes from a lane waits here.
     fn line_up(
         &mut self,
         mut held: Held,
@@ -103,7 +110,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     ) {
         held.refused_at.get_or_insert(now.mono);
         if held.order.is_kept() {
-            return self.hand.wait(held, was_head, why, until, now.mono);
+            return self.line_up_in_order(held, was_head, why, until, now);
         }
         let before_it = held.key().map_or(0, |key| self.hand.line_length(key));
         let turns = u32::try_from(before_it).unwrap_or(u32::MAX);
@@ -118,6 +125,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                     .saturating_mul(turns)
             }
         };
+        match held.lane {
+            Some(Lane::Shared) if expected > LONGEST_TURN => return self.turn(held, was_head, now),
+            Some(_) => return self.hand.wait(held, was_head, why, until, now.mono),
+            None => {}
+        }
         // Many short waits need a larger prefetch, not a way round.
         if expected <= LONGEST_WAIT && self.prefetch.occupied(self.hand.waiting() + 1) {
             self.consume();
@@ -125,7 +137,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if was_head || may_wait(expected, self.hand.waiting(), self.prefetch.get()) {
             self.hand.wait(held, was_head, why, until, now.mono);
         } else {
-            self.defer(held, why, expected, now);
+            self.step_aside(held, why, expected, now);
         }
     }
 
@@ -135,8 +147,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.service.saturating_mul(turns.saturating_add(1)) / at_once
     }
 
-    fn hand_over(&mut self, held: Held, permit: Permit, now: Now) {
-        if let Some(since) = held.refused_at {
+    fn hand_over(&mut self, mut held: Held, permit: Permit, now: Now) {
+        if let Some(since) = held.refused_at.take() {
             self.numbers.waited(now.mono.saturating_sub(since));
         }
         let job = Job {
@@ -152,11 +164,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             timeout: self.gate.timeout(&held.facts),
         };
         self.ordered.at_work(&held);
+        self.remember_handed(&held.facts, job.deadline_ms, now.mono);
         let work = AtWork {
             held,
             gate: Arc::clone(&self.gate),
             permit,
             started: now.mono,
+            round: self.pressure.sent(),
         };
         let mut answer = self.given.target.hand_over(job);
         // A handler that waits for nothing has done it already: it needs no slot.

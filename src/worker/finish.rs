@@ -14,6 +14,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     pub(super) async fn finish(mut self, within: Duration) -> Finished {
         self.stopping = true;
         let deadline: Instant = self.given.clock.instant(self.now().mono + within);
+        self.steer_lanes();
         if !self.keeps_order() {
             self.let_go();
         }

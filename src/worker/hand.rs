@@ -3,13 +3,14 @@
 //! one that was taken first.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::not_yet::Early;
 use crate::rules::facts::Facts;
-use crate::rules::lots::KeyHash;
+use crate::rules::lane::Lane;
+use crate::rules::lots::{ByKey, KeyHash};
 use crate::rules::message::Raw;
 use crate::rules::order::Order;
 use crate::rules::verdict::Why;
@@ -21,6 +22,10 @@ pub(super) struct Held {
     pub(super) raw: Arc<Raw>,
     pub(super) facts: Facts,
     pub(super) receipt: Receipt,
+    /// The lane that it came from; `None`: the queue itself.
+    pub(super) lane: Option<Lane>,
+    /// Its number among those of its key in the shared lane; `None`: it comes from elsewhere, and does not go there.
+    pub(super) guest: Option<u64>,
     /// How often it was tried before.
     pub(super) tried: u32,
     /// When it was taken, and since when it waits for its key; time since the clock's start.
@@ -48,7 +53,8 @@ impl Held {
 
     fn rank(&self) -> Rank {
         if self.order.is_kept() {
-            return (Reverse(0), 0, self.number);
+            // What comes from a lane came to the queue before what comes from there now, also when it comes from the lane again.
+            return (Reverse(0), i64::from(self.lane.is_none()), self.number);
         }
         (
             Reverse(self.facts.priority),
@@ -71,17 +77,19 @@ struct Line {
 #[derive(Debug, Default)]
 pub(super) struct Hand {
     ready: BTreeMap<Rank, Held>,
-    lines: HashMap<KeyHash, Line>,
+    lines: ByKey<Line>,
     due: BTreeSet<(Duration, KeyHash)>,
     /// Those whose time has not come.
     early: Early,
     waiting: usize,
+    /// Those of the waiting that came from a lane.
+    waiting_from_lanes: usize,
     taken: u64,
 }
 
 impl Hand {
     pub(super) fn len(&self) -> usize {
-        self.ready.len() + self.waiting()
+        self.ready.len() + self.waiting + self.early.len()
     }
 
     /// Whether nobody could be dispatched at `now`: all wait for their key, and for longer.
@@ -89,9 +97,15 @@ impl Hand {
         self.ready.is_empty() && self.next_due().is_none_or(|due| due > now)
     }
 
-    /// How many wait for their key, or for their time.
+    /// How many from the queue itself wait for their key, and how many for their time.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting + self.early.len()
+        self.waiting - self.waiting_from_lanes + self.early.len()
+    }
+
+    /// All that is in hand.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+        let waiting = self.lines.values().flat_map(|line| &line.held);
+        self.ready.values().chain(waiting).chain(self.early.iter())
     }
 
     /// Keeps a message until its time comes.
@@ -144,7 +158,8 @@ impl Hand {
         self.ready.insert(held.rank(), held);
     }
 
-    /// Lines a message up for its key: at the head if it stood there before, else behind the others.
+    /// Lines a message up for its key: at the head if it stood there before, else behind the others. In a queue that keeps its order
+    /// it has its place.
     pub(super) fn wait(
         &mut self,
         mut held: Held,
@@ -157,14 +172,22 @@ impl Hand {
             return self.put_back(held);
         };
         held.waits_since.get_or_insert(now);
-        self.waiting += 1;
+        self.count(&held, true);
         let line = self.lines.entry(key).or_default();
-        if at_head || line.held.is_empty() {
+        let place = if held.order.is_kept() {
+            let rank = held.rank();
+            line.held.partition_point(|other| other.rank() < rank)
+        } else if at_head {
+            0
+        } else {
+            line.held.len()
+        };
+        if place > 0 {
+            line.held.insert(place, held);
+        } else {
             line.held.push_front(held);
             line.why = Some(why);
             self.ask_again(key, until);
-        } else {
-            line.held.push_back(held);
         }
     }
 
@@ -188,37 +211,63 @@ impl Hand {
         line.into_iter().chain(self.early.next_due()).min()
     }
 
-    /// Takes out the messages that have waited for their key longer than `longest`.
-    pub(super) fn waited_longer(&mut self, longest: Duration, now: Duration) -> Vec<(Held, Why)> {
+    /// The keys whose messages have waited in line longer than `longest`, and for what; those from a lane of its own may.
+    pub(super) fn overdue(&self, longest: Duration, now: Duration) -> Vec<(KeyHash, Why)> {
         let over = |held: &Held| {
-            held.waits_since
-                .is_some_and(|since| now.saturating_sub(since) > longest)
+            let since = held.waits_since.unwrap_or(now);
+            !matches!(held.lane, Some(Lane::Own(_))) && now.saturating_sub(since) > longest
         };
-        let keys: Vec<(KeyHash, Why)> = self
-            .lines
-            .iter()
-            .filter(|(_, line)| line.held.front().is_some_and(over))
+        let lines = self.lines.iter();
+        lines
+            .filter(|(_, line)| line.held.iter().any(over))
             .map(|(key, line)| (*key, line.why.unwrap_or(Why::Rate)))
-            .collect();
-        let mut out = Vec::new();
-        for (key, why) in keys {
-            while self
-                .lines
-                .get(&key)
-                .and_then(|line| line.held.front())
-                .is_some_and(over)
-            {
-                out.extend(self.step_out(key).map(|held| (held, why)));
-            }
-            self.release(Some(key), now);
-        }
-        out
+            .collect()
     }
 
-    /// Takes out the ready messages that were taken before `taken`.
+    /// Takes those out of the line of `key` for which `wanted` holds, in order; the others keep theirs.
+    pub(super) fn take_line(
+        &mut self,
+        key: KeyHash,
+        wanted: impl Fn(&Held) -> bool,
+        now: Duration,
+    ) -> Vec<Held> {
+        let Some(line) = self.lines.get_mut(&key) else {
+            return Vec::new();
+        };
+        let (go, stay): (VecDeque<Held>, VecDeque<Held>) = std::mem::take(&mut line.held)
+            .into_iter()
+            .partition(|held| wanted(held));
+        let is_over = stay.is_empty();
+        line.held = stay;
+        go.iter().for_each(|held| self.count(held, false));
+        if is_over {
+            self.lines.remove(&key);
+            self.due.retain(|(_, other)| *other != key);
+        } else if !go.is_empty() {
+            self.ask_again(key, Some(now));
+        }
+        go.into()
+    }
+
+    /// Takes out those of `key` that do not stand in line and for which `wanted` holds, in order.
+    pub(super) fn take_ready(&mut self, key: KeyHash, wanted: impl Fn(&Held) -> bool) -> Vec<Held> {
+        let is_of_key = |held: &Held| held.key() == Some(key) && wanted(held);
+        let taken = self.ready.extract_if(.., |_, held| is_of_key(held));
+        taken.map(|(_, held)| held).collect()
+    }
+
+    /// The lanes of single keys of which a message was taken before `taken` and is still here.
+    pub(super) fn lanes_held_since_before(&self, taken: Duration) -> BTreeSet<Lane> {
+        self.iter()
+            .filter(|held| held.taken < taken)
+            .filter_map(|held| held.lane)
+            .collect()
+    }
+
+    /// Takes out the ready messages that were taken from the queue before `taken`.
     pub(super) fn held_since_before(&mut self, taken: Duration) -> Vec<Held> {
         self.ready
-            .extract_if(.., |_, held| held.taken < taken)
+            .extract_if(.., |_, held| held.taken < taken && held.lane.is_none())
             .map(|(_, held)| held)
             .collect()
     }
@@ -236,12 +285,14 @@ impl Hand {
                 .partition(|held| wanted(held));
             line.held = stay;
             let go: VecDeque<Held> = go;
-            self.waiting -= go.len();
             out.extend(go);
         }
         out.extend(self.early.take_out(wanted));
         self.lines.retain(|_, line| !line.held.is_empty());
         self.due.retain(|(_, key)| self.lines.contains_key(key));
+        let lines = self.lines.values().flat_map(|line| &line.held);
+        self.waiting = lines.clone().count();
+        self.waiting_from_lanes = lines.filter(|held| held.lane.is_some()).count();
         out.sort_by_key(|held| held.number);
         out
     }
@@ -258,13 +309,25 @@ impl Hand {
 
     fn step_out(&mut self, key: KeyHash) -> Option<Held> {
         let line = self.lines.get_mut(&key)?;
-        let held = line.held.pop_front();
-        self.waiting -= usize::from(held.is_some());
+        let held = line.held.pop_front()?;
         if line.held.is_empty() {
             self.lines.remove(&key);
             self.due.retain(|(_, other)| *other != key);
         }
-        held
+        self.count(&held, false);
+        Some(held)
+    }
+
+    /// Counts a message that begins or ends to wait.
+    fn count(&mut self, held: &Held, begins: bool) {
+        let from_lane = usize::from(held.lane.is_some());
+        if begins {
+            self.waiting += 1;
+            self.waiting_from_lanes += from_lane;
+        } else {
+            self.waiting -= 1;
+            self.waiting_from_lanes -= from_lane;
+        }
     }
 
     fn ask_again(&mut self, key: KeyHash, until: Option<Duration>) {
@@ -296,6 +359,8 @@ mod tests {
             raw: Arc::default(),
             facts,
             receipt: Receipt::new(1, 1),
+            lane: None,
+            guest: None,
             tried: 0,
             taken: Duration::ZERO,
             waits_since: None,
@@ -309,6 +374,12 @@ mod tests {
     fn order(hand: &mut Hand, now: Duration) -> Vec<i64> {
         std::iter::from_fn(|| hand.next(now))
             .filter_map(|(held, _)| held.facts.published_ms)
+            .collect()
+    }
+
+    fn published(all: &[Held]) -> Vec<i64> {
+        all.iter()
+            .filter_map(|held| held.facts.published_ms)
             .collect()
     }
 
@@ -346,14 +417,37 @@ mod tests {
         let mut hand = Hand::default();
         hand.wait(held(1, 0, 1), false, Why::Concurrency, None, SECOND);
         hand.wait(held(1, 0, 2), false, Why::Concurrency, None, SECOND * 4);
-        let out = hand.waited_longer(SECOND * 3, SECOND * 5);
+        hand.take(held(1, 0, 3));
+        let overdue = hand.overdue(SECOND * 3, SECOND * 5);
+        assert_eq!(overdue, [(KeyHash(1), Why::Concurrency)]);
+        let mut out = hand.take_line(KeyHash(1), |_| true, SECOND * 5);
+        out.extend(hand.take_ready(KeyHash(1), |_| true));
+        assert_eq!(published(&out), [1, 2, 3]);
+        assert_eq!((hand.len(), hand.next_due()), (0, None));
+    }
+
+    #[test]
+    fn those_of_a_lane_of_its_own_may_wait_and_keep_their_place() {
+        let mut hand = Hand::default();
+        for number in 1..=4 {
+            let lane = (number % 2 == 0).then_some(Lane::Own(KeyHash(1)));
+            let one = Held {
+                lane,
+                ..held(1, 0, number)
+            };
+            hand.wait(one, false, Why::Rate, Some(SECOND * 9), SECOND);
+        }
+        let out = hand.take_line(KeyHash(1), |held| held.lane.is_none(), SECOND * 5);
+        assert_eq!(published(&out), [1, 3]);
         assert_eq!(
-            out.iter()
-                .map(|(held, why)| (held.facts.published_ms, *why))
-                .collect::<Vec<_>>(),
-            [(Some(1), Why::Concurrency)]
+            (hand.overdue(SECOND, SECOND * 9).len(), hand.waiting()),
+            (0, 0)
         );
-        assert_eq!((hand.len(), hand.waiting()), (1, 1));
+        assert_eq!(
+            (hand.len(), hand.lanes_held_since_before(SECOND).len()),
+            (2, 1)
+        );
+        assert_eq!(order(&mut hand, SECOND * 5), [2]);
     }
 
     #[test]

@@ -2,17 +2,23 @@
 //!
 //! One loop on one thread owns everything it touches: what is in hand, at work and on the move. Each delivery it takes ends in
 //! exactly one settlement. Whether RabbitMQ or the queue in memory stands behind the seams, it does not know. May import
-//! `rules`, `config`, `clock`, `metrics`, `seams`, `throttle` and `vitals`.
+//! `rules`, `config`, `clock`, `metrics`, `seams`, `store` (the book of lanes), `throttle` and `vitals`.
 
+#[cfg(test)]
+mod admitted_tests;
 mod dispatch;
 mod finish;
 mod hand;
+mod lanes;
 mod moving;
 mod not_yet;
+mod noting;
 mod ordered;
+mod pressure;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -35,16 +41,19 @@ use crate::rules::gate::{Gate, decide};
 use crate::rules::hold::{LONGEST_WAIT, Prefetch};
 use crate::rules::names::FlagKey;
 use crate::rules::patience::Patience;
+use crate::rules::pressure::Round;
 use crate::rules::snapshot::Snapshot;
 use crate::rules::valve::Valve;
 use crate::rules::verdict::{Verdict, Why};
 use crate::seams::{Answer, Arrival, Delivery, Inlet, LinkState, Outlet, Settle, Target, Wanted};
-use crate::store::Blocked;
+use crate::store::{Blocked, LaneBook};
 use crate::throttle::{Permit, Throttle};
 use crate::vitals::QueueVitals;
 use hand::{Hand, Held};
+use lanes::Lanes;
 use moving::Moving;
 use ordered::Ordered;
+use pressure::TargetPressure;
 
 /// How often the house is kept: long waits, backlog, idle keys.
 const TICK: Duration = Duration::from_secs(1);
@@ -71,6 +80,10 @@ pub struct Given<I, O> {
     pub vitals: Arc<QueueVitals>,
     /// The daemon's numbers.
     pub metrics: Arc<Metrics>,
+    /// Where it is written which lanes there are.
+    pub lanes: LaneBook,
+    /// Whether new lanes may be opened; else what must wait long for its key goes to delay queues. Those there are, are emptied.
+    pub opens_lanes: bool,
 }
 
 /// How a worker ended.
@@ -86,6 +99,8 @@ struct AtWork {
     gate: Arc<Gate>,
     permit: Permit,
     started: Duration,
+    /// When in the target's back-pressure it was sent.
+    round: Round,
 }
 
 /// The worker of one queue.
@@ -100,6 +115,7 @@ pub struct Worker<I, O> {
     answers: FuturesUnordered<LocalBoxFuture<'static, (u64, Answer)>>,
     moving: Moving,
     ordered: Ordered,
+    lanes: Lanes,
     prefetch: Prefetch,
     ledger: Ledger,
     link: LinkState,
@@ -108,6 +124,7 @@ pub struct Worker<I, O> {
     rate_until: Duration,
     target_rests_until: Duration,
     patience: Patience,
+    pressure: TargetPressure,
     /// What a job that is done takes, averaged over the last ones.
     service: Duration,
     /// Why the target is left alone, and why messages cannot be placed, in the words of the last answer.
@@ -141,6 +158,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             answers: FuturesUnordered::new(),
             moving: Moving::default(),
             ordered: Ordered::default(),
+            lanes: Lanes::default(),
             prefetch,
             ledger,
             link: LinkState::Connecting("starting".to_owned()),
@@ -148,6 +166,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             rate_until: Duration::ZERO,
             target_rests_until: Duration::ZERO,
             patience: Patience::default(),
+            pressure: TargetPressure::default(),
             service: Duration::ZERO,
             refusal: String::new(),
             misplaced: None,
@@ -159,6 +178,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// Works until `stop`, then finishes what is at work, `within` this time, and closes.
     pub async fn run(mut self, stop: CancellationToken, within: Duration) -> Finished {
+        self.take_up_lanes().await;
         self.obey();
         let mut next_tick = self.now().mono + TICK;
         let mut alarm = Box::pin(sleep_until(self.given.clock.instant(next_tick)));
@@ -180,6 +200,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 Ok(()) = self.given.flags.changed() => self.obey(),
                 Some((id, answer)) = self.answers.next() => self.came_back(id, &answer),
                 Some(step) = self.moving.next() => self.moved(step),
+                Some(errand) = self.lanes.next_errand() => self.errand_done(errand),
                 arrival = self.given.inlet.next() => self.take_in(arrival),
                 () = &mut alarm => {}
             }
@@ -211,12 +232,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             // Nothing more is dispatched; what is in hand goes back when what is at work has ended.
         } else if gate.is_shut() {
             self.given.inlet.want(Wanted::Idle);
-            for held in self.hand.take_out(|_| true) {
-                self.give_back(held);
-            }
+            self.give_all_back();
         } else {
             self.consume();
         }
+        self.steer_lanes();
         self.given.vitals.link(self.link.clone(), gate.is_shut());
     }
 
@@ -252,10 +272,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 }
             }
             Arrival::Link(link) => self.link_changed(link),
-            Arrival::Lane(_, _) => {}
+            Arrival::Lane(lane, news) => self.lane_news(lane, &news),
             Arrival::Depth { ready } => {
-                let oldest_ms = self.oldest_age_ms();
-                self.given.vitals.backlog(Some(ready), oldest_ms);
+                let in_hand_ms = self.oldest_age_ms();
+                let oldest_ms = self.given.vitals.backlog(Some(ready), in_hand_ms);
                 let oldest = Duration::from_millis(oldest_ms.unwrap_or(0).unsigned_abs());
                 self.numbers.backlog(ready, oldest);
             }
@@ -272,10 +292,12 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             Ok(facts) => (facts, None),
             Err(why) => (Facts::of_unreadable(&raw), Some(why)),
         };
-        let held = Held {
+        let mut held = Held {
             raw: Arc::new(raw),
             facts: facts.with_possible_times(now.ms),
             receipt: delivery.receipt,
+            lane: delivery.lane,
+            guest: None,
             tried,
             taken: now.mono,
             waits_since: None,
@@ -284,16 +306,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             rests_until: None,
             number: 0,
         };
-        self.numbers.picked_up(held.facts.age_ms(now.ms));
-        self.given
-            .vitals
-            .received(now.mono, held.facts.key.as_ref());
-        if held.facts.id_from_body {
-            self.numbers.id_from_body();
-        }
-        if held.facts.not_before_unread {
-            self.numbers.not_before_unread();
-        }
+        self.lanes.took(&mut held, now.mono);
+        self.note_arrival(&held, now);
         if let Some(why) = malformed {
             return self.shed(held, Why::Malformed, None, &why.to_string());
         }
@@ -304,8 +318,16 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return self.give_back(held);
         }
         match self.decide(&held, now) {
-            Verdict::Run if self.may_go_at_once(now) => self.ask_for_a_permit(held, false, now),
-            Verdict::Run => self.hand.take(held),
+            Verdict::Run => {
+                let Some(held) = self.join_lane(held, now) else {
+                    return;
+                };
+                if self.may_go_at_once(now) {
+                    self.ask_for_a_permit(held, false, now);
+                } else {
+                    self.hand.take(held);
+                }
+            }
             Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),
             Verdict::NotYet(wait) => self.not_yet(held, false, wait, now),
         }
@@ -323,6 +345,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.numbers.link(link.connected());
         self.given.vitals.link(link.clone(), self.gate.is_shut());
         self.link = link;
+        if !self.link.connected() {
+            self.lanes.link_lost();
+        }
         let inlet = &self.given.inlet;
         let lost = self.hand.take_out(|held| !inlet.usable(&held.receipt));
         lost.into_iter().for_each(|held| self.give_back(held));
@@ -331,9 +356,17 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// Gives a message back undispatched. On a channel that is gone this settles nothing, and is counted so.
     fn give_back(&mut self, held: Held) {
+        self.lanes.returned(&held);
         self.given
             .inlet
             .settle(held.receipt, Settle::GiveBack, Why::GivenBack);
+    }
+
+    /// Gives back all that is in hand.
+    fn give_all_back(&mut self) {
+        let mut all = self.hand.take_out(|_| true);
+        all.extend(self.lanes.take_out());
+        all.into_iter().for_each(|held| self.give_back(held));
     }
 
     /// Once a second: nobody waits too long in hand, and what is known is told.
@@ -341,8 +374,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let now = self.now();
         if self.keeps_order() {
             self.write_blocks(now);
-        } else {
-            self.defer_what_waits_too_long(now);
+        } else if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
+            for held in self.hand.held_since_before(taken_before) {
+                let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);
+                self.defer(held, why, LONGEST_WAIT, now);
+            }
         }
         if self
             .takes_nothing_until
@@ -355,6 +391,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if self.prefetch.second() {
             self.consume();
         }
+        self.keep_lanes(now);
         self.throttle.sweep(now.mono);
         self.tell_trouble(now);
         let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
@@ -367,44 +404,20 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
-    fn defer_what_waits_too_long(&mut self, now: Now) {
-        for (held, why) in self.hand.waited_longer(LONGEST_WAIT, now.mono) {
-            self.defer(held, why, LONGEST_WAIT, now);
-        }
-        if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
-            for held in self.hand.held_since_before(taken_before) {
-                let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);
-                self.defer(held, why, LONGEST_WAIT, now);
-            }
-        }
-    }
-
-    /// Tells what keeps this queue from its work though it is being served.
-    fn tell_trouble(&mut self, now: Now) {
-        if self.misplaced.is_some() && self.moving.failing() == 0 {
-            self.misplaced = None;
-            tracing::info!(queue = %self.given.settings.name, "messages can be placed again");
-        }
-        let target = (self.target_rests_until > now.mono)
-            .then(|| format!("the target is left alone for a moment: {}", self.refusal));
-        let place = self
-            .misplaced
-            .as_ref()
-            .map(|why| format!("messages cannot be placed: {why}"));
-        let blocked = self.blocked_keys_trouble();
-        let trouble: Vec<String> = blocked.into_iter().chain(place).chain(target).collect();
-        self.given.vitals.trouble(trouble.join("; "));
-    }
-
     /// Before this nothing may be dispatched.
     fn not_before(&self) -> Duration {
-        self.rate_until.max(self.target_rests_until)
+        self.rate_until
+            .max(self.target_rests_until)
+            .max(self.target_rests())
     }
 
     /// When there may be something to do though nothing happens. With all slots busy it is an answer that wakes us.
     fn next_wake(&self, next_tick: Duration) -> Duration {
-        let no_slot = self.at_work.len() >= self.slots() as usize;
-        if no_slot || self.hand.len() == 0 || self.gate.is_shut() {
+        if self.at_work.len() >= self.slots() as usize
+            || self.hand.len() == 0
+            || self.gate.is_shut()
+            || self.waits_for_an_answer()
+        {
             return next_tick;
         }
         let not_before = self.not_before();
@@ -419,17 +432,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     fn oldest_age_ms(&self) -> Option<i64> {
         let oldest_ms = self.hand.oldest_ms()?;
         Some(self.now().ms.saturating_sub(oldest_ms).max(0))
-    }
-
-    /// Writes the queue's account: what is in hand is counted by the lists that hold it.
-    fn write_ledger(&mut self) {
-        let in_hand = self.hand.len()
-            + self.at_work.len()
-            + self.moving.len()
-            + self.ordered.len()
-            + self.given.inlet.settling();
-        self.ledger.in_hand = in_hand as u64;
-        self.numbers.write_ledger(self.ledger);
     }
 }
 

@@ -9,6 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::hand::Held;
+use super::lanes::lane_of;
 use crate::rules::verdict::Why;
 use crate::seams::{NotPlaced, Outgoing, Outlet, Place};
 
@@ -22,11 +23,14 @@ pub(super) struct Move {
     /// Since when, and how often it was tried in vain.
     pub(super) since: Duration,
     pub(super) failures: u32,
+    /// Its place among those for its lane; 0 elsewhere.
+    pub(super) turn: u64,
 }
 
 impl Move {
-    fn is_shed(&self) -> bool {
-        self.why.verdict() == "shed"
+    /// Whether it has left the way to the target without having been there: it was shed, or is on its way to a lane.
+    fn goes_aside(&self) -> bool {
+        self.why.verdict() == "shed" || lane_of(self).is_some()
     }
 }
 
@@ -44,8 +48,8 @@ pub(super) struct Moving {
     moves: HashMap<u64, Move>,
     steps: FuturesUnordered<LocalBoxFuture<'static, Step>>,
     next_id: u64,
-    /// How many of them were shed.
-    shed: usize,
+    /// How many of them were shed or go to a lane.
+    aside: usize,
 }
 
 impl Moving {
@@ -53,9 +57,14 @@ impl Moving {
         self.moves.len()
     }
 
-    /// How many of them were shed.
-    pub(super) fn shed(&self) -> usize {
-        self.shed
+    /// The messages on the move.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.moves.values().map(|one| &one.held)
+    }
+
+    /// How many of them were shed or go to a lane.
+    pub(super) fn gone_aside(&self) -> usize {
+        self.aside
     }
 
     /// How many of them were tried in vain.
@@ -87,19 +96,19 @@ impl Moving {
 
     pub(super) fn take(&mut self, id: u64) -> Option<Move> {
         let one = self.moves.remove(&id)?;
-        self.shed -= usize::from(one.is_shed());
+        self.aside -= usize::from(one.goes_aside());
         Some(one)
     }
 
     /// Gives up on all of them.
     pub(super) fn abandon(&mut self) -> Vec<Held> {
-        self.shed = 0;
+        self.aside = 0;
         self.moves.drain().map(|(_, one)| one.held).collect()
     }
 
     fn keep(&mut self, one: Move) -> u64 {
         self.next_id += 1;
-        self.shed += usize::from(one.is_shed());
+        self.aside += usize::from(one.goes_aside());
         self.moves.insert(self.next_id, one);
         self.next_id
     }

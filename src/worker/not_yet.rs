@@ -47,6 +47,10 @@ impl Early {
         self.held.len()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.held.values()
+    }
+
     pub(super) fn keep(&mut self, due: Duration, held: Held) {
         self.kept += 1;
         self.held.insert((due, self.kept), held);

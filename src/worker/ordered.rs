@@ -1,17 +1,19 @@
 //! Queues that keep their order: who may go, who waits where it stands, and what becomes of those behind one that failed.
 //!
 //! The rules are in [`crate::rules::order`]. Messages go in the order in which they were taken, at most one of a line at once; the
-//! hand's lines keep the rest. Nothing is put elsewhere to wait, and nothing is given back before all that is at work has ended:
-//! then all of it goes back at once, in its order.
+//! hand's lines keep the rest, and the end of a long one waits in its key's lane, never in a delay queue. Nothing is given back before
+//! all that is at work has ended: then all of it goes back at once, in its order.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use super::Worker;
 use super::hand::Held;
 use crate::clock::Now;
 use crate::rules::envelope::Stamp;
+use crate::rules::lane::Lane;
 use crate::rules::lots::KeyHash;
-use crate::rules::order::{Turn, after_run_in_order};
+use crate::rules::order::{Order, Turn, after_run_in_order};
 use crate::rules::settlement::{Next, Place};
 use crate::rules::verdict::{Verdict, Why};
 use crate::seams::{Answer, Inlet, Outlet, Receipt, Settle, Wanted};
@@ -19,6 +21,8 @@ use crate::store::BlockedEntry;
 
 /// The most lines of which it is remembered how often their head was tried.
 const MOST_REMEMBERED: usize = 10_000;
+/// A line is long when it takes up one part in so many of the prefetch.
+const LINES_IN_HAND: usize = 8;
 /// The longest part of a cause that is kept with a blocked key, in characters.
 const LONGEST_CAUSE: usize = 500;
 
@@ -28,12 +32,20 @@ pub(super) struct Ordered {
     /// The lines of which a message is at the target, or has failed and is not yet written down as the cause of a block.
     busy: HashSet<KeyHash>,
     unwritten: Vec<Unwritten>,
-    /// Which message was tried how often at the head of a line: it may come again after a loss of the link.
-    tried: HashMap<KeyHash, (KeyHash, u32)>,
+    /// Which message was tried at the head of a line: it may come again after a loss of the link, or from a lane.
+    tried: HashMap<KeyHash, Tried>,
     /// Deliveries that came after the stop.
     pub(super) unread: Vec<Receipt>,
     /// Whether all that was in hand was given back, because nothing is to be done for now.
     pub(super) has_let_go: bool,
+}
+
+/// A message that is to be tried again.
+#[derive(Debug, Clone, Copy)]
+struct Tried {
+    lot: KeyHash,
+    times: u32,
+    rests_until: Option<Duration>,
 }
 
 /// A message that failed for good, before its line could be blocked.
@@ -45,6 +57,11 @@ struct Unwritten {
 }
 
 impl Ordered {
+    /// Those that failed and are not written down.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.unwritten.iter().map(|failed| &failed.held)
+    }
+
     /// How many deliveries are held here.
     pub(super) fn len(&self) -> usize {
         self.unwritten.len() + self.unread.len()
@@ -73,7 +90,12 @@ impl Ordered {
             self.tried.clear();
         }
         if let Some(line) = held.line() {
-            self.tried.insert(line, (held.facts.lot, held.tried));
+            let tried = Tried {
+                lot: held.facts.lot,
+                times: held.tried,
+                rests_until: held.rests_until,
+            };
+            self.tried.insert(line, tried);
         }
     }
 
@@ -83,11 +105,13 @@ impl Ordered {
         }
     }
 
-    /// How often a message is known to have been tried.
-    fn tried(&self, held: &Held) -> u32 {
+    /// Tells a message what is known of it: how often it was tried, and until when it rests.
+    fn recall(&self, held: &mut Held) {
         let known = held.line().and_then(|line| self.tried.get(&line));
-        let same = known.filter(|(lot, _)| *lot == held.facts.lot);
-        same.map_or(held.tried, |(_, tried)| held.tried.max(*tried))
+        if let Some(tried) = known.filter(|tried| tried.lot == held.facts.lot) {
+            held.tried = held.tried.max(tried.times);
+            held.rests_until = tried.rests_until;
+        }
     }
 }
 
@@ -102,15 +126,23 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if !self.given.inlet.usable(&held.receipt) {
             return self.give_back(held);
         }
-        held.tried = self.ordered.tried(&held);
+        self.ordered.recall(&mut held);
         if self.gate.is_shut() || self.takes_nothing_until.is_some() {
-            return self.hand.take(held);
+            // What was on its way when all was let go follows it.
+            return if self.ordered.has_let_go {
+                self.give_back(held);
+            } else {
+                self.hand.take(held);
+            };
         }
         if let Some(cause) = self.blocked_by(&held) {
             return self.shed(held, Why::Blocked, None, &cause);
         }
         match self.decide(&held, now) {
-            Verdict::Run | Verdict::NotYet(_) => self.hand.take(held),
+            Verdict::Run | Verdict::NotYet(_) => match self.lane_ahead(&held) {
+                Some(lane) => self.divert(held, lane, self.why_keys_wait(), now),
+                None => self.hand.take(held),
+            },
             Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),
         }
     }
@@ -124,8 +156,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return None;
         }
         if line.is_some_and(|line| self.ordered.busy.contains(&line)) {
-            let hand = &mut self.hand;
-            hand.wait(held, was_head, Why::Concurrency, None, now.mono);
+            self.line_up_in_order(held, was_head, Why::Concurrency, None, now);
             return None;
         }
         if let Some(until) = held.rests_until.filter(|until| *until > now.mono) {
@@ -134,6 +165,56 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return None;
         }
         Some(held)
+    }
+
+    /// The lane that may hold earlier messages of the key of one from the queue: it follows them.
+    fn lane_ahead(&self, held: &Held) -> Option<Lane> {
+        let by_key = held.order == Order::Key && held.lane.is_none();
+        self.lanes.holding(held.key().filter(|_| by_key)?)
+    }
+
+    /// Lets a message wait in its line.
+    pub(super) fn line_up_in_order(
+        &mut self,
+        held: Held,
+        was_head: bool,
+        why: Why,
+        until: Option<Duration>,
+        now: Now,
+    ) {
+        let line = held.line();
+        self.hand.wait(held, was_head, why, until, now.mono);
+        self.make_room(line, now);
+    }
+
+    /// A long line leaves a crowded hand: it waits in its key's lane, where it keeps its order and leaves room here for others. It
+    /// goes whole, and only while nothing of it is at work: whatever comes to the queue again, then comes after what is in the lane.
+    fn make_room(&mut self, line: Option<KeyHash>, now: Now) {
+        let prefetch = usize::from(self.prefetch.get());
+        let is_long = |line: &KeyHash| {
+            let long = self.hand.line_length(*line) * LINES_IN_HAND >= prefetch;
+            long && !self.ordered.busy.contains(line)
+        };
+        let crowded = self.hand.waiting() * 2 >= prefetch;
+        let by_key = crowded && self.given.settings.order == Order::Key;
+        let Some(key) = line.filter(|line| by_key && is_long(line)) else {
+            return;
+        };
+        let Some(lane) = self.own_lane_to_be(key) else {
+            return;
+        };
+        let from_queue = |held: &Held| held.lane.is_none();
+        let mut all = self.hand.take_line(key, from_queue, now.mono);
+        all.extend(self.hand.take_ready(key, from_queue));
+        for held in all {
+            self.divert(held, lane, self.why_keys_wait(), now);
+        }
+    }
+
+    /// The lane of a key's own; `None`: it has none and gets none. The shared one does not keep a line together.
+    fn own_lane_to_be(&self, key: KeyHash) -> Option<Lane> {
+        let lane = self.lane_to_be(key);
+        lane.filter(|lane| *lane != Lane::Shared)
     }
 
     /// What blocks the line of a message, if anything does.
@@ -154,23 +235,28 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return self.give_back(held);
         }
         let settings = &self.given.settings;
-        let (turn, why) = after_run_in_order(
+        let turn = after_run_in_order(
             &answer.outcome,
             held.tried + 1,
             settings.attempts,
             settings.on_unknown,
         );
+        let Some((turn, why)) = turn else {
+            return self.hand.put_back(held);
+        };
         match turn {
             Turn::Over(_) | Turn::Blocked(Next::Ack) => {
+                let line = held.line();
                 self.ordered.forget(&held);
                 self.given.inlet.settle(held.receipt, Settle::Ack, why);
+                self.make_room(line, now);
             }
             Turn::Again(wait, tried) => {
                 held.tried = tried;
                 held.rests_until = Some(now.mono + wait);
                 self.ordered.remember(&held);
                 let until = held.rests_until;
-                self.hand.wait(held, true, why, until, now.mono);
+                self.line_up_in_order(held, true, why, until, now);
             }
             Turn::Blocked(Next::Move(place, tried)) => {
                 let stamp = Stamp {
@@ -284,9 +370,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             self.ordered.free(failed.held.line());
             self.give_back(failed.held);
         }
-        for held in self.hand.take_out(|_| true) {
-            self.give_back(held);
-        }
+        self.give_all_back();
         for receipt in std::mem::take(&mut self.ordered.unread) {
             self.given
                 .inlet

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::hand::Held;
+use super::lanes::lane_of;
 use super::moving::{Move, Step};
 use super::{AtWork, Worker};
 use crate::clock::Now;
@@ -34,8 +35,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             gate,
             permit,
             started,
+            round,
         } = work;
         let now = self.now();
+        self.target_answered(round, &answer.outcome, now.mono);
+        if answer.outcome.was_not_taken() {
+            return self.not_taken(held, permit, now);
+        }
         let took = now.mono.saturating_sub(started);
         self.throttle.came_back(permit);
         self.ordered.came_back(&held);
@@ -45,12 +51,15 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return self.settle_in_order(held, answer, gate.revision, now);
         }
         let settings = &self.given.settings;
-        let (next, why) = after_run(
+        let next = after_run(
             &answer.outcome,
             held.tried + 1,
             settings.attempts,
             settings.on_unknown,
         );
+        let Some((next, why)) = next else {
+            return self.hand.put_back(held);
+        };
         match next {
             Next::Ack => self.given.inlet.settle(held.receipt, Settle::Ack, why),
             Next::Move(place, tried) => {
@@ -77,7 +86,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 self.service = (self.service * 7 + took) / 8;
                 self.given.vitals.done(now.mono, key, took, on_time);
             }
-            Outcome::HandedOver => {}
+            Outcome::HandedOver | Outcome::Full | Outcome::Held(_) => {}
             Outcome::Throttled(_) => self.given.vitals.in_vain(now.mono, key, took),
             Outcome::Retry(cause) | Outcome::Failed(cause) | Outcome::Unknown(cause) => {
                 self.given.vitals.in_vain(now.mono, key, took);
@@ -140,6 +149,16 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if !self.given.inlet.usable(&held.receipt) {
             return self.give_back(held);
         }
+        let one = self.envelope(held, place, stamp, now);
+        self.moving.publish(&self.given.outlet, one);
+        let aside = self.moving.gone_aside() + self.lanes.len();
+        if !self.given.outlet.blocked() && self.prefetch.occupied(aside) {
+            self.consume();
+        }
+    }
+
+    /// Puts a message in its envelope. One that does not fit in becomes a dead letter.
+    pub(super) fn envelope(&self, held: Held, place: Place, stamp: Stamp, now: Now) -> Move {
         let (place, why, sealed) = match seal(&held.raw, &stamp) {
             Ok(sealed) => (place, stamp.why, sealed),
             Err(_) => {
@@ -168,17 +187,14 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             body: held.raw.body.clone(),
             at_ms: now.ms,
         };
-        let one = Move {
+        Move {
             held,
             place,
             why,
             outgoing,
             since: now.mono,
             failures: 0,
-        };
-        self.moving.publish(&self.given.outlet, one);
-        if !self.given.outlet.blocked() && self.prefetch.occupied(self.moving.shed()) {
-            self.consume();
+            turn: 0,
         }
     }
 
@@ -189,6 +205,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 let Some(one) = self.moving.take(id) else {
                     return;
                 };
+                if let Some(lane) = lane_of(&one) {
+                    return self.flown(lane, one, result);
+                }
                 match result {
                     Ok(()) => self
                         .given
@@ -210,6 +229,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
+    /// Messages had to go back because their place did not take them: nothing is taken for a while.
+    pub(super) fn take_nothing(&mut self, now: Duration) {
+        self.takes_nothing_until = Some(now + REST_AFTER_GIVING_UP);
+        self.given.inlet.want(Wanted::Idle);
+        self.steer_lanes();
+    }
+
     /// A message could not be placed: it is held and tried again. Held for too long, one that was not tried at the target goes
     /// back to the queue, and nothing is taken for a while; one that was stays, else it would be done again and again. Where order
     /// is kept all stay: they would come back behind others.
@@ -224,8 +250,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         let held_too_long = now.mono.saturating_sub(one.since) > self.given.settings.hold;
         if held_too_long && one.why.verdict() != "run" && !one.held.order.is_kept() {
-            self.takes_nothing_until = Some(now.mono + REST_AFTER_GIVING_UP);
-            self.given.inlet.want(Wanted::Idle);
+            self.take_nothing(now.mono);
             return self.give_back(one.held);
         }
         // The message's own lot is drawn, so that a run can be repeated.

@@ -17,7 +17,7 @@ mod order;
 use super::{Finished, Given, Worker};
 use crate::clock::Clock;
 use crate::config::{Disposition, OnUnknown, Order, ParkSettings, Queue, TargetSettings};
-use crate::memory::MemoryQueue;
+use crate::memory::{MemoryOutlet, MemoryQueue};
 use crate::metrics::{Ledger, Metrics};
 use crate::rules::change::{Actor, Cause, Change, Edit};
 use crate::rules::facts::{Reading, Source};
@@ -28,15 +28,15 @@ use crate::seams::{Answer, Job, Outcome, Target};
 use crate::store::{Blocked, Store};
 use crate::vitals::QueueVitals;
 
-const START_MS: i64 = 1_795_219_200_000;
+pub(super) const START_MS: i64 = 1_795_219_200_000;
 
 type Answering = Box<dyn Fn(&Job) -> Outcome>;
 
 /// A target whose answer the test chooses, that takes as long as the test says and writes down what it was given.
-struct Script {
-    takes: Cell<Duration>,
+pub(super) struct Script {
+    pub(super) takes: Cell<Duration>,
     answer: RefCell<Answering>,
-    done: RefCell<Vec<(String, u32)>>,
+    pub(super) done: RefCell<Vec<(String, u32)>>,
     at_once: Cell<usize>,
     most_at_once: Cell<usize>,
 }
@@ -63,18 +63,23 @@ impl Target for Scripted {
     }
 }
 
+pub(super) type MakeTarget = Box<dyn FnOnce(&MemoryOutlet) -> Rc<dyn Target>>;
+
 /// A queue with its worker running, and all that a test may do to them.
-struct House {
-    queue: MemoryQueue,
+pub(super) struct House {
+    pub(super) queue: MemoryQueue,
     store: Arc<Store>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     blocked: Arc<Blocked>,
-    script: Rc<Script>,
-    stop: CancellationToken,
-    worker: tokio::task::JoinHandle<Finished>,
+    pub(super) vitals: Arc<QueueVitals>,
+    pub(super) script: Rc<Script>,
+    pub(super) stop: CancellationToken,
+    pub(super) worker: tokio::task::JoinHandle<Finished>,
+    settings: Arc<Queue>,
+    opens_lanes: bool,
 }
 
-fn settings() -> Queue {
+pub(super) fn settings() -> Queue {
     let attributes = BTreeMap::from([("account".into(), Source::Header("x-account".into()))]);
     Queue {
         name: "orders".parse().unwrap(),
@@ -102,6 +107,7 @@ fn settings() -> Queue {
         modes: vec![],
         pass: vec![],
         dead_letter_queue: None,
+        outcomes_queue: None,
         park: ParkSettings {
             streams: true,
             max_age: Duration::from_secs(60),
@@ -112,33 +118,45 @@ fn settings() -> Queue {
 }
 
 impl House {
-    fn open(clock: Clock) -> Self {
-        Self::open_with(clock, settings())
+    pub(super) fn open(clock: Clock) -> Self {
+        Self::open_with(clock, settings(), None)
     }
 
-    fn open_with(clock: Clock, settings: Queue) -> Self {
-        Self::open_again(clock, settings, MemoryQueue::new(clock))
+    /// With other settings, and another target in front of the outlet than the one that the test scripts.
+    pub(super) fn open_with(clock: Clock, settings: Queue, target: Option<MakeTarget>) -> Self {
+        let mut house = Self::furnished(settings, MemoryQueue::new(clock), None);
+        house.begin(clock, target);
+        house
     }
 
-    /// On a queue with something in it.
-    fn open_again(clock: Clock, settings: Queue, queue: MemoryQueue) -> Self {
+    /// On a queue with something in it, or on a store of the test's own.
+    fn open_on(clock: Clock, settings: Queue, queue: MemoryQueue, store: Option<Store>) -> Self {
+        let mut house = Self::furnished(settings, queue, store);
+        house.begin(clock, None);
+        house
+    }
+
+    /// With nothing declared, so that there are no lanes.
+    pub(super) fn without_lanes(clock: Clock) -> Self {
+        let mut house = Self::furnished(settings(), MemoryQueue::new(clock), None);
+        house.opens_lanes = false;
+        house.begin(clock, None);
+        house
+    }
+
+    fn furnished(settings: Queue, queue: MemoryQueue, store: Option<Store>) -> Self {
+        let settings = Arc::new(settings);
         let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
         let gated = GatedQueue {
             name: settings.name.clone(),
             modes: vec![],
         };
         let start = Snapshot::of(vec![gated], 0, vec![], vec![]);
-        let store = Store::in_memory(start, metrics);
-        Self::open_on(clock, settings, store, queue)
-    }
-
-    fn open_on(clock: Clock, settings: Queue, store: Store, queue: MemoryQueue) -> Self {
-        let (settings, store) = (Arc::new(settings), Arc::new(store));
-        let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
+        let in_memory = || Store::in_memory(start, Arc::clone(&metrics));
+        let store = Arc::new(store.unwrap_or_else(in_memory));
         let numbers = Arc::clone(metrics.queue("orders").unwrap());
         let book = store.blocked(&settings.name);
         let blocked = Arc::new(Blocked::open(book, settings.order, numbers));
-        let (inlet, outlet) = queue.open();
         let script = Rc::new(Script {
             takes: Cell::new(Duration::from_millis(100)),
             answer: RefCell::new(Box::new(|_| Outcome::Done)),
@@ -146,33 +164,61 @@ impl House {
             at_once: Cell::new(0),
             most_at_once: Cell::new(0),
         });
-        let given = Given {
-            settings,
-            inlet,
-            outlet,
-            target: Rc::new(Scripted(Rc::clone(&script))),
-            flags: store.subscribe(),
-            clock,
-            blocked: Arc::clone(&blocked),
-            vitals: Arc::new(QueueVitals::default()),
-            metrics: Arc::clone(&metrics),
-        };
-        let stop = CancellationToken::new();
-        let running = Worker::new(given)
-            .unwrap()
-            .run(stop.clone(), Duration::from_secs(5));
         Self {
             queue,
             store,
             metrics,
             blocked,
+            vitals: Arc::default(),
             script,
-            stop,
-            worker: tokio::task::spawn_local(running),
+            stop: CancellationToken::new(),
+            worker: tokio::task::spawn_local(async { Finished::default() }),
+            settings,
+            opens_lanes: true,
         }
     }
 
-    fn publish(&self, ids: std::ops::Range<u32>, account: &str, at_ms: i64) {
+    /// Starts a worker on what is there.
+    fn begin(&mut self, clock: Clock, target: Option<MakeTarget>) {
+        let (inlet, outlet) = self.queue.open();
+        let given = Given {
+            settings: Arc::clone(&self.settings),
+            inlet,
+            target: match target {
+                Some(make) => make(&outlet),
+                None => Rc::new(Scripted(Rc::clone(&self.script))),
+            },
+            outlet,
+            flags: self.store.subscribe(),
+            clock,
+            blocked: Arc::clone(&self.blocked),
+            vitals: Arc::clone(&self.vitals),
+            metrics: Arc::clone(&self.metrics),
+            lanes: self.store.lanes(&self.settings.name),
+            opens_lanes: self.opens_lanes,
+        };
+        self.stop = CancellationToken::new();
+        let worker = Worker::new(given).unwrap();
+        let running = worker.run(self.stop.clone(), Duration::from_secs(5));
+        self.worker = tokio::task::spawn_local(running);
+    }
+
+    /// Kills the worker with whatever it has in hand, and starts another on the same queue and store.
+    pub(super) async fn die_and_begin_again(&mut self, clock: Clock) {
+        self.worker.abort();
+        let _ = (&mut self.worker).await;
+        self.metrics.queue("orders").unwrap().in_hand_is_lost();
+        self.begin(clock, None);
+    }
+
+    /// The ids of this account that were done, in order.
+    pub(super) fn done_of(&self, account: &str) -> Vec<String> {
+        let done = self.script.done.borrow();
+        let of = done.iter().map(|(id, _)| id.clone());
+        of.filter(|id| id.starts_with(account)).collect()
+    }
+
+    pub(super) fn publish(&self, ids: std::ops::Range<u32>, account: &str, at_ms: i64) {
         for id in ids {
             let headers = [
                 ("x-account", Field::LongString(account.into())),
@@ -211,7 +257,7 @@ impl House {
         });
     }
 
-    fn turn(&self, valve: &str, value: Json) {
+    pub(super) fn turn(&self, valve: &str, value: Json) {
         let edit = Edit::Set(format!("queue.orders.{valve}").parse().unwrap(), value);
         let by = Actor {
             name: "ana".into(),
@@ -235,22 +281,22 @@ impl House {
         assert!(confirmed.iter().any(Result::is_ok), "{confirmed:?}");
     }
 
-    fn ledger(&self) -> Ledger {
+    pub(super) fn ledger(&self) -> Ledger {
         let ledger = self.metrics.queue("orders").unwrap().ledger();
         assert!(ledger.adds_up(), "{ledger:?}");
         ledger
     }
 
-    fn settled(&self, why: Why) -> u64 {
+    pub(super) fn settled(&self, why: Why) -> u64 {
         self.ledger().settled[why as usize]
     }
 
-    fn done(&self) -> usize {
+    pub(super) fn done(&self) -> usize {
         self.script.done.borrow().len()
     }
 }
 
-fn in_made_up_time<F: Future<Output = ()>>(test: impl FnOnce(Clock) -> F) {
+pub(super) fn in_made_up_time<F: Future<Output = ()>>(test: impl FnOnce(Clock) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -259,7 +305,7 @@ fn in_made_up_time<F: Future<Output = ()>>(test: impl FnOnce(Clock) -> F) {
     LocalSet::new().block_on(&runtime, async { test(Clock::made_up(START_MS)).await });
 }
 
-async fn after(millis: u64) {
+pub(super) async fn after(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 

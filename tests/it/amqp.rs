@@ -281,7 +281,7 @@ fn a_full_queue_refuses_and_a_queue_made_otherwise_is_named() {
         let mut refused = 0;
         for number in 0..5 {
             let said = place(&outlet, Place::Dead, outgoing(&format!("m{number}"))).await;
-            refused += usize::from(matches!(said, Err(NotPlaced::Refused(_))));
+            refused += usize::from(matches!(said, Err(NotPlaced::Full(_))));
         }
         assert_eq!(refused, 3, "two have room");
         let delay = Place::Delay(Span::from_secs(5));

@@ -1,4 +1,4 @@
-//! A private RabbitMQ node: own name, ports, data, log and Erlang port mapper, no plugins, ended by its process id.
+//! A private RabbitMQ node: own name, ports, data, log and Erlang port mapper, no plugins unless asked for, ended by its process id.
 //!
 //! [`Broker::shared`] serves all tests of this process, each in a vhost of its own. A test that kills, freezes or starves its
 //! broker borrows one with [`Broker::own`].
@@ -20,19 +20,13 @@ use crate::keeper::{Kept, directory, eventually, free_port, tail};
 const START: Duration = Duration::from_secs(90);
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
-/// A node whose management API listens on a port of its own.
-pub(crate) struct Managed {
-    pub(crate) broker: Broker,
-    /// The port of the API, on 127.0.0.1.
-    pub(crate) port: u16,
-}
-
 /// One node.
 pub(crate) struct Broker {
-    home: PathBuf,
+    pub(crate) home: PathBuf,
     port: u16,
     distribution: u16,
-    mapper_port: u16,
+    pub(crate) mapper_port: u16,
+    cores: usize,
     node: Mutex<Option<Kept>>,
     _mapper: Kept,
 }
@@ -40,11 +34,12 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts a node and waits until it serves.
     pub(crate) fn start() -> Self {
-        Self::start_with(directory("broker"), "")
+        Self::start_with(directory("broker"), "", 1)
     }
 
-    /// Starts a node with its files in `home` and further lines of configuration.
-    pub(crate) fn start_with(home: PathBuf, settings: &str) -> Self {
+    /// Starts a node with its files in `home`, further lines of configuration, and so many cores. A file `plugins` in `home`
+    /// names its plugins. Tests take one core, so that their nodes leave room for each other; benchmarks take all.
+    pub(crate) fn start_with(home: PathBuf, settings: &str, cores: usize) -> Self {
         let (port, distribution, mapper_port) = (free_port(), free_port(), free_port());
         let config = format!(
             "listeners.tcp.1 = 127.0.0.1:{port}\n\
@@ -66,6 +61,7 @@ impl Broker {
             port,
             distribution,
             mapper_port,
+            cores,
             node: Mutex::new(None),
             _mapper: mapper,
         };
@@ -77,48 +73,6 @@ impl Broker {
     pub(crate) fn shared() -> &'static Broker {
         static SHARED: OnceLock<Broker> = OnceLock::new();
         SHARED.get_or_init(Broker::start)
-    }
-
-    /// A node that tests share which ask over HTTP what AMQP cannot tell, or move messages by a shovel.
-    pub(crate) fn managed() -> &'static Managed {
-        static MANAGED: OnceLock<Managed> = OnceLock::new();
-        MANAGED.get_or_init(|| {
-            let (home, port) = (directory("managed"), free_port());
-            let plugins = "[rabbitmq_management,rabbitmq_shovel].";
-            std::fs::write(home.join("plugins"), plugins).unwrap();
-            let settings = format!(
-                "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n\
-                 collect_statistics_interval = 1000\n"
-            );
-            Managed {
-                broker: Self::start_with(home, &settings),
-                port,
-            }
-        })
-    }
-
-    /// Runs `rabbitmqctl` against the node: what it said.
-    pub(crate) fn ctl(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = as_rabbitmq("/usr/lib/rabbitmq/bin/rabbitmqctl")
-            .args(["--node", &format!("sluicegate{}@localhost", self.port)])
-            .args(["--erlang-cookie", "sluicegate"])
-            .args(arguments)
-            .env("HOME", &self.home)
-            .env("LANG", "C.UTF-8")
-            .env("ERL_EPMD_PORT", self.mapper_port.to_string())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() {
-            return Ok(said);
-        }
-        Err(said + &String::from_utf8_lossy(&output.stderr))
-    }
-
-    /// The last lines of its log.
-    pub(crate) fn log(&self) -> String {
-        tail(&self.home.join("log"), 40)
     }
 
     /// The port for AMQP.
@@ -311,8 +265,11 @@ impl Broker {
                 .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("plugins"))
                 .env(
                     "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                    "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none -setcookie sluicegate \
-                     -rabbit dead_letter_worker_publisher_confirm_timeout 1000",
+                    format!(
+                        "+S {0}:{0} +sbwt none +sbwtdcpu none +sbwtdio none -setcookie sluicegate \
+                         -rabbit dead_letter_worker_publisher_confirm_timeout 1000",
+                        self.cores
+                    ),
                 )
                 .stdout(log.try_clone().unwrap())
                 .stderr(log),
@@ -376,7 +333,7 @@ fn permissions(user: &str, vhost: &str, [configure, write, read]: [&str; 3]) -> 
 }
 
 /// RabbitMQ is not to run as root: there it runs as the user of Debian's package, else as ourselves.
-fn as_rabbitmq(program: &str) -> Command {
+pub(crate) fn as_rabbitmq(program: &str) -> Command {
     if !we_are_root() {
         return Command::new(program);
     }
@@ -404,21 +361,4 @@ fn hand_over_to_rabbitmq(home: &Path) {
 fn we_are_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-#[test]
-fn a_node_of_our_own_survives_its_death_and_has_streams() {
-    let broker = Broker::own();
-    let vhost = broker.vhost("survives");
-    let streams = broker.eval("rabbit_feature_flags:is_enabled([quorum_queue, stream_queue]).");
-    assert_eq!(streams, "true");
-    assert_eq!(broker.queues(&vhost), Vec::<String>::new());
-    broker.kill_9();
-    assert!(TcpStream::connect(("127.0.0.1", broker.port())).is_err());
-    broker.restart();
-    assert_eq!(broker.queues(&vhost), Vec::<String>::new());
-    broker.alarm();
-    broker.clear_alarm();
-    broker.stop_gracefully();
-    broker.restart();
 }

@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) amqp_url: String,
     pub(crate) daemon: String,
     pub(crate) amqp: String,
+    /// Sections of their own, such as `[management]`.
+    pub(crate) sections: String,
     pub(crate) queues: String,
 }
 
@@ -35,6 +37,7 @@ impl Config {
             amqp_url: amqp_url.to_owned(),
             daemon: "stop_within = \"10s\"\nlog = \"info\"\n".to_owned(),
             amqp: String::new(),
+            sections: String::new(),
             queues: String::new(),
         }
     }
@@ -44,6 +47,15 @@ impl Config {
         let _ = write!(
             self.queues,
             "[[queue]]\nname = \"{name}\"\ntarget = {{ http = \"{worker}\" }}\n{settings}\n"
+        );
+        self
+    }
+
+    /// With a queue whose messages go to an admitted queue.
+    pub(crate) fn admitting(mut self, name: &str, admitted: &str, settings: &str) -> Self {
+        let _ = write!(
+            self.queues,
+            "[[queue]]\nname = \"{name}\"\ntarget = {{ queue = \"{admitted}\" }}\n{settings}\n"
         );
         self
     }
@@ -64,8 +76,8 @@ impl Config {
             format!("data_dir = \"{data}\"\n")
         };
         format!(
-            "[daemon]\nlisten = \"127.0.0.1:{port}\"\n{data}{}\n[amqp]\nurl = \"{}\"\n{}\n{}",
-            self.daemon, self.amqp_url, self.amqp, self.queues
+            "[daemon]\nlisten = \"127.0.0.1:{port}\"\n{data}{}\n[amqp]\nurl = \"{}\"\n{}\n{}{}",
+            self.daemon, self.amqp_url, self.amqp, self.sections, self.queues
         )
     }
 }

@@ -15,6 +15,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("throttle", &["rules"]),
     ("vitals", &["rules", "seams"]),
     (
+        "outcomes",
+        &["rules", "clock", "metrics", "seams", "vitals"],
+    ),
+    (
         "guard",
         &["rules", "clock", "store", "supervise", "metrics"],
     ),
@@ -28,13 +32,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "amqp",
         &["rules", "config", "topology", "clock", "seams", "supervise"],
     ),
+    (
+        "management",
+        &["rules", "config", "topology", "clock", "vitals"],
+    ),
     ("memory", &["rules", "clock", "seams"]),
     ("targets", &["rules", "config", "clock", "seams"]),
     ("park", &["rules", "config", "clock", "seams"]),
     (
         "api",
         &[
-            "rules", "config", "clock", "metrics", "seams", "store", "vitals",
+            "rules", "config", "clock", "metrics", "outcomes", "seams", "store", "vitals",
         ],
     ),
     ("cli", &["rules", "config", "topology", "clock"]),
@@ -47,6 +55,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "supervise",
             "metrics",
+            "outcomes",
             "seams",
             "store",
             "throttle",
@@ -54,6 +63,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "guard",
             "worker",
             "amqp",
+            "management",
             "memory",
             "targets",
             "park",

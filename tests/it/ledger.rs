@@ -283,6 +283,15 @@ impl Ledger {
         self.runtime.block_on(drain).unwrap()
     }
 
+    /// Consumes a queue as somebody else would, and acknowledges nothing, as long as the caller keeps what it gets.
+    pub(crate) fn consume_and_hold(&self, queue: &str) -> (Channel, lapin::Consumer) {
+        let channel = self.channel();
+        let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consume = channel.basic_consume(queue.into(), "somebody".into(), options, none);
+        let consumer = self.runtime.block_on(consume).unwrap();
+        (channel, consumer)
+    }
+
     /// Reads a stream from its first message to where it ends now: when nothing came for a while.
     pub(crate) fn read_stream(&self, stream: &str) -> Vec<Message> {
         let channel = self.channel();

@@ -27,7 +27,13 @@ mod stop;
 
 // What the daemon does with a message, and what an operator does with the daemon.
 #[cfg(test)]
+mod admitted;
+#[cfg(test)]
+mod celery;
+#[cfg(test)]
 mod deferring;
+#[cfg(test)]
+mod management;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
@@ -61,8 +67,12 @@ mod nodes;
 #[cfg(test)]
 mod path;
 #[cfg(test)]
+mod reader;
+#[cfg(test)]
 mod scene;
 #[cfg(test)]
 mod scrape;
+#[cfg(test)]
+mod shop;
 #[cfg(test)]
 mod worker;

@@ -42,7 +42,7 @@ fn tls_is_spoken_with_a_broker_that_can_be_trusted_and_with_no_other() {
          ssl_options.certfile = {at}/broker.pem\nssl_options.keyfile = {at}/broker.key\n\
          ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n"
     );
-    let broker = Broker::start_with(home.clone(), &settings);
+    let broker = Broker::start_with(home.clone(), &settings, 1);
     let scene = Scene::set(&broker, "tls", Kind::Quorum);
     let over = |host: &str, amqp: String| {
         let mut config = scene.config("");

@@ -42,6 +42,8 @@ pub(crate) struct Scene<'b> {
     pub(crate) ledger: Ledger,
     pub(crate) worker: Worker,
     published: Mutex<Vec<String>>,
+    /// What others than the HTTP worker got.
+    also_worked: Mutex<Vec<String>>,
 }
 
 impl<'b> Scene<'b> {
@@ -66,6 +68,7 @@ impl<'b> Scene<'b> {
             ledger,
             worker: Worker::start(),
             published: Mutex::default(),
+            also_worked: Mutex::default(),
         }
     }
 
@@ -109,6 +112,14 @@ impl<'b> Scene<'b> {
     /// These ids must be found at the end, too.
     pub(crate) fn expect_found(&self, ids: Vec<String>) {
         self.published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(ids);
+    }
+
+    /// Somebody else than the HTTP worker got these: whoever reads an admitted queue.
+    pub(crate) fn also_worked(&self, ids: impl IntoIterator<Item = String>) {
+        self.also_worked
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .extend(ids);
@@ -198,6 +209,10 @@ impl<'b> Scene<'b> {
             worked: self.worker.ids(),
             ..Found::default()
         };
+        let also = self.also_worked.lock();
+        for id in also.unwrap_or_else(PoisonError::into_inner).iter() {
+            *found.worked.entry(id.clone()).or_default() += 1;
+        }
         for queue in self.broker.queues(&self.vhost) {
             if queue.starts_with("sluicegate.park.") {
                 found.parked.extend(self.ledger.read_stream(&queue));

@@ -227,7 +227,9 @@ fn import(scene: &Scene<'_>, file: &str) {
     assert_eq!(status, Some(0), "{complaint}");
     let path = format!("{file}.json");
     std::fs::write(&path, definitions).unwrap();
-    let said = scene.broker.ctl(&["import_definitions", &path]);
+    let said = scene
+        .broker
+        .shell(&format!("rabbitmqctl import_definitions {path}"));
     said.unwrap_or_else(|why| panic!("{why}\n{}", scene.broker.log()));
 }
 
@@ -246,4 +248,38 @@ fn what_is_imported_is_what_would_be_declared() {
     drop(daemon);
     let ledger = Ledger::at(&scene.broker.url(&scene.vhost));
     assert!(ledger.ready("sluicegate.delay.orders.5s").is_some());
+}
+
+#[test]
+fn an_admitted_queue_needs_no_more_than_is_printed() {
+    for declare in [true, false] {
+        let scene = Scene::set(
+            Broker::shared(),
+            &format!("admitting-{declare}"),
+            Kind::Classic,
+        );
+        let mut config = Config::new("amqp://to-be-set");
+        config.amqp = format!("declare = {declare}");
+        config.queues = "[[queue]]\nname = \"orders\"\ntarget = { queue = \"orders.admitted\" }\n\
+             outcomes = { queue = \"orders.outcomes\" }\n"
+            .to_owned();
+        scene.ledger.declare("orders.outcomes", Kind::Classic, &[]);
+        config.amqp_url = scene.broker.url(&scene.vhost);
+        let user = format!("admitting-{declare}");
+        let (config, _) = least(&scene, &user, config);
+        if !declare {
+            import(&scene, &config.written());
+        }
+        let daemon = Daemon::start(&config);
+        daemon.ready(secs(10));
+        scene.ledger.publish(QUEUE, &["a", "b"].map(Message::new));
+        daemon.counts("both are admitted", secs(10), |now| {
+            now.settled(QUEUE, "handed_over") == 2
+        });
+        let (fine, said) = passes_check(&config.written());
+        assert!(fine, "declare = {declare}: {said}");
+        let log = daemon.log();
+        assert!(!log.contains("ACCESS_REFUSED"), "{log}");
+        assert_eq!(scene.ledger.ready("orders.admitted"), Some(2));
+    }
 }

@@ -17,6 +17,7 @@ use crate::rules::verdict::Why;
 use crate::seams::LinkState;
 
 mod guarded;
+mod outcomes;
 mod pages;
 mod reading;
 mod release;
@@ -45,6 +46,7 @@ fn queue(name: &str) -> config::Queue {
         modes: vec!["light".to_owned()],
         pass: vec![],
         dead_letter_queue: None,
+        outcomes_queue: None,
         park: ParkSettings {
             streams: true,
             max_age: std::time::Duration::from_secs(86_400),

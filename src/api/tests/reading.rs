@@ -266,8 +266,10 @@ async fn the_document_names_each_route_and_no_other() {
         "/api/v1/openapi.json",
         "/api/v1/openings",
         "/api/v1/openings/{id}/close",
+        "/api/v1/outcomes",
         "/api/v1/queues",
         "/api/v1/queues/{name}",
+        "/api/v1/queues/{name}/lanes",
         "/api/v1/queues/{name}/release",
         "/livez",
         "/metrics",
@@ -342,5 +344,64 @@ async fn the_document_is_complete() {
                 "{place}: body"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn lanes_are_listed_by_key_and_asked_for_by_key() {
+    let doors = doors();
+    let second = std::time::Duration::from_secs(1);
+    let line = |key: &str, interval, waiting| crate::vitals::LaneLine {
+        key: key.into(),
+        shared: false,
+        waiting,
+        since_ms: NOON,
+        pace: crate::rules::lane::Pace {
+            interval,
+            ..Default::default()
+        },
+        eta: waiting.map(|_| second * 30),
+    };
+    let lines = vec![
+        line("acme", Some(second / 4), Some(120)),
+        line("bulk/é", None, None),
+    ];
+    doors.queues[1].vitals.lanes(lines);
+    let list = "/api/v1/queues/billing%2Forders/lanes";
+    let page = get(&format!("{list}?limit=1")).to(&doors).await;
+    assert_eq!(
+        page.json()["items"],
+        json!([{"key": "acme", "shared": false, "waiting": 120, "since": "2026-11-21T12:00:00Z", "per_second": 4.0,
+                "at_once": null, "eta_seconds": 30.0}])
+    );
+    assert_eq!(
+        page.header("link"),
+        format!("<{list}?limit=1&cursor=acme>; rel=\"next\"")
+    );
+    let keys = async |query: &str| {
+        let json = get(&format!("{list}{query}")).to(&doors).await.json();
+        let items = json["items"].as_array().unwrap().clone();
+        items
+            .iter()
+            .map(|item| item["key"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys("?cursor=acme").await, ["bulk/é"]);
+    assert_eq!(keys("?key=bulk%2F%C3%A9").await, ["bulk/é"]);
+    assert!(keys("?key=nobody").await.is_empty());
+    let queue = get("/api/v1/queues/billing%2Forders").to(&doors).await;
+    assert_eq!(queue.json()["lanes"], json!({"keys": 2, "messages": 120}));
+    for (path, verdict) in [
+        ("/api/v1/queues/none/lanes", "404 no-such-queue"),
+        (
+            "/api/v1/queues/orders/lanes?limit=0",
+            "400 malformed-request",
+        ),
+        (
+            "/api/v1/queues/orders/lanes?of=acme",
+            "400 malformed-request",
+        ),
+    ] {
+        check(path, &doors, get(path), verdict, "").await;
     }
 }

@@ -47,6 +47,15 @@ fn what_people_type_is_understood() {
     parses("sluicegate queue pause billing/orders", "billing/orders");
     parses("sluicegate queue release orders --all", "all: true");
     parses("sluicegate completions zsh", "Zsh");
+    parses("sluicegate topology", "/etc/sluicegate/sluicegate.toml");
+    parses(
+        "sluicegate topology --format definitions --queue a/b --user gate -c a.toml",
+        "format: Definitions",
+    );
+    parses(
+        "sluicegate bypass billing/orders -c a.toml",
+        "billing/orders",
+    );
 }
 
 #[test]

@@ -131,3 +131,42 @@ fn a_queue_that_is_not_there_is_called_so() {
         );
     }
 }
+
+#[test]
+fn lanes_are_listed_with_their_pace_and_when_a_new_one_runs() {
+    let lane = |key: &str, shared: bool, waiting: Json, rate: Json, at_once: Json, eta: Json| {
+        json!({"key": key, "shared": shared,
+        "waiting": waiting, "since": "2026-11-21T12:00:00Z", "per_second": rate, "at_once": at_once, "eta_seconds": eta})
+    };
+    let none = || Json::Null;
+    let page = json!({"items": [
+        lane("acme", false, json!(98_500), json!(50.0), none(), json!(1_970.2)),
+        lane("bulk", false, json!(7), json!(1.0 / 3_600.0), json!(2), json!(25_000.0)),
+        lane("tiny", true, none(), none(), none(), none()),
+    ], "next": null});
+    let nothing = (200, json!({"items": [], "next": null}));
+    let daemon = Scripted::answering(vec![(200, page), nothing.clone(), nothing]);
+    let ended = type_at(&daemon.url, "sluicegate queue lanes orders", None);
+    let wanted = "\
+KEY   LANE    WAITING  SINCE                 PACE                  A NEW ONE RUNS IN
+acme  own       98500  2026-11-21 12:00:00Z  50.0/s                          32m 50s
+bulk  own           7  2026-11-21 12:00:00Z  one in 1h, 2 at once             6h 56m
+tiny  shared        -  2026-11-21 12:00:00Z  no limit                              -
+";
+    assert_eq!(
+        (ended.code, ended.data.as_str()),
+        (0, wanted),
+        "{}",
+        ended.talk
+    );
+    let ended = type_at(&daemon.url, "sluicegate queue lanes orders --key a/b", None);
+    assert!(
+        ended
+            .talk
+            .contains("nothing of a/b waits in a lane of orders"),
+        "{}",
+        ended.talk
+    );
+    let ended = type_at(&daemon.url, "sluicegate queue lanes orders --json", None);
+    assert_eq!(ended.data.trim(), "{\n  \"items\": []\n}");
+}

@@ -134,6 +134,7 @@ fn orders() -> Queue {
         modes: Vec::new(),
         pass: Vec::new(),
         dead_letter_queue: None,
+        outcomes_queue: None,
         park: ParkSettings {
             streams: true,
             max_age: Duration::from_secs(86_400),

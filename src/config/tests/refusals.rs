@@ -258,7 +258,7 @@ const CHANGES: &[(&str, &str, usize, &str, &str)] = &[
         "target = {}",
         5,
         "`queue.orders.target` is empty",
-        "\"http\", \"handler\"",
+        "\"http\", \"handler\", \"queue\"",
     ),
     (
         TARGET,
@@ -283,10 +283,31 @@ const CHANGES: &[(&str, &str, usize, &str, &str)] = &[
     ),
     (
         TARGET,
-        "target = { queue = 'orders.admitted' }",
+        "target = { queue = 'orders' }",
         5,
-        "target.queue",
-        "later version",
+        "`queue.orders.target` is the queue itself",
+        "that only workers read",
+    ),
+    (
+        TARGET,
+        "target = { queue = 'dead' }\ndead_letter = { queue = 'dead' }",
+        5,
+        "`queue.orders.target` is its dead-letter queue",
+        "that only workers read",
+    ),
+    (
+        TARGET,
+        "target = { queue = 'mail' }\n[[queue]]\nname = 'mail'\ntarget.handler = 'x'",
+        5,
+        "`queue.orders.target` is taken in hand itself",
+        "that only workers read",
+    ),
+    (
+        TARGET,
+        "target = { queue = 'admitted' }\noutcomes = { queue = 'admitted' }",
+        6,
+        "`queue.orders.outcomes` is a queue of messages",
+        "that only reports go to",
     ),
     (
         TARGET,

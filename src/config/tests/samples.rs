@@ -40,6 +40,10 @@ fn every_sample_reads() {
             include_str!("../../../examples/sluicegate.toml"),
         ),
         (
+            "examples/celery/sluicegate.toml",
+            include_str!("../../../examples/celery/sluicegate.toml"),
+        ),
+        (
             "examples/embedded.toml",
             include_str!("../../../examples/embedded.toml"),
         ),
@@ -108,6 +112,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.vhost", "v"),
     ("queue.orders.target.http", "http://x"),
     ("queue.orders.target.handler", "y"),
+    ("queue.orders.target.queue", "orders.admitted"),
     ("queue.orders.slots", "3"),
     ("queue.orders.prefetch", "33"),
     ("queue.orders.attempts", "3"),
@@ -128,6 +133,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.pass", "['a.b']"),
     ("queue.orders.hold", "3s"),
     ("queue.orders.dead_letter.queue", "dead"),
+    ("queue.orders.outcomes.queue", "orders.outcomes"),
     ("queue.orders.park.as", "queue"),
     ("queue.orders.park.max_age", "3d"),
     ("queue.orders.park.max_bytes", "3_000_000"),
@@ -156,6 +162,9 @@ fn every_setting_makes_a_difference() {
         let inside = inside
             .strip_suffix(".http")
             .or(inside.strip_suffix(".handler"))
+            .or(inside
+                .strip_suffix("target.queue")
+                .map(|_| "queue.orders.target"))
             .unwrap_or(inside);
         if *setting == "queue.orders.vhost" {
             let another = ["queue.orders", "queue.v/orders"];

@@ -20,7 +20,7 @@ fn kept(order: Order) -> Queue {
 
 impl House {
     fn open_in_order(clock: Clock, order: Order) -> Self {
-        Self::open_with(clock, kept(order))
+        Self::open_with(clock, kept(order), None)
     }
 
     /// What came back from the target of this account, in that order: `7` or, from the second attempt on, `7.2`.
@@ -174,6 +174,7 @@ fn the_last_attempt_blocks_and_so_does_an_unknown_one_that_is_parked() {
                     on_unknown,
                     ..kept(Order::Strict)
                 },
+                None,
             );
             house.answers(move |_| outcome.clone());
             house.publish(0..2, "acme", START_MS);
@@ -226,6 +227,37 @@ fn a_pause_gives_all_back_in_its_order_once_what_is_at_work_has_ended() {
 }
 
 #[test]
+fn the_end_of_a_long_line_waits_in_its_lane_and_others_have_room() {
+    in_made_up_time(async |clock| {
+        let house = House::open_in_order(clock, Order::Key);
+        house.script.takes.set(Duration::from_millis(10));
+        house.answers(|job| match (&*job.id, job.attempt) {
+            ("acme-0", 1 | 2) => down(),
+            _ => Outcome::Done,
+        });
+        house.publish(0..600, "acme", START_MS);
+        house.publish(0..20, "bulk", START_MS);
+        after(4_000).await;
+        assert_eq!(house.of("bulk").len(), 20);
+        assert_eq!(house.of("acme"), ["0", "0.2"]);
+        after(1_000).await;
+        house.queue.break_link();
+        after(3_000).await;
+        house.turn("pause", json!(true));
+        after(3_000).await;
+        house.turn("pause", json!(false));
+        house.publish(600..620, "acme", START_MS);
+        after(20_000).await;
+        let firsts: Vec<String> = (1..620).map(|n| n.to_string()).collect();
+        let mut done = house.of("acme");
+        done.retain(|one| !one.contains('.') && one != "0");
+        done.dedup();
+        assert_eq!(done, firsts);
+        assert_eq!(house.ledger().in_hand, 0);
+    });
+}
+
+#[test]
 fn a_broken_link_loses_neither_the_order_nor_the_count_of_attempts() {
     in_made_up_time(async |clock| {
         let house = House::open_in_order(clock, Order::Key);
@@ -267,7 +299,7 @@ fn a_stop_leaves_the_rest_in_its_order() {
         assert!(ledger.adds_up() && ledger.in_hand == 0, "{ledger:?}");
         assert_eq!(queue.ready(), 40);
 
-        let house = House::open_again(clock, kept(Order::Key), queue);
+        let house = House::open_on(clock, kept(Order::Key), queue, None);
         after(5_000).await;
         let all: Vec<String> = (0..40).map(|n| n.to_string()).collect();
         assert_eq!(house.of("acme"), all);
@@ -279,7 +311,12 @@ fn as_long_as_a_block_cannot_be_written_the_failed_one_is_held_and_nothing_follo
     let dir = tempfile::tempdir().unwrap();
     let (store, full) = on_a_disk_that_fills(dir.path());
     in_made_up_time(async |clock| {
-        let house = House::open_on(clock, kept(Order::Key), store, MemoryQueue::new(clock));
+        let house = House::open_on(
+            clock,
+            kept(Order::Key),
+            MemoryQueue::new(clock),
+            Some(store),
+        );
         house.answers(|job| match &*job.id {
             "acme-0" => refused(),
             _ => Outcome::Done,
@@ -320,7 +357,9 @@ proptest! {
         let dropped = Receipt::dropped();
         in_made_up_time(async move |clock| {
             let order = if strict { Order::Strict } else { Order::Key };
-            let house = House::open_in_order(clock, order);
+            // A small prefetch, so that lines are soon long enough for a lane.
+            let settings = Queue { prefetch: 16, ..kept(order) };
+            let house = House::open_with(clock, settings, None);
             let refused_ids: Vec<usize> = (0..30).filter(|n| fates[*n] == 0).collect();
             house.answers(move |job| match (fates[number(&job.id)], job.attempt) {
                 (0, _) => refused(),
