@@ -100,6 +100,9 @@ pub enum LinkState {
     Connecting(String),
     /// Connected, and messages are being taken.
     Consuming,
+    /// Connected with a consumer that gets nothing though messages are ready: another consumer of this queue may be the single
+    /// active one, and this one takes over when it goes.
+    Standby,
     /// Connected, and none are taken because nobody wants them.
     Idle,
     /// Connected, and the queue is not there; asked again with backoff, never declared by us.
@@ -112,7 +115,10 @@ impl LinkState {
     /// Whether the broker is reached.
     #[must_use]
     pub fn connected(&self) -> bool {
-        matches!(self, Self::Consuming | Self::Idle | Self::QueueMissing)
+        matches!(
+            self,
+            Self::Consuming | Self::Standby | Self::Idle | Self::QueueMissing
+        )
     }
 
     /// More than the word, such as why the link is down; may be empty.
@@ -120,7 +126,7 @@ impl LinkState {
     pub fn detail(&self) -> &str {
         match self {
             Self::Connecting(why) | Self::Denied(why) => why,
-            Self::Consuming | Self::Idle | Self::QueueMissing => "",
+            Self::Consuming | Self::Standby | Self::Idle | Self::QueueMissing => "",
         }
     }
 
@@ -130,6 +136,7 @@ impl LinkState {
         match self {
             Self::Connecting(_) => "connecting",
             Self::Consuming => "consuming",
+            Self::Standby => "standby",
             Self::Idle => "idle",
             Self::QueueMissing => "queue_missing",
             Self::Denied(_) => "denied",

@@ -42,6 +42,9 @@ pub(super) struct Acks {
     flush: Option<Pin<Box<Sleep>>>,
     writes: FuturesUnordered<LocalBoxFuture<'static, Tally>>,
     writing: u32,
+    /// Whether what is given back goes back when the channel closes, all at once and in its order.
+    in_order: bool,
+    gave_back: bool,
 }
 
 impl Acks {
@@ -56,9 +59,18 @@ impl Acks {
             flush: None,
             writes: FuturesUnordered::new(),
             writing: 0,
+            in_order: false,
+            gave_back: false,
         };
         acks.prefetch(prefetch);
         acks
+    }
+
+    /// What is given back goes back when the channel closes: one by one it could come again between others, and behind those that
+    /// were on their way. So what is given back is never covered by an acknowledgement, and the channel must be closed after it.
+    pub(super) fn in_order(mut self, in_order: bool) -> Self {
+        self.in_order = in_order;
+        self
     }
 
     /// A batch is at most half the prefetch, or the broker would have nothing left to send.
@@ -96,6 +108,7 @@ impl Acks {
     pub(super) fn settle(&mut self, tag: u64, how: Settle, why: Why) -> bool {
         let known = match how {
             Settle::Ack => self.marks.finish(tag, why),
+            Settle::GiveBack if self.in_order => self.marks.is_open(tag),
             Settle::GiveBack => self.marks.remove(tag),
         };
         if !known {
@@ -125,6 +138,17 @@ impl Acks {
     /// Whether nothing is left to be sent or told.
     pub(super) fn quiet(&self) -> bool {
         self.writes.is_empty() && self.marks.finished() == 0
+    }
+
+    /// Whether something was given back that goes back when the channel closes.
+    pub(super) fn gave_back(&self) -> bool {
+        self.gave_back
+    }
+
+    /// How many settlements were asked for and not told of.
+    pub(super) fn owed(&self) -> u32 {
+        let finished = u32::try_from(self.marks.finished()).unwrap_or(u32::MAX);
+        self.writing + finished
     }
 
     /// Cancels the consumer, has everything written that was asked for, and closes the channel; within a deadline.
@@ -161,8 +185,7 @@ impl Acks {
             self.writing -= tally.total();
             merge(&mut told, tally);
         }
-        let finished = u32::try_from(self.marks.finished()).unwrap_or(u32::MAX);
-        told.0[Why::Unsettled as usize] += self.writing + finished;
+        told.0[Why::Unsettled as usize] += self.owed();
         told
     }
 
@@ -183,13 +206,17 @@ impl Acks {
     }
 
     fn give_back(&mut self, tag: u64, why: Why) {
+        let mut tally = Tally::default();
+        tally.add(why);
+        if self.in_order {
+            self.gave_back = true;
+            return self.start(tally, std::future::ready(Ok(())));
+        }
         let channel = Rc::clone(&self.channel);
         let options = BasicNackOptions {
             multiple: false,
             requeue: true,
         };
-        let mut tally = Tally::default();
-        tally.add(why);
         self.start(tally, async move { channel.basic_nack(tag, options).await });
     }
 

@@ -15,7 +15,7 @@ use futures_util::future::{LocalBoxFuture, join};
 use super::acks::{merge, unsettled};
 use super::connection::{Connector, Link, Lost, Tries};
 use super::lanes::{self, Lanes};
-use super::probe::{Answer, Probe};
+use super::probe::{Answer, Probe, Seen};
 use super::source::{self, Notes, Source, Step};
 use crate::rules::lane::Lane;
 use crate::rules::verdict::Why;
@@ -24,6 +24,8 @@ use crate::seams::{Arrival, Inlet, LinkState, Receipt, Settle, Wanted};
 
 /// Rounds of the probe, five seconds each, after which a consumer that gets nothing although messages are ready counts as dead.
 const WEDGED_AFTER: u32 = 12;
+/// Rounds of the probe after which such a consumer is said to stand by, when another one may be the single active consumer.
+const STANDBY_AFTER: u32 = 2;
 /// Deliveries in a row after which the other tasks of this thread (lapin's among them) get their turn.
 const TURN: u32 = 64;
 /// So many deliveries are taken one after the other without asking for anything else.
@@ -71,16 +73,21 @@ pub struct AmqpInlet {
     missing: bool,
     tries: Tries,
     hungry_rounds: u32,
+    in_order: bool,
+    standby: bool,
 }
 
 impl AmqpInlet {
-    /// An inlet that connects when it is first polled, and takes nothing until that is wanted.
-    pub(super) fn new(connector: Connector, queue: String) -> Self {
+    /// An inlet that connects when it is first polled, and takes nothing until that is wanted. `in_order`: of a queue that keeps
+    /// its order, which may have a single active consumer.
+    pub(super) fn new(connector: Connector, queue: String, in_order: bool) -> Self {
         Self {
+            in_order,
+            standby: false,
             connector,
             stage: Stage::Waiting(std::future::ready(()).boxed_local()),
-            lanes: Lanes::new(queue.clone()),
-            queue: Source::new(queue, None),
+            lanes: Lanes::new(queue.clone(), in_order),
+            queue: Source::new(queue, None).in_order(in_order),
             turn: Turn::Queue(QUEUES_TURN),
             notes: Notes::default(),
             settling: 0,
@@ -174,6 +181,7 @@ impl AmqpInlet {
         self.lanes.connected(Rc::clone(&link));
         self.stage = Stage::Up { link, probe };
         (self.trouble, self.missing, self.hungry_rounds) = (None, false, 0);
+        self.standby = false;
     }
 
     fn link_lost(&mut self, lost: Lost) {
@@ -229,13 +237,14 @@ impl AmqpInlet {
 
     fn probed(&mut self, answer: Answer) {
         match answer {
-            Answer::Ready(ready) => {
+            Answer::There(seen) => {
                 if self.missing || self.queue.doubtful() {
                     (self.missing, self.trouble) = (false, None);
                     self.queue.seen();
                 }
+                let ready = seen.ready;
                 self.notes.news.push_back(Arrival::Depth { ready });
-                self.watch(ready);
+                self.watch(seen);
             }
             // The broker tells the consumer itself, and the client of a consume that is under way.
             Answer::Missing if self.queue.open() || self.queue.opening() => {}
@@ -249,8 +258,10 @@ impl AmqpInlet {
         }
     }
 
-    /// A consumer that looks healthy, has nothing in hand and gets nothing although messages are ready, is none.
-    fn watch(&mut self, ready: u64) {
+    /// A consumer that looks healthy, has nothing in hand and gets nothing although messages are ready, is none. Where order is kept
+    /// another one may be the single active consumer, which the broker does not tell: then this one stands by, until it gets
+    /// something. As it may be none all the same, it is opened anew now and then, which does a standby no harm.
+    fn watch(&mut self, Seen { ready, consumers }: Seen) {
         let consuming = self.queue.flowing();
         let idle = self.queue.out() == Some(0);
         let fed = self.queue.take_fed();
@@ -259,9 +270,18 @@ impl AmqpInlet {
         } else {
             self.hungry_rounds = 0;
         }
+        self.standby =
+            self.in_order && !fed && (self.standby || self.hungry_rounds >= STANDBY_AFTER);
         if self.hungry_rounds >= WEDGED_AFTER {
-            let why = "messages are ready and none was delivered for a minute";
-            return self.link_lost(Lost::Broken(why.to_owned()));
+            if !self.in_order {
+                let why = "messages are ready and none was delivered for a minute";
+                return self.link_lost(Lost::Broken(why.to_owned()));
+            }
+            self.hungry_rounds = 0;
+            // A classic queue counts those that stand by, a quorum queue does not.
+            if consumers <= 1 {
+                self.queue.renew();
+            }
         }
         // An answer while things go well proves the connection: the next trouble is a new one.
         if consuming || self.queue.wanted() == Wanted::Idle {
@@ -283,6 +303,7 @@ impl AmqpInlet {
         }
         match self.queue.wanted() {
             // Until it has ended, also when nobody wants it any more: what is on its way still comes.
+            Wanted::Consume { .. } if self.standby && !self.queue.was_fed() => LinkState::Standby,
             _ if self.queue.open() => LinkState::Consuming,
             Wanted::Idle => LinkState::Idle,
             // While the prefetch is changed the consumer is away for a moment, which is nobody's business.

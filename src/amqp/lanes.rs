@@ -31,6 +31,7 @@ const OLD_CONNECTION: Duration = Duration::from_secs(180);
 /// The lanes of a queue that were wanted.
 pub(super) struct Lanes {
     queue: String,
+    in_order: bool,
     up: Option<Up>,
     all: BTreeMap<Lane, Entry>,
 }
@@ -64,10 +65,11 @@ pub(super) enum Event {
 }
 
 impl Lanes {
-    /// No lane of `queue` is wanted yet.
-    pub(super) fn new(queue: String) -> Self {
+    /// No lane of `queue` is wanted yet; `in_order`: it keeps its order.
+    pub(super) fn new(queue: String, in_order: bool) -> Self {
         Self {
             queue,
+            in_order,
             up: None,
             all: BTreeMap::new(),
         }
@@ -112,13 +114,13 @@ impl Lanes {
 
     /// A lane that is new is asked for at once.
     fn entry(&mut self, lane: Lane) -> &mut Entry {
-        let (queue, up) = (&self.queue, &mut self.up);
+        let (queue, in_order, up) = (&self.queue, self.in_order, &mut self.up);
         self.all.entry(lane).or_insert_with(|| {
             if let Some(up) = up {
                 up.depths.hurry(lane);
             }
             Entry {
-                source: Source::new(lane_queue(queue, lane), Some(lane)),
+                source: Source::new(lane_queue(queue, lane), Some(lane)).in_order(in_order),
                 removal: Removal::No,
                 shadow: None,
             }

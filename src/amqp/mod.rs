@@ -37,7 +37,7 @@ pub fn open(settings: &Amqp, queue: &Queue) -> (AmqpInlet, AmqpOutlet) {
     let consume = connection::Connector::new(settings, Some(queue), "consume");
     let publish = connection::Connector::new(settings, Some(queue), "publish");
     (
-        AmqpInlet::new(consume, queue.broker_name.clone()),
+        AmqpInlet::new(consume, queue.broker_name.clone(), queue.order.is_kept()),
         AmqpOutlet::start(publish, queue.clone()),
     )
 }
@@ -47,5 +47,5 @@ pub fn open(settings: &Amqp, queue: &Queue) -> (AmqpInlet, AmqpOutlet) {
 pub fn open_outcomes(settings: &Amqp, queue: &Queue) -> Option<AmqpInlet> {
     let outcomes = queue.outcomes_queue.clone()?;
     let connector = connection::Connector::new(settings, Some(queue), "outcomes");
-    Some(AmqpInlet::new(connector, outcomes))
+    Some(AmqpInlet::new(connector, outcomes, false))
 }

@@ -20,11 +20,20 @@ const EVERY: Duration = Duration::from_secs(5);
 /// How long it may take to answer before the connection counts as dead.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// What the broker says of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// messages ready
+    pub(super) ready: u64,
+    /// consumers, ours among them
+    pub(super) consumers: u32,
+}
+
 /// What the broker answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The queue is there, with so many messages ready.
-    Ready(u64),
+    /// The queue is there.
+    There(Seen),
     /// The queue is not there.
     Missing,
     /// It could not be asked; it is asked again.
@@ -63,7 +72,7 @@ impl Probe {
     pub(super) fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
         let (channel, answer) = ready!(self.round.as_mut().poll(context));
         let wait = match &answer {
-            Answer::Ready(_) | Answer::Mute => {
+            Answer::There(_) | Answer::Mute => {
                 self.troubles.over();
                 EVERY
             }
@@ -86,11 +95,11 @@ async fn round(link: Rc<Link>, channel: Option<Channel>, queue: String, wait: Du
             Some(channel) => channel,
             None => link.channel().await?,
         };
-        let ready = depth(&channel, &queue).await?;
-        Ok((channel, ready))
+        let seen = look(&channel, &queue).await?;
+        Ok((channel, seen))
     };
     match timeout(ANSWER, asked).await {
-        Ok(Ok((channel, ready))) => (Some(channel), Answer::Ready(ready)),
+        Ok(Ok((channel, seen))) => (Some(channel), Answer::There(seen)),
         // A refused question closes its channel; the next one opens another.
         Ok(Err(Lost::Missing(_))) => (None, Answer::Missing),
         Ok(Err(lost)) => (None, Answer::Trouble(lost)),
@@ -100,6 +109,10 @@ async fn round(link: Rc<Link>, channel: Option<Channel>, queue: String, wait: Du
 
 /// How many messages are ready in a queue; it is never declared.
 pub(super) async fn depth(channel: &Channel, queue: &str) -> Result<u64, Lost> {
+    Ok(look(channel, queue).await?.ready)
+}
+
+async fn look(channel: &Channel, queue: &str) -> Result<Seen, Lost> {
     let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
@@ -109,5 +122,8 @@ pub(super) async fn depth(channel: &Channel, queue: &str) -> Result<u64, Lost> {
     let found = channel
         .queue_declare(name, passive, FieldTable::default())
         .await?;
-    Ok(found.message_count().into())
+    Ok(Seen {
+        ready: found.message_count().into(),
+        consumers: found.consumer_count(),
+    })
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures_util::{FutureExt, StreamExt};
 use lapin::{Channel, Consumer};
 
-use super::acks::{Acks, merge};
+use super::acks::{Acks, merge, unsettled};
 use super::connection::{Link, Lost, Tries};
 use super::tap::{Flow, Tap, raw};
 use crate::rules::lane::Lane;
@@ -65,6 +65,8 @@ pub(super) struct Source {
     acks: Option<Acks>,
     tries: Tries,
     fed: bool,
+    /// Whether what is out goes back all at once, in its order.
+    in_order: bool,
 }
 
 impl Source {
@@ -78,7 +80,15 @@ impl Source {
             acks: None,
             tries: Tries::default(),
             fed: false,
+            in_order: false,
         }
+    }
+
+    /// The same, of a queue that keeps its order or not. What is given back to one that does goes back at once, when its channel
+    /// closes; and the queue itself has its consumer until then, since somebody may stand by.
+    pub(super) fn in_order(mut self, in_order: bool) -> Self {
+        self.in_order = in_order;
+        self
     }
 
     /// The name of the queue.
@@ -89,6 +99,13 @@ impl Source {
     /// What is wanted.
     pub(super) fn wanted(&self) -> Wanted {
         self.wanted
+    }
+
+    /// Closes the channel, so that what is out goes back. If a consumer is wanted, it is opened anew.
+    pub(super) fn renew(&mut self) {
+        if let Some(acks) = self.acks.take() {
+            self.tap.let_go(acks, self.name.clone());
+        }
     }
 
     /// Says what is wanted from now on.
@@ -102,6 +119,13 @@ impl Source {
 
     /// Starts what is wanted and not under way.
     pub(super) fn steer(&mut self, link: &Rc<Link>) {
+        let keeps_consumer = self.in_order && self.lane.is_none() && self.wanted == Wanted::Idle;
+        if keeps_consumer || self.acks.as_ref().is_some_and(Acks::gave_back) {
+            if self.flowing() || matches!(self.tap, Tap::Shut) {
+                self.renew();
+            }
+            return;
+        }
         match (&mut self.tap, self.wanted) {
             (Tap::Shut, Wanted::Consume { prefetch }) => {
                 let channel = self.acks.as_ref().map(|acks| Rc::clone(acks.channel()));
@@ -145,6 +169,10 @@ impl Source {
             }
             Event::Tap(Flow::Ended) => return self.ended(),
             Event::Tap(Flow::Broke(lost)) => return Step::Broke(lost),
+            Event::Tap(Flow::LetGo(tally)) => {
+                self.tap = Tap::Shut;
+                merge(&mut notes.tally, tally);
+            }
             Event::Tap(Flow::WaitOver) => {
                 self.tap = Tap::Shut;
                 return Step::Rested;
@@ -179,7 +207,8 @@ impl Source {
             _ => {
                 self.end_epoch(notes);
                 notes.epoch = notes.epoch.wrapping_add(1);
-                self.acks = Some(Acks::new(channel, notes.epoch, prefetch));
+                let acks = Acks::new(channel, notes.epoch, prefetch);
+                self.acks = Some(acks.in_order(self.in_order));
             }
         }
         self.tap = Tap::Open {
@@ -207,6 +236,9 @@ impl Source {
     /// Nothing of it is left: the connection is lost, or was never there.
     pub(super) fn shut(&mut self, notes: &mut Notes) {
         self.end_epoch(notes);
+        if let Tap::LettingGo { owed, .. } = self.tap {
+            merge(&mut notes.tally, unsettled(owed));
+        }
         self.tap = Tap::Shut;
     }
 
@@ -272,6 +304,11 @@ impl Source {
         self.acks.as_ref().map(Acks::open)
     }
 
+    /// Whether something came since [`Source::take_fed`] was last asked.
+    pub(super) fn was_fed(&self) -> bool {
+        self.fed
+    }
+
     /// Whether something came since this was last asked.
     pub(super) fn take_fed(&mut self) -> bool {
         std::mem::take(&mut self.fed)
@@ -279,8 +316,9 @@ impl Source {
 
     /// Whether nothing comes, nothing is out, and every settlement was written.
     pub(super) fn at_rest(&self) -> bool {
-        let settled = |acks: &Acks| acks.open() == 0 && acks.quiet();
-        !self.open() && !self.opening() && self.acks.as_ref().is_none_or(settled)
+        let settled = |acks: &Acks| acks.open() == 0 && acks.quiet() && !acks.gave_back();
+        let coming_back = matches!(self.tap, Tap::LettingGo { .. });
+        !self.open() && !self.opening() && !coming_back && self.acks.as_ref().is_none_or(settled)
     }
 
     /// Gives its channel away; to be asked of a source that is at rest.
@@ -310,9 +348,13 @@ impl Source {
     /// Ends the consumer and has everything written that was asked for, within a deadline; gives what became of it.
     pub(super) async fn last_words(&mut self) -> Tally {
         let tap = std::mem::replace(&mut self.tap, Tap::Shut);
-        match self.acks.take() {
-            Some(acks) => acks.last_words(tap.tag(), &self.name).await,
-            None => Tally::default(),
+        match (self.acks.take(), tap) {
+            (Some(acks), tap) => {
+                let consumer = tap.tag().filter(|_| !self.in_order);
+                acks.last_words(consumer, &self.name).await
+            }
+            (None, Tap::LettingGo { told, .. }) => told.await,
+            (None, _) => Tally::default(),
         }
     }
 }

@@ -6,12 +6,14 @@ use std::task::{Context, Poll};
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 
+use super::acks::Acks;
 use super::connection::{Link, Lost, new_tag};
 use super::headers::{fields, properties, short};
 use crate::rules::message::Raw;
+use crate::rules::watermark::Tally;
 use crate::seams::Wanted;
 
 type Opened = Result<(Rc<Channel>, Consumer), Lost>;
@@ -24,6 +26,12 @@ pub(super) enum Tap {
     Waiting(LocalBoxFuture<'static, ()>),
     /// There is none until the probe has seen the queue again.
     Doubtful,
+    /// There was one: its channel closes, and whatever is out goes back.
+    LettingGo {
+        told: LocalBoxFuture<'static, Tally>,
+        /// So many settlements have yet to be told of.
+        owed: u32,
+    },
     /// There will be one.
     Opening {
         prefetch: u16,
@@ -45,6 +53,8 @@ pub(super) enum Flow {
     Came(Box<lapin::message::Delivery>),
     /// The last delivery has come: we cancelled the consumer, or the broker did.
     Ended,
+    /// The channel is closed; that is what became of its last settlements.
+    LetGo(Tally),
     Broke(Lost),
 }
 
@@ -99,10 +109,25 @@ impl Tap {
         }
     }
 
+    /// Lets go of all that is out: what was settled is surely sent, then the channel closes. The consumer lasts until then, or a
+    /// standby would have what follows before what is out is back.
+    pub(super) fn let_go(&mut self, acks: Acks, queue: String) {
+        let owed = acks.owed();
+        let consumer = std::mem::replace(self, Self::Shut);
+        let told = async move {
+            let told = acks.last_words(None, &queue).await;
+            drop(consumer);
+            told
+        };
+        let told = told.boxed_local();
+        *self = Self::LettingGo { told, owed };
+    }
+
     /// What comes next.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Flow> {
         match self {
             Self::Shut | Self::Doubtful => Poll::Pending,
+            Self::LettingGo { told, .. } => told.as_mut().poll(context).map(Flow::LetGo),
             Self::Waiting(wait) => wait.as_mut().poll(context).map(|()| Flow::WaitOver),
             Self::Opening { prefetch, opened } => {
                 let prefetch = *prefetch;
@@ -175,14 +200,16 @@ pub(super) async fn cancel(channel: Rc<Channel>, tag: ShortString) -> lapin::Res
 /// Waits until the broker has passed on every settlement of this channel.
 ///
 /// It tells a quorum queue of settlements bit by bit, as fast as the disk takes them, and forgets what is left when their channel
-/// closes. A consumer that comes and goes is something that the queue answers in its turn, after what it was told before.
+/// closes. A consumer that comes and goes is something that the queue answers in its turn, after what it was told before. It comes
+/// after ours in everything, so that what it is given is the last of what is out, and goes back as the last.
 pub(super) async fn passed_on(channel: &Rc<Channel>, queue: &str) -> Result<(), Lost> {
     let name =
         short("the name of the queue", queue).map_err(|why| Lost::Broken(why.to_string()))?;
     channel.basic_qos(1, BasicQosOptions::default()).await?;
-    let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+    let mut last = FieldTable::default();
+    last.insert("x-priority".into(), AMQPValue::LongInt(-1));
     let consumer = channel
-        .basic_consume(name, "".into(), options, none)
+        .basic_consume(name, "last".into(), BasicConsumeOptions::default(), last)
         .await?;
     Ok(cancel(Rc::clone(channel), consumer.tag()).await?)
 }

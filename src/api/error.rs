@@ -43,6 +43,7 @@ pub(super) const NO_SUCH_PATH: Sort = sort("no-such-path", 404, "There is nothin
 pub(super) const NO_SUCH_FLAG: Sort = sort("no-such-flag", 404, "No such flag");
 pub(super) const NO_SUCH_OPENING: Sort = sort("no-such-opening", 404, "No such opening");
 pub(super) const NO_SUCH_QUEUE: Sort = sort("no-such-queue", 404, "No such queue");
+pub(super) const NO_SUCH_KEY: Sort = sort("no-such-key", 404, "No such blocked key");
 pub(super) const METHOD: Sort = sort("method-not-allowed", 405, "Not with this method");
 pub(super) const SLOW_BODY: Sort = sort("slow-body", 408, "The body did not come in time");
 pub(super) const CONFIRM_SIZE: Sort = sort("confirm-size", 409, "A big move, to be confirmed");

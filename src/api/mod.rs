@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use crate::clock::Clock;
 use crate::config;
 use crate::metrics::{Metrics, QueueMetrics};
-use crate::store::Store;
+use crate::store::{Blocked, Store};
 use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
@@ -33,6 +33,7 @@ mod openings;
 mod outcomes;
 mod page;
 mod queues;
+mod release;
 mod serve;
 mod status;
 #[cfg(test)]
@@ -68,6 +69,8 @@ pub struct Doors {
 pub struct QueueDoor {
     /// What the file says of it.
     pub settings: Arc<config::Queue>,
+    /// Its keys that wait for their release.
+    pub blocked: Arc<Blocked>,
     /// How it does.
     pub vitals: Arc<QueueVitals>,
     /// Its numbers.
@@ -86,6 +89,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(changes::list))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
+        .routes(routes!(release::release))
         .routes(routes!(outcomes::report))
         .routes(routes!(lanes::list))
         .routes(routes!(openapi::read))

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::body::{Asked, Named};
 use super::error::{LONGEST_ECHO, NO_SUCH_QUEUE, Problem};
 use super::page::{Page, Paging};
+use super::release::BlockedView;
 use super::{Doors, QueueDoor};
 use crate::config::{self, Disposition, OnUnknown, TargetSettings};
 use crate::metrics::Ledger;
@@ -37,6 +38,8 @@ pub(super) struct QueueView {
     settings: SettingsView,
     /// Its valves as they stand now.
     gate: Vec<ValveView>,
+    /// The keys that wait for their release, where order is kept.
+    blocked: BlockedView,
     /// How it does.
     vitals: VitalsReport,
     /// What waits in lanes, because its key may not go faster; `…/lanes` has it by key.
@@ -77,6 +80,8 @@ struct SettingsView {
     target: String,
     /// How often a message is tried in all.
     attempts: u32,
+    /// Whether the order of messages is kept: none, key or strict.
+    order: &'static str,
     /// What happens to skipped messages: drop, dead_letter or park.
     on_skip: &'static str,
     /// What happens to expired messages.
@@ -195,6 +200,7 @@ fn show(doors: &Doors, snapshot: &Snapshot, queue: &QueueDoor) -> QueueView {
             .into_iter()
             .filter_map(|valve| valve_now(snapshot, &queue.settings, valve))
             .collect(),
+        blocked: BlockedView::of(&queue.blocked),
         vitals: queue.vitals.report(doors.clock.now().mono),
         lanes: LanesView { keys, messages },
         ledger: ledger(&queue.metrics.ledger()),
@@ -224,6 +230,7 @@ fn settings(queue: &config::Queue) -> SettingsView {
             TargetSettings::Queue(name) => format!("queue {name}"),
         },
         attempts: queue.attempts,
+        order: queue.order.word(),
         on_skip: disposition(queue.on_skip),
         on_expired: disposition(queue.on_expired),
         on_rejected: disposition(queue.on_rejected),

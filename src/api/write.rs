@@ -100,6 +100,29 @@ impl Sender {
         })
     }
 
+    /// The name by which the caller told itself.
+    pub(super) fn name(&self) -> &str {
+        &self.by.name
+    }
+
+    /// Whether nothing is to be changed.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// Does it, unless the same request came before: then it gives the answer of that time.
+    pub(super) fn once(
+        &self,
+        doors: &Doors,
+        dry_run: bool,
+        act: impl FnOnce() -> Result<Answer, Problem>,
+    ) -> Result<Answer, Problem> {
+        match &self.ticket {
+            Some(ticket) if !dry_run => doors.remembered.once(ticket, doors.clock.now().mono, act),
+            _ => act(),
+        }
+    }
+
     /// What a PUT wants: to create, or to replace what it saw.
     pub(super) fn wants(&self) -> Result<Wants, Problem> {
         match (self.if_match, self.if_none) {

@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::rules::names::QueueName;
 use crate::rules::snapshot::{GatedQueue, Snapshot};
 use crate::seams::{Inlet, Outlet};
-use crate::store::{OpenError, Store};
+use crate::store::{Blocked, OpenError, Store};
 use crate::supervise::Tasks;
 use crate::targets::{self, Handlers};
 use crate::worker::{Finished, Given, Worker};
@@ -146,7 +146,9 @@ impl House {
             .iter()
             .filter_map(|queue| {
                 let metrics = Arc::clone(metrics.queue(queue.name.as_str())?);
+                let book = store.blocked(&queue.name);
                 Some(QueueDoor {
+                    blocked: Arc::new(Blocked::open(book, queue.order, Arc::clone(&metrics))),
                     settings: Arc::new(queue.clone()),
                     vitals: Arc::default(),
                     metrics,
@@ -195,7 +197,7 @@ impl House {
             .iter()
             .find(|door| door.settings.name == queue.name);
         let door = door.context("this queue has no numbers")?;
-        let vitals = Arc::clone(&door.vitals);
+        let (vitals, blocked) = (Arc::clone(&door.vitals), Arc::clone(&door.blocked));
         let thread = QueueThread {
             name: queue.name.clone(),
             clock: self.clock,
@@ -228,6 +230,7 @@ impl House {
                 Arc::clone(&vitals),
                 Arc::clone(&metrics),
             );
+            let blocked = Arc::clone(&blocked);
             let (flags, stop, doors) = (store.subscribe(), stop.clone(), Arc::clone(&doors));
             let lanes = store.lanes(&settings.name);
             Box::pin(async move {
@@ -238,6 +241,7 @@ impl House {
                     target: target?,
                     flags,
                     clock,
+                    blocked,
                     vitals,
                     metrics,
                     lanes,

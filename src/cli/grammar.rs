@@ -313,4 +313,26 @@ pub(super) enum QueueVerb {
         #[command(flatten)]
         terms: Terms,
     },
+    /// Release keys of an ordered queue that a failure has blocked.
+    #[command(after_help = help::QUEUE_RELEASE)]
+    Release {
+        /// The queue.
+        name: QueueName,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        terms: Terms,
+    },
+}
+
+/// Which blocked keys are meant.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Which {
+    /// This key, as `queue list NAME` shows it; "" stands for messages without one.
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Option<String>,
+    /// Every blocked key.
+    #[arg(long)]
+    pub(super) all: bool,
 }

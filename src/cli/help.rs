@@ -102,7 +102,8 @@ Examples:
   sluicegate queue list
   sluicegate queue lanes orders
   sluicegate queue pause orders --reason \"INC-481\" --for 10m
-  sluicegate queue resume orders --reason \"INC-481 is over\"";
+  sluicegate queue resume orders --reason \"INC-481 is over\"
+  sluicegate queue release orders --key acme --reason \"the address is mended\"";
 
 pub(super) const QUEUE_LIST: &str = "\
 Examples:
@@ -132,6 +133,14 @@ Examples:
   sluicegate queue resume orders --reason \"INC-481 is over\" --dry-run
 
 It closes every opening that pauses the queue; where the flag's own value is true, it sets that false, too.";
+
+pub(super) const QUEUE_RELEASE: &str = "\
+Examples:
+  sluicegate queue list orders
+  sluicegate queue release orders --key acme --reason \"the address is mended\"
+  sluicegate queue release orders --all --reason \"the database is back\" --dry-run
+
+What comes of the key from now on is done again, in its order. What was parked meanwhile stays in the park.";
 
 pub(super) const TOPOLOGY: &str = "\
 Examples:

@@ -29,6 +29,7 @@ mod grammar;
 mod help;
 mod openings;
 mod queues;
+mod release;
 mod session;
 mod table;
 #[cfg(test)]
@@ -87,9 +88,11 @@ impl Task {
                 | FlagVerb::Open { terms, .. }
                 | FlagVerb::Close { terms, .. },
             )
-            | Self::Queue(QueueVerb::Pause { terms, .. } | QueueVerb::Resume { terms, .. }) => {
-                Some(terms)
-            }
+            | Self::Queue(
+                QueueVerb::Pause { terms, .. }
+                | QueueVerb::Resume { terms, .. }
+                | QueueVerb::Release { terms, .. },
+            ) => Some(terms),
             _ => None,
         }
     }
@@ -231,6 +234,9 @@ async fn queue(session: &mut Session<'_>, verb: &QueueVerb) -> Result<(), Failur
             terms,
         } => queues::pause(session, name, length, terms).await,
         QueueVerb::Resume { name, terms } => queues::resume(session, name, terms).await,
+        QueueVerb::Release { name, which, terms } => {
+            release::release(session, name, which, terms).await
+        }
     }
 }
 

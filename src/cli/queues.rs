@@ -70,7 +70,7 @@ fn known<T>(figure: Option<T>, words: impl Fn(T) -> String) -> String {
 fn tint_of(state: &str) -> Tint {
     match state {
         "consuming" => Tint::Good,
-        "idle" => Tint::Notable,
+        "idle" | "standby" => Tint::Notable,
         _ => Tint::Bad,
     }
 }
@@ -112,6 +112,7 @@ pub(super) async fn one(session: &mut Session<'_>, name: &QueueName) -> Result<(
             console.data(&format!("\n{}", harmless(&queue.vitals.state_detail)));
         }
         console.data(&format!("\n{}", surroundings_of(&queue)));
+        queue.blocked.show(&queue.name, console);
         console.data(&format!("\n{}", account_of(&queue).render(colour)));
         for (title, unit, keys) in [
             ("TOP BY COUNT", "/S", &queue.vitals.top_by_count),

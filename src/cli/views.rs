@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json, json};
 
 use super::failure::{Exit, Failure};
+use super::release::Blocked;
 
 /// A flag with what lies over it.
 #[derive(Debug, Deserialize)]
@@ -86,6 +87,8 @@ impl OpeningView {
 pub(super) struct QueueView {
     pub(super) name: String,
     pub(super) gate: Vec<ValveNow>,
+    #[serde(default)]
+    pub(super) blocked: Blocked,
     pub(super) vitals: Vitals,
     pub(super) ledger: Ledger,
 }

@@ -133,6 +133,7 @@ fn queue(a: &Queue, b: &Queue, found: &mut Found) {
     compare("not_before", a.reading.not_before != b.reading.not_before);
     compare("deadline_after", a.deadline_after != b.deadline_after);
     compare("max_body_bytes", a.reading.max_body != b.reading.max_body);
+    compare("order", a.order != b.order);
     compare("on_skip", a.on_skip != b.on_skip);
     compare("on_expired", a.on_expired != b.on_expired);
     compare("on_rejected", a.on_rejected != b.on_rejected);

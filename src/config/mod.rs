@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::rules::facts::Reading;
 use crate::rules::names::{FlagKey, QueueName};
+pub use crate::rules::order::Order;
 pub use crate::rules::settlement::{Disposition, OnUnknown};
 use secret::Secret;
 
@@ -191,6 +192,8 @@ pub struct Queue {
     pub target: TargetSettings,
     /// How often a message is tried in all.
     pub attempts: u32,
+    /// Whether the order of its messages is kept.
+    pub order: Order,
     /// What happens to skipped messages.
     pub on_skip: Disposition,
     /// What happens to expired messages.
@@ -230,6 +233,8 @@ impl Queue {
             Why::Skipped => self.on_skip,
             Why::Expired => self.on_expired,
             Why::Rejected => self.on_rejected,
+            // Of a blocked key nothing is lost: it is replayed when what failed is mended.
+            Why::Blocked => Disposition::Park,
             _ => Disposition::DeadLetter,
         }
     }
@@ -243,16 +248,11 @@ impl Queue {
         }
     }
 
-    /// Whether the prefetch follows from the slots, and may grow while much is shed; one that was written is a bound.
+    /// Whether the prefetch follows from the slots, and may grow while much is shed; one that was written is a bound. With order it
+    /// stays as it is: it is changed by cancel and consume, and between the two a standby would take what follows.
     #[must_use]
     pub fn prefetch_may_grow(&self) -> bool {
-        self.prefetch == Self::prefetch_for(self.slots)
-    }
-
-    /// The prefetch that follows from `slots` when the file names none: twice the slots, from 16 to 1000.
-    #[must_use]
-    pub fn prefetch_for(slots: u32) -> u16 {
-        u16::try_from(slots.saturating_mul(2).clamp(16, 1_000)).unwrap_or(1_000)
+        !self.order.is_kept() && self.prefetch == self.order.prefetch_for(self.slots)
     }
 }
 

@@ -6,7 +6,7 @@ use super::admitted;
 use super::build::Section;
 use super::preset;
 use super::problems::Notes;
-use super::{Attributes, Disposition, OnUnknown, ParkSettings, Queue, TargetSettings};
+use super::{Attributes, Disposition, OnUnknown, Order, ParkSettings, Queue, TargetSettings};
 use crate::rules::facts::Reading;
 use crate::rules::names::QueueName;
 
@@ -56,7 +56,11 @@ fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue
         .as_ref()
         .map_or("queue".to_owned(), |name| format!("queue.{name}"));
     let reading = reading(section, &path, notes);
-    let prefetch = prefetch(section, &path, notes);
+    let order = order(section, &path, notes);
+    let slots = order.and_then(|order| slots(section, order));
+    let prefetch = slots
+        .zip(order)
+        .and_then(|slots_and_order| prefetch(section, slots_and_order, &path, notes));
     let dead_letter_queue = dead_letter_queue(section, broker_name.as_deref(), &path, notes);
     let park = park(section.section("park"));
     Some(Queue {
@@ -64,12 +68,13 @@ fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue
         broker_name: broker_name?,
         vhost,
         declare,
-        slots: section.get("slots")?,
+        slots: slots?,
         prefetch: prefetch?,
         reading: reading?,
         deadline_after: section.get("deadline_after"),
         target: target(section.section("target"))?,
         attempts: section.get("attempts")?,
+        order: order?,
         on_skip: disposition(section, "on_skip")?,
         on_expired: disposition(section, "on_expired")?,
         on_rejected: disposition(section, "on_rejected")?,
@@ -127,14 +132,51 @@ fn reading(section: Section<'_>, path: &str, notes: &mut Notes) -> Option<Readin
     })
 }
 
+/// Whether order is kept; that of keys needs a key, and that of all has one slot.
+fn order(section: Section<'_>, path: &str, notes: &mut Notes) -> Option<Order> {
+    let order = match section.get::<String>("order")?.as_str() {
+        "none" => Order::None,
+        "key" => Order::Key,
+        "strict" => Order::Strict,
+        _ => return None,
+    };
+    if order == Order::Key && section.get::<String>("key").is_none() {
+        let what = format!("`{path}.order` is \"key\", and the queue has no `key`");
+        let help = "name the attribute whose messages keep their order, as in key = \"account\"; or write order = \"strict\" for one line of all";
+        notes.add(section.place("order"), what, help);
+    }
+    let slots = section.get::<u32>("slots");
+    if order == Order::Strict && section.table.get("slots").is_some() && slots > Some(1) {
+        let what = format!(
+            "`{path}.order` is \"strict\", one message at a time, so `slots` above 1 would stay empty"
+        );
+        let help = "leave `slots` out; or write order = \"key\", which keeps the order of each key and works on several keys at once";
+        notes.add(section.place("slots"), what, help);
+    }
+    Some(order)
+}
+
+/// The slots: what the file says, else what the order suggests.
+fn slots(section: Section<'_>, order: Order) -> Option<u32> {
+    let slots = section.get("slots")?;
+    if section.table.get("slots").is_some() {
+        return Some(slots);
+    }
+    Some(order.usual_slots(slots))
+}
+
 /// The prefetch: what the file says, else what follows from the slots. Fewer than the slots would leave slots empty for ever.
-fn prefetch(section: Section<'_>, path: &str, notes: &mut Notes) -> Option<u16> {
-    let slots: u32 = section.get("slots")?;
+fn prefetch(
+    section: Section<'_>,
+    (slots, order): (u32, Order),
+    path: &str,
+    notes: &mut Notes,
+) -> Option<u16> {
     let written = section.table.get("prefetch").is_some();
     let prefetch = if written {
         section.get("prefetch")?
     } else {
-        Queue::prefetch_for(slots)
+        order.prefetch_for(slots)
     };
     if u32::from(prefetch) < slots {
         let (place, what) = if written {

@@ -190,7 +190,7 @@ mod tests {
             "slots = 10001",
             "slots = '9'",
             "on_skip = 'vanish'",
-            "order = 'key'",
+            "order = 'lane'",
             "preset = 'sidekiq'",
             "attributes = { a = 1 }",
             "park.as = 'file'",

@@ -64,6 +64,7 @@ pub struct QueueMetrics {
     publish_failures: IntCounter,
     lanes: IntGauge,
     lane_messages: IntGauge,
+    blocked_keys: IntGauge,
     target_full: IntCounter,
     reported: [IntCounter; Reported::ALL.len()],
     not_counted: [IntCounter; NOT_COUNTED.len()],
@@ -151,6 +152,12 @@ impl QueueMetrics {
             .set(i64::try_from(messages).unwrap_or(i64::MAX));
     }
 
+    /// So many keys are blocked.
+    pub fn blocked_keys(&self, count: u64) {
+        self.blocked_keys
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// The target had no room for a message; it stays in hand.
     pub fn target_full(&self) {
         self.target_full.inc();
@@ -186,6 +193,7 @@ pub(super) struct Families {
     age_unknown: IntCounterVec,
     id_from_body: IntCounterVec,
     not_before_unread: IntCounterVec,
+    blocked_keys: IntGaugeVec,
     lanes: LaneFamilies,
     onward: OnwardFamilies,
 }
@@ -315,6 +323,10 @@ impl Families {
                 "message_not_before_unread_total",
                 "Messages whose time not to be done before is no time, or more than 365 days ahead: it is not heeded.",
             )?,
+            blocked_keys: whole(
+                "blocked_keys",
+                "Keys of an ordered queue that wait for their release after a failure; what comes of them is parked.",
+            )?,
             lanes: LaneFamilies::register(registry)?,
             onward: OnwardFamilies::register(registry)?,
         })
@@ -337,6 +349,7 @@ impl Families {
             age_unknown: self.age_unknown.with_label_values(of),
             id_from_body: self.id_from_body.with_label_values(of),
             not_before_unread: self.not_before_unread.with_label_values(of),
+            blocked_keys: self.blocked_keys.with_label_values(of),
             publish_failures: self.onward.publish_failures.with_label_values(of),
             target_full: self.onward.target_full.with_label_values(of),
             reported: Reported::ALL

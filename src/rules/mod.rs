@@ -19,6 +19,7 @@ pub mod lots;
 pub mod message;
 pub mod names;
 pub mod opening;
+pub mod order;
 pub mod patience;
 pub mod pressure;
 pub mod record;

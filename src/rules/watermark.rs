@@ -77,6 +77,14 @@ impl Watermark {
         self.mark(tag, Entry::Gone)
     }
 
+    /// Whether a delivery is one of the open ones.
+    #[must_use]
+    pub fn is_open(&self, tag: u64) -> bool {
+        let offset = tag.checked_sub(self.first);
+        let offset = offset.and_then(|offset| usize::try_from(offset).ok());
+        offset.and_then(|offset| self.window.get(offset)) == Some(&Entry::Open)
+    }
+
     /// How many are finished and not yet acknowledged.
     #[must_use]
     pub fn finished(&self) -> usize {

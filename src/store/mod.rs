@@ -16,9 +16,11 @@ use crate::rules::snapshot::Snapshot;
 use history::History;
 use state::Fault;
 
+pub use blocked::Blocked;
 pub use books::{BlockBook, BlockedEntry, BookError, LaneBook, LaneEntry, MOST_BLOCKED};
 pub use open::{OpenError, Opened};
 
+mod blocked;
 mod books;
 mod history;
 mod journal;

@@ -267,7 +267,7 @@ impl QueueVitals {
     pub fn ready(&self) -> Result<(), String> {
         let inner = self.lock();
         match &inner.link {
-            LinkState::Consuming => Ok(()),
+            LinkState::Consuming | LinkState::Standby => Ok(()),
             _ if inner.shut => Ok(()),
             _ => Err(inner.detail()),
         }
@@ -315,6 +315,13 @@ impl Inner {
             LinkState::Consuming if self.trouble.is_empty() => self.waiting.clone(),
             LinkState::Consuming if self.waiting.is_empty() => self.trouble.clone(),
             LinkState::Consuming => format!("{}; {}", self.trouble, self.waiting),
+            LinkState::Standby => {
+                let standby = "another consumer may be the single active one of this queue; this one takes over when it goes";
+                [standby, &self.trouble]
+                    .join("; ")
+                    .trim_end_matches("; ")
+                    .to_owned()
+            }
             LinkState::Idle if self.shut => "the gate is shut, so nothing is taken".to_owned(),
             LinkState::Idle => "connected, not consuming".to_owned(),
             LinkState::QueueMissing => "the queue does not exist at the broker".to_owned(),
@@ -494,6 +501,7 @@ mod tests {
             );
         };
         check(LinkState::Consuming, false, Ok(()));
+        check(LinkState::Standby, false, Ok(()));
         check(LinkState::Idle, true, Ok(()));
         check(LinkState::Idle, false, Err("connected, not consuming"));
         check(

@@ -8,7 +8,7 @@ use crate::rules::top::Heavy;
 /// A reading of a queue's vitals over the last minute.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct VitalsReport {
-    /// How the link stands: connecting, consuming, idle, queue_missing, denied.
+    /// How the link stands: connecting, consuming, standby, idle, queue_missing, denied.
     pub state: String,
     /// More about the state, such as why the link is down; empty: nothing more.
     pub state_detail: String,

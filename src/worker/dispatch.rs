@@ -40,23 +40,26 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     /// A slot is free for this message: asks the gate once more, then for a permit.
-    fn admit(&mut self, held: Held, was_head: bool, now: Now) {
-        let key = held.key();
+    fn admit(&mut self, mut held: Held, was_head: bool, now: Now) {
+        let line = held.line();
         if !self.given.inlet.usable(&held.receipt) {
             self.lane_was_lost(held.lane);
             self.give_back(held);
-            return self.hand.release(key, now.mono);
+            return self.hand.release(line, now.mono);
+        }
+        if held.order.is_kept() {
+            match self.its_turn(held, was_head, now) {
+                Some(first) => held = first,
+                None => return,
+            }
         }
         match self.decide(&held, now) {
             Verdict::Run => {}
             Verdict::Shed { why, opening } => {
                 self.shed(held, why, opening, "");
-                return self.hand.release(key, now.mono);
+                return self.hand.release(line, now.mono);
             }
-            Verdict::NotYet(wait) => {
-                self.not_yet(held, wait, now);
-                return self.hand.release(key, now.mono);
-            }
+            Verdict::NotYet(wait) => return self.not_yet(held, was_head, wait, now),
         }
         self.ask_for_a_permit(held, was_head, now);
     }
@@ -71,14 +74,14 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// A slot is free, and the gate has just said that this message may run.
     pub(super) fn ask_for_a_permit(&mut self, mut held: Held, was_head: bool, now: Now) {
-        let key = held.key();
-        let line_waits_for = key.and_then(|key| self.hand.line_waits_for(key));
+        let (key, line) = (held.key(), held.line());
+        let line_waits_for = line.and_then(|line| self.hand.line_waits_for(line));
         if let Some(why) = line_waits_for.filter(|_| !was_head) {
             return self.line_up(held, was_head, why, None, now);
         }
         match self.throttle.admit(key, now.mono) {
             Ok(permit) => {
-                self.hand.release(key, now.mono);
+                self.hand.release(line, now.mono);
                 let lane = held.lane;
                 self.hand_over(held, permit, now);
                 if let Some(lane) = lane {
@@ -108,6 +111,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         now: Now,
     ) {
         held.refused_at.get_or_insert(now.mono);
+        if held.order.is_kept() {
+            return self.line_up_in_order(held, was_head, why, until, now);
+        }
         let before_it = held.key().map_or(0, |key| self.hand.line_length(key));
         let turns = u32::try_from(before_it).unwrap_or(u32::MAX);
         let expected = match until {
@@ -159,6 +165,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             flags: Arc::clone(&self.passed),
             timeout: self.gate.timeout(&held.facts),
         };
+        self.ordered.at_work(&held);
         self.remember_handed(&held.facts, job.deadline_ms, now.mono);
         let work = AtWork {
             held,

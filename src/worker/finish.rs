@@ -7,16 +7,17 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Finished, Worker};
 use crate::rules::verdict::Why;
-use crate::seams::{Arrival, Delivery, Inlet, Outlet, Settle, Wanted};
+use crate::seams::{Arrival, Delivery, Inlet, Outlet, Settle};
 
 impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Takes nothing more, finishes what is at work and on the move, sends every settlement, closes.
     pub(super) async fn finish(mut self, within: Duration) -> Finished {
         self.stopping = true;
-        self.given.inlet.want(Wanted::Idle);
         let deadline: Instant = self.given.clock.instant(self.now().mono + within);
         self.steer_lanes();
-        self.give_all_back();
+        if !self.keeps_order() {
+            self.let_go();
+        }
         while !(self.at_work.is_empty() && self.moving.len() == 0) {
             self.write_ledger();
             tokio::select! {
@@ -30,6 +31,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 },
             }
         }
+        self.let_go();
         let at_work = self.at_work.drain().map(|(_, work)| work.held);
         let left: Vec<_> = at_work.chain(self.moving.abandon()).collect();
         let mut stragglers = Vec::new();
@@ -47,6 +49,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     fn return_unread(&mut self, delivery: Delivery) {
         self.ledger.received += 1;
+        if self.keeps_order() {
+            return self.ordered.unread.push(delivery.receipt);
+        }
         self.given
             .inlet
             .settle(delivery.receipt, Settle::GiveBack, Why::GivenBack);

@@ -1,5 +1,6 @@
 //! The hand: messages that were taken and not yet dispatched. The next is the one with the highest priority, then the oldest;
-//! a key that must wait forms a line of its own and steps out of everybody's way.
+//! a key that must wait forms a line of its own and steps out of everybody's way. In a queue that keeps its order the next is the
+//! one that was taken first.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,6 +12,7 @@ use crate::rules::facts::Facts;
 use crate::rules::lane::Lane;
 use crate::rules::lots::{ByKey, KeyHash};
 use crate::rules::message::Raw;
+use crate::rules::order::Order;
 use crate::rules::verdict::Why;
 use crate::seams::Receipt;
 
@@ -31,6 +33,10 @@ pub(super) struct Held {
     pub(super) waits_since: Option<Duration>,
     /// When a limit first said no to it.
     pub(super) refused_at: Option<Duration>,
+    /// The order that its queue keeps.
+    pub(super) order: Order,
+    /// In a queue that keeps its order: until when it rests at the head of its line before it is tried again.
+    pub(super) rests_until: Option<Duration>,
     /// The how-manyth it was that was taken from the queue: no two have the same.
     pub(super) number: u64,
 }
@@ -40,7 +46,16 @@ impl Held {
         self.facts.key.as_ref().map(|(hash, _)| *hash)
     }
 
+    /// The line in which it waits, if it must.
+    pub(super) fn line(&self) -> Option<KeyHash> {
+        self.order.line(self.key())
+    }
+
     fn rank(&self) -> Rank {
+        if self.order.is_kept() {
+            // What comes from a lane came to the queue before what comes from there now, also when it comes from the lane again.
+            return (Reverse(0), i64::from(self.lane.is_none()), self.number);
+        }
         (
             Reverse(self.facts.priority),
             self.facts.counts_from_ms().unwrap_or(i64::MAX),
@@ -140,7 +155,8 @@ impl Hand {
         self.ready.insert(held.rank(), held);
     }
 
-    /// Lines a message up for its key: at the head if it stood there before, else behind the others.
+    /// Lines a message up for its key: at the head if it stood there before, else behind the others. In a queue that keeps its order
+    /// it has its place.
     pub(super) fn wait(
         &mut self,
         mut held: Held,
@@ -149,18 +165,26 @@ impl Hand {
         until: Option<Duration>,
         now: Duration,
     ) {
-        let Some(key) = held.key() else {
+        let Some(key) = held.line() else {
             return self.put_back(held);
         };
         held.waits_since.get_or_insert(now);
         self.count(&held, true);
         let line = self.lines.entry(key).or_default();
-        if at_head || line.held.is_empty() {
+        let place = if held.order.is_kept() {
+            let rank = held.rank();
+            line.held.partition_point(|other| other.rank() < rank)
+        } else if at_head {
+            0
+        } else {
+            line.held.len()
+        };
+        if place > 0 {
+            line.held.insert(place, held);
+        } else {
             line.held.push_front(held);
             line.why = Some(why);
             self.ask_again(key, until);
-        } else {
-            line.held.push_back(held);
         }
     }
 
@@ -245,7 +269,7 @@ impl Hand {
             .collect()
     }
 
-    /// Takes out everything for which `wanted` holds.
+    /// Takes out everything for which `wanted` holds, in the order in which it was taken.
     pub(super) fn take_out(&mut self, wanted: impl Fn(&Held) -> bool) -> Vec<Held> {
         let mut out: Vec<Held> = self
             .ready
@@ -266,6 +290,7 @@ impl Hand {
         let lines = self.lines.values().flat_map(|line| &line.held);
         self.waiting = lines.clone().count();
         self.waiting_from_lanes = lines.filter(|held| held.lane.is_some()).count();
+        out.sort_by_key(|held| held.number);
         out
     }
 
@@ -337,6 +362,8 @@ mod tests {
             taken: Duration::ZERO,
             waits_since: None,
             refused_at: None,
+            order: Order::None,
+            rests_until: None,
             number: published_ms.unsigned_abs(),
         }
     }

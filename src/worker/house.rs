@@ -11,7 +11,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Once a second: nobody waits too long in hand, and what is known is told.
     pub(super) fn keep_house(&mut self) {
         let now = self.now();
-        if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
+        if self.keeps_order() {
+            self.write_blocks(now);
+        } else if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
             for held in self.hand.held_since_before(taken_before) {
                 let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);
                 self.defer(held, why, LONGEST_WAIT, now);

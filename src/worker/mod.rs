@@ -14,6 +14,7 @@ mod lanes;
 mod moving;
 mod not_yet;
 mod noting;
+mod ordered;
 mod pressure;
 mod settle;
 #[cfg(test)]
@@ -44,12 +45,13 @@ use crate::rules::pressure::Round;
 use crate::rules::snapshot::Snapshot;
 use crate::rules::verdict::{Verdict, Why};
 use crate::seams::{Answer, Arrival, Delivery, Inlet, LinkState, Outlet, Settle, Target, Wanted};
-use crate::store::LaneBook;
+use crate::store::{Blocked, LaneBook};
 use crate::throttle::{Permit, Throttle};
 use crate::vitals::QueueVitals;
 use hand::{Hand, Held};
 use lanes::Lanes;
 use moving::Moving;
+use ordered::Ordered;
 use pressure::TargetPressure;
 
 /// How often the house is kept: long waits, backlog, idle keys.
@@ -71,6 +73,8 @@ pub struct Given<I, O> {
     pub flags: watch::Receiver<Arc<Snapshot>>,
     /// Time.
     pub clock: Clock,
+    /// The keys of which nothing is done until they are released.
+    pub blocked: Arc<Blocked>,
     /// The queue's live health.
     pub vitals: Arc<QueueVitals>,
     /// The daemon's numbers.
@@ -107,6 +111,7 @@ pub struct Worker<I, O> {
     at_work: HashMap<u64, AtWork>,
     answers: FuturesUnordered<LocalBoxFuture<'static, (u64, Answer)>>,
     moving: Moving,
+    ordered: Ordered,
     lanes: Lanes,
     prefetch: Prefetch,
     ledger: Ledger,
@@ -149,6 +154,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             at_work: HashMap::new(),
             answers: FuturesUnordered::new(),
             moving: Moving::default(),
+            ordered: Ordered::default(),
             lanes: Lanes::default(),
             prefetch,
             ledger,
@@ -179,6 +185,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 self.obey();
             }
             self.dispatch();
+            self.let_go_when_free();
             self.write_ledger();
             let wake = self.given.clock.instant(self.next_wake(next_tick));
             if alarm.deadline() != wake {
@@ -218,7 +225,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.throttle.obey(gate, now);
         self.hand.release_all(now);
         self.rate_until = now;
-        if gate.is_shut() {
+        if gate.is_shut() && self.keeps_order() {
+            // Nothing more is dispatched; what is in hand goes back when what is at work has ended.
+        } else if gate.is_shut() {
             self.given.inlet.want(Wanted::Idle);
             self.give_all_back();
         } else {
@@ -232,6 +241,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     fn consume(&mut self) {
         if !self.stopping && !self.gate.is_shut() && self.takes_nothing_until.is_none() {
             let prefetch = self.prefetch.get();
+            self.ordered.has_let_go = false;
             self.given.inlet.want(Wanted::Consume { prefetch });
         }
     }
@@ -289,12 +299,17 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             taken: now.mono,
             waits_since: None,
             refused_at: None,
+            order: self.given.settings.order,
+            rests_until: None,
             number: self.ledger.received,
         };
         self.lanes.took(&mut held, now.mono);
         self.note_arrival(&held, now);
         if let Some(why) = malformed {
             return self.shed(held, Why::Malformed, None, &why.to_string());
+        }
+        if held.order.is_kept() {
+            return self.take_in_order(held, now);
         }
         if self.gate.is_shut() || self.takes_nothing_until.is_some() {
             return self.give_back(held);
@@ -311,7 +326,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 }
             }
             Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),
-            Verdict::NotYet(wait) => self.not_yet(held, wait, now),
+            Verdict::NotYet(wait) => self.not_yet(held, false, wait, now),
         }
     }
 
@@ -333,6 +348,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let inlet = &self.given.inlet;
         let lost = self.hand.take_out(|held| !inlet.usable(&held.receipt));
         lost.into_iter().for_each(|held| self.give_back(held));
+        self.drop_lost_blocks();
     }
 
     /// Gives a message back undispatched. On a channel that is gone this settles nothing, and is counted so.

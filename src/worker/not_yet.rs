@@ -10,9 +10,19 @@ use crate::rules::hold::{LONGEST_WAIT, may_wait};
 use crate::rules::verdict::Why;
 use crate::seams::{Inlet, Outlet};
 
+/// How often a message that waits in its line for its time is asked about it at least.
+const ASKED_EVERY: Duration = Duration::from_secs(30);
+
 impl<I: Inlet, O: Outlet> Worker<I, O> {
-    /// This message is not to be done for so long. No hop overshoots its time, so it is late only when too many share it.
-    pub(super) fn not_yet(&mut self, held: Held, wait: Duration, now: Now) {
+    /// This message is not to be done for so long. No hop overshoots its time, so it is late only when too many share it. Where order
+    /// is kept it waits where it stands, and what follows in its line with it.
+    pub(super) fn not_yet(&mut self, held: Held, was_head: bool, wait: Duration, now: Now) {
+        if held.order.is_kept() {
+            // The wall's clock may jump: it is asked now and then.
+            let until = Some(now.mono + wait.min(ASKED_EVERY));
+            return self.hand.wait(held, was_head, Why::NotYet, until, now.mono);
+        }
+        let line = held.line();
         if wait <= LONGEST_WAIT && self.prefetch.occupied(self.hand.waiting() + 1) {
             self.consume();
         }
@@ -21,6 +31,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         } else {
             self.defer(held, Why::NotYet, wait, now);
         }
+        self.hand.release(line, now.mono);
     }
 }
 

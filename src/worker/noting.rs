@@ -23,7 +23,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// Writes the queue's account: what is in hand is counted by the lists that hold it.
     pub(super) fn write_ledger(&mut self) {
-        let aside = self.moving.len() + self.lanes.len();
+        let aside = self.moving.len() + self.lanes.len() + self.ordered.len();
         let in_hand = self.hand.len() + self.at_work.len() + aside + self.given.inlet.settling();
         self.ledger.in_hand = in_hand as u64;
         self.numbers.write_ledger(self.ledger);

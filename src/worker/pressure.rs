@@ -53,6 +53,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     pub(super) fn next_wake(&self, next_tick: Duration) -> Duration {
         if self.at_work.len() >= self.slots() as usize
             || self.hand.len() == 0
+            || self.gate.is_shut()
             || self.waits_for_an_answer()
         {
             return next_tick;
@@ -116,8 +117,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if self.admits() {
             self.given.vitals.not_handed_over(held.facts.lot);
         }
-        let key = held.key();
-        let stays = !self.stopping && !self.gate.is_shut();
+        let key = held.line();
+        self.ordered.came_back(&held);
+        // Where order is kept all goes back at once, when nothing is at work any more.
+        let stays = held.order.is_kept() || (!self.stopping && !self.gate.is_shut());
         if !stays || !self.given.inlet.usable(&held.receipt) {
             self.give_back(held);
         } else if key.is_some_and(|key| self.hand.line_waits_for(key).is_some()) {

@@ -44,8 +44,12 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         let took = now.mono.saturating_sub(started);
         self.throttle.came_back(permit);
-        self.hand.release(held.key(), now.mono);
+        self.ordered.came_back(&held);
+        self.hand.release(held.line(), now.mono);
         self.observe(&held, answer, took, now);
+        if held.order.is_kept() {
+            return self.settle_in_order(held, answer, gate.revision, now);
+        }
         let settings = &self.given.settings;
         let next = after_run(
             &answer.outcome,
@@ -141,7 +145,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     /// Puts a message in its envelope and on its way.
-    fn send_off(&mut self, held: Held, place: Place, stamp: Stamp, now: Now) {
+    pub(super) fn send_off(&mut self, held: Held, place: Place, stamp: Stamp, now: Now) {
         if !self.given.inlet.usable(&held.receipt) {
             return self.give_back(held);
         }
@@ -233,7 +237,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     /// A message could not be placed: it is held and tried again. Held for too long, one that was not tried at the target goes
-    /// back to the queue, and nothing is taken for a while; one that was stays, else it would be done again and again.
+    /// back to the queue, and nothing is taken for a while; one that was stays, else it would be done again and again. Where order
+    /// is kept all stay: they would come back behind others.
     fn not_placed(&mut self, mut one: Move, why: &NotPlaced) {
         self.numbers.publish_failed();
         let now = self.now();
@@ -244,7 +249,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return self.give_back(one.held);
         }
         let held_too_long = now.mono.saturating_sub(one.since) > self.given.settings.hold;
-        if held_too_long && one.why.verdict() != "run" {
+        if held_too_long && one.why.verdict() != "run" && !one.held.order.is_kept() {
             self.take_nothing(now.mono);
             return self.give_back(one.held);
         }

@@ -12,9 +12,11 @@ use serde_json::{Value as Json, json};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
+mod order;
+
 use super::{Finished, Given, Worker};
 use crate::clock::Clock;
-use crate::config::{Disposition, OnUnknown, ParkSettings, Queue, TargetSettings};
+use crate::config::{Disposition, OnUnknown, Order, ParkSettings, Queue, TargetSettings};
 use crate::memory::{MemoryOutlet, MemoryQueue};
 use crate::metrics::{Ledger, Metrics};
 use crate::rules::change::{Actor, Cause, Change, Edit};
@@ -23,7 +25,7 @@ use crate::rules::message::{Field, Properties, Raw};
 use crate::rules::snapshot::{GatedQueue, Snapshot};
 use crate::rules::verdict::Why;
 use crate::seams::{Answer, Job, Outcome, Target};
-use crate::store::Store;
+use crate::store::{Blocked, Store};
 use crate::vitals::QueueVitals;
 
 pub(super) const START_MS: i64 = 1_795_219_200_000;
@@ -68,6 +70,7 @@ pub(super) struct House {
     pub(super) queue: MemoryQueue,
     store: Arc<Store>,
     pub(super) metrics: Arc<Metrics>,
+    blocked: Arc<Blocked>,
     pub(super) vitals: Arc<QueueVitals>,
     pub(super) script: Rc<Script>,
     pub(super) stop: CancellationToken,
@@ -95,6 +98,7 @@ pub(super) fn settings() -> Queue {
         deadline_after: None,
         target: TargetSettings::Handler("script".into()),
         attempts: 3,
+        order: Order::None,
         on_skip: Disposition::Park,
         on_expired: Disposition::Drop,
         on_rejected: Disposition::DeadLetter,
@@ -119,23 +123,31 @@ impl House {
 
     /// With other settings, and another target in front of the outlet than the one that the test scripts.
     pub(super) fn open_with(clock: Clock, settings: Queue, target: Option<MakeTarget>) -> Self {
-        let mut house = Self::furnished(clock, settings);
+        let mut house = Self::furnished(settings, MemoryQueue::new(clock), None);
         house.begin(clock, target);
         house
     }
 
-    fn furnished(clock: Clock, settings: Queue) -> Self {
+    /// On a queue with something in it, or on a store of the test's own.
+    fn open_on(clock: Clock, settings: Queue, queue: MemoryQueue, store: Option<Store>) -> Self {
+        let mut house = Self::furnished(settings, queue, store);
+        house.begin(clock, None);
+        house
+    }
+
+    fn furnished(settings: Queue, queue: MemoryQueue, store: Option<Store>) -> Self {
         let settings = Arc::new(settings);
         let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
         let gated = GatedQueue {
             name: settings.name.clone(),
             modes: vec![],
         };
-        let store = Arc::new(Store::in_memory(
-            Snapshot::of(vec![gated], 0, vec![], vec![]),
-            Arc::clone(&metrics),
-        ));
-        let queue = MemoryQueue::new(clock);
+        let start = Snapshot::of(vec![gated], 0, vec![], vec![]);
+        let in_memory = || Store::in_memory(start, Arc::clone(&metrics));
+        let store = Arc::new(store.unwrap_or_else(in_memory));
+        let numbers = Arc::clone(metrics.queue("orders").unwrap());
+        let book = store.blocked(&settings.name);
+        let blocked = Arc::new(Blocked::open(book, settings.order, numbers));
         let script = Rc::new(Script {
             takes: Cell::new(Duration::from_millis(100)),
             answer: RefCell::new(Box::new(|_| Outcome::Done)),
@@ -147,6 +159,7 @@ impl House {
             queue,
             store,
             metrics,
+            blocked,
             vitals: Arc::default(),
             script,
             stop: CancellationToken::new(),
@@ -168,6 +181,7 @@ impl House {
             outlet,
             flags: self.store.subscribe(),
             clock,
+            blocked: Arc::clone(&self.blocked),
             vitals: Arc::clone(&self.vitals),
             metrics: Arc::clone(&self.metrics),
             lanes: self.store.lanes(&self.settings.name),

@@ -17,8 +17,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .misplaced
             .as_ref()
             .map(|why| format!("messages cannot be placed: {why}"));
-        let trouble: Vec<String> = place
+        let trouble: Vec<String> = self
+            .blocked_keys_trouble()
             .into_iter()
+            .chain(place)
             .chain(target)
             .chain(self.target_trouble())
             .collect();

@@ -41,6 +41,8 @@ mod lanes;
 #[cfg(test)]
 mod management;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod settlement;

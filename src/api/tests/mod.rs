@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::config::{Disposition, OnUnknown, ParkSettings, TargetSettings};
+use crate::config::{Disposition, OnUnknown, Order, ParkSettings, TargetSettings};
 use crate::metrics::Ledger;
 use crate::rules::facts::Reading;
 use crate::rules::snapshot::{GatedQueue, Snapshot};
@@ -20,6 +20,7 @@ mod guarded;
 mod outcomes;
 mod pages;
 mod reading;
+mod release;
 mod writing;
 
 const NOON: i64 = 1_795_262_400_000; // 2026-11-21T12:00:00Z
@@ -37,6 +38,7 @@ fn queue(name: &str) -> config::Queue {
         deadline_after: None,
         target: TargetSettings::Http("http://ana:s3cret@127.0.0.1:8081/jobs".to_owned()),
         attempts: 5,
+        order: Order::Key,
         on_skip: Disposition::Park,
         on_expired: Disposition::Park,
         on_rejected: Disposition::DeadLetter,
@@ -67,17 +69,21 @@ fn doors() -> Arc<Doors> {
         })
         .collect();
     let start = Snapshot::of(gated, 0, vec![], vec![]);
+    let store = Arc::new(Store::in_memory(start, Arc::clone(&metrics)));
     let queues = settings.map(|settings| {
+        let numbers = Arc::clone(metrics.queue(settings.name.as_str()).unwrap());
+        let book = store.blocked(&settings.name);
         let vitals = QueueVitals::default();
         vitals.link(LinkState::Consuming, false);
         QueueDoor {
-            metrics: Arc::clone(metrics.queue(settings.name.as_str()).unwrap()),
+            blocked: Arc::new(Blocked::open(book, settings.order, Arc::clone(&numbers))),
+            metrics: numbers,
             vitals: Arc::new(vitals),
             settings: Arc::new(settings),
         }
     });
     Arc::new(Doors {
-        store: Arc::new(Store::in_memory(start, Arc::clone(&metrics))),
+        store,
         metrics,
         clock: Clock::made_up(NOON),
         queues: queues.into(),

@@ -45,6 +45,7 @@ fn what_people_type_is_understood() {
     );
     parses("sluicegate flag open a 70% -yn", "yes: true, dry_run: true");
     parses("sluicegate queue pause billing/orders", "billing/orders");
+    parses("sluicegate queue release orders --all", "all: true");
     parses("sluicegate completions zsh", "Zsh");
     parses("sluicegate topology", "/etc/sluicegate/sluicegate.toml");
     parses(
@@ -64,6 +65,8 @@ fn what_cannot_be_meant_is_a_usage_error_with_its_cure() {
         ("sluicegate run", "--config"),
         ("sluicegate fly", "unrecognized subcommand"),
         ("sluicegate flag lst", "'list'"),
+        ("sluicegate queue release orders", "--key"),
+        ("sluicegate queue release o --key a --all", "--all"),
         ("sluicegate demo --seconds 0", "not in 1.."),
         ("sluicegate flag open a", "KEY VALUE"),
         (

@@ -7,8 +7,9 @@ use crate::api::{self, Doors, QueueDoor, Remembered};
 use crate::config::{Queue, TargetSettings};
 use crate::metrics::Metrics;
 use crate::rules::facts::Reading;
+use crate::rules::lots::KeyHash;
 use crate::rules::snapshot::{GatedQueue, Snapshot};
-use crate::store::Store;
+use crate::store::{Blocked, BlockedEntry, Store};
 use crate::vitals::QueueVitals;
 
 /// A daemon with the queue `orders`, and nothing in it.
@@ -83,13 +84,25 @@ fn doors(stopping: CancellationToken) -> Doors {
         modes: Vec::new(),
     };
     let start = Snapshot::of(vec![gated], 0, Vec::new(), Vec::new());
+    let store = Arc::new(Store::in_memory(start, Arc::clone(&metrics)));
+    let numbers = Arc::clone(metrics.queue("orders").unwrap());
+    let book = store.blocked(&settings.name);
+    let blocked = Blocked::open(book, settings.order, Arc::clone(&numbers));
+    let acme = BlockedEntry {
+        hash: KeyHash::of(b"acme"),
+        key: "acme".to_owned(),
+        cause: "message o-17 failed: the worker answered 400".to_owned(),
+        since_ms: 1_795_219_200_000,
+    };
+    blocked.keep(acme).unwrap();
     let queue = QueueDoor {
+        blocked: Arc::new(blocked),
         vitals: Arc::new(QueueVitals::default()),
-        metrics: Arc::clone(metrics.queue("orders").unwrap()),
+        metrics: numbers,
         settings,
     };
     Doors {
-        store: Arc::new(Store::in_memory(start, Arc::clone(&metrics))),
+        store,
         metrics,
         clock: Clock::system(),
         queues: vec![queue],
@@ -100,7 +113,7 @@ fn doors(stopping: CancellationToken) -> Doors {
 }
 
 fn orders() -> Queue {
-    use crate::config::{Disposition, OnUnknown, ParkSettings};
+    use crate::config::{Disposition, OnUnknown, Order, ParkSettings};
     use std::time::Duration;
     Queue {
         name: "orders".parse().unwrap(),
@@ -113,6 +126,7 @@ fn orders() -> Queue {
         deadline_after: None,
         target: TargetSettings::Handler("demo".into()),
         attempts: 5,
+        order: Order::Key,
         on_skip: Disposition::Park,
         on_expired: Disposition::Park,
         on_rejected: Disposition::DeadLetter,
@@ -251,4 +265,29 @@ fn a_queue_is_paused_and_resumed() {
     assert_eq!(daemon.types("sluicegate queue list ordres").code, 3);
     let one = daemon.done("sluicegate queue list orders");
     assert!(one.contains("received") && one.contains("in hand"), "{one}");
+}
+
+#[test]
+fn a_blocked_key_is_seen_and_released() {
+    let daemon = Daemon::start();
+    let one = daemon.done("sluicegate queue list orders");
+    let (key, cause) = (
+        "BLOCKED KEY",
+        "message o-17 failed: the worker answered 400",
+    );
+    assert!(one.contains(key) && one.contains(cause), "{one}");
+    let release = "sluicegate queue release orders --key acme --reason mended";
+    let dry = daemon.done(&format!("{release} --dry-run"));
+    let sentence = "released \"acme\" of orders; none is blocked now\n";
+    assert_eq!(dry, format!("dry run, nothing was changed: {sentence}"));
+    assert_eq!(daemon.done(release), sentence);
+    assert_eq!(daemon.types(release).code, 3, "it is not blocked");
+    let all = daemon.done("sluicegate queue release orders --all -r mended");
+    assert_eq!(all, "released 0 keys of orders; none is blocked now\n");
+    assert_eq!(
+        daemon
+            .types("sluicegate queue release ordres --all -r x")
+            .code,
+        3
+    );
 }

@@ -90,7 +90,16 @@ const LINES: &[(&str, &str, &str)] = &[
         "comes with a later version",
         "\"retry\", \"park\"",
     ),
-    ("order = 'strict'", "comes with a later version", "\"none\""),
+    (
+        "order = 'key'",
+        "the queue has no `key`",
+        "key = \"account\"",
+    ),
+    (
+        "order = 'strict'\nslots = 8",
+        "one message at a time",
+        "leave `slots` out",
+    ),
     ("order = 'nones'", "not known", "did you mean \"none\"?"),
     (
         "preset = 'celry'",

@@ -124,6 +124,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.not_before", "header:x"),
     ("queue.orders.deadline_after", "3s"),
     ("queue.orders.max_body_bytes", "3"),
+    ("queue.orders.order", "strict"),
     ("queue.orders.on_skip", "drop"),
     ("queue.orders.on_expired", "drop"),
     ("queue.orders.on_rejected", "drop"),
@@ -168,6 +169,12 @@ fn every_setting_makes_a_difference() {
         if *setting == "queue.orders.vhost" {
             let another = ["queue.orders", "queue.v/orders"];
             assert_eq!(names, another, "another vhost makes it another queue");
+        } else if *setting == "queue.orders.order" {
+            assert_eq!(
+                names,
+                ["queue.orders.slots", "queue.orders.order"],
+                "one slot follows"
+            );
         } else {
             assert_eq!(names, [inside]);
         }
@@ -181,7 +188,6 @@ fn every_setting_makes_a_difference() {
         "management.password_file",
         "management.password_env",
         "queue.name",
-        "queue.order",
         "queue.preset",
     ];
     for (path, setting) in every_setting() {

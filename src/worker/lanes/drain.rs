@@ -182,16 +182,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// Once a second: what turns is put at the tail, what failed is tried again, empty lanes are removed, and all is told.
     pub(in super::super) fn keep_lanes(&mut self, now: Now) {
-        self.give_back_what_was_held_too_long(now.mono);
-        for (key, why) in self
-            .hand
-            .overdue(crate::rules::hold::LONGEST_WAIT, now.mono)
-        {
-            let from_shared = |held: &Held| held.lane == Some(Lane::Shared);
-            let line = self.hand.take_line(key, from_shared, now.mono);
-            line.into_iter()
-                .for_each(|held| self.turn(held, false, now));
-            self.all_step_aside(key, why, now);
+        // Where order is kept what waits does so in its place.
+        if !self.keeps_order() {
+            self.give_back_what_was_held_too_long(now.mono);
+            self.move_on_what_waits_too_long(now);
         }
         for held in std::mem::take(&mut self.lanes.turning) {
             let why = self.why_keys_wait();
@@ -209,8 +203,22 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.tell_of_lanes(&out, now);
     }
 
+    fn move_on_what_waits_too_long(&mut self, now: Now) {
+        let overdue = self
+            .hand
+            .overdue(crate::rules::hold::LONGEST_WAIT, now.mono);
+        for (key, why) in overdue {
+            let from_shared = |held: &Held| held.lane == Some(Lane::Shared);
+            let line = self.hand.take_line(key, from_shared, now.mono);
+            line.into_iter()
+                .for_each(|held| self.turn(held, false, now));
+            self.all_step_aside(key, why, now);
+        }
+    }
+
     fn keep_lane(&mut self, lane: Lane, out: usize, now: Duration) {
         let hold = self.given.settings.hold;
+        let keeps_order = self.keeps_order();
         let Some(state) = self.lanes.all.get_mut(&lane) else {
             return;
         };
@@ -229,7 +237,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             }
             _ => {}
         }
-        if oldest.is_some_and(|since| now.saturating_sub(since) > hold) {
+        if oldest.is_some_and(|since| now.saturating_sub(since) > hold) && !keeps_order {
             for held in self.lanes.take_line(lane) {
                 self.give_back(held);
             }

@@ -45,7 +45,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         None
     }
 
-    pub(super) fn why_keys_wait(&self) -> Why {
+    pub(in super::super) fn why_keys_wait(&self) -> Why {
         self.gate.rate_each.map_or(Why::Concurrency, |_| Why::Rate)
     }
 
@@ -81,7 +81,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     /// The lane for a message of `key`; `None`: there is none, and none may be opened.
-    fn lane_to_be(&self, key: KeyHash) -> Option<Lane> {
+    pub(in super::super) fn lane_to_be(&self, key: KeyHash) -> Option<Lane> {
         let own = Lane::Own(key);
         let is_there = || self.lanes.all.contains_key(&own).then_some(own);
         let opened = || {
@@ -93,7 +93,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     /// Lines a message up for a lane, which is opened if need be, and publishes it as soon as may be.
-    pub(super) fn divert(&mut self, held: Held, lane: Lane, why: Why, now: Now) {
+    pub(in super::super) fn divert(&mut self, held: Held, lane: Lane, why: Why, now: Now) {
         if !self.given.inlet.usable(&held.receipt) {
             return self.give_back(held);
         }
@@ -236,7 +236,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         self.numbers.publish_failed();
         let lost = !self.given.inlet.usable(&one.held.receipt);
-        if lost || self.stopping || self.gate.is_shut() {
+        if lost || self.stopping || (self.gate.is_shut() && !self.keeps_order()) {
             self.lanes.does_not_join(&one.held);
             return self.give_back(one.held);
         }

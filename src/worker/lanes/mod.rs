@@ -148,7 +148,7 @@ impl Lanes {
     }
 
     /// The lane in which earlier messages of `key` may be.
-    fn holding(&self, key: KeyHash) -> Option<Lane> {
+    pub(super) fn holding(&self, key: KeyHash) -> Option<Lane> {
         let guest = self.guests.get(&key);
         if guest.is_some_and(|guest| guest.round.waiting() > 0) {
             return Some(Lane::Shared);

@@ -21,7 +21,12 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .values()
             .flat_map(|state| state.line.values());
         let lined_up = lined_up.map(|one| &one.held).chain(&self.lanes.turning);
-        let all = self.hand.iter().chain(at_work).chain(self.moving.iter());
+        let all = self
+            .hand
+            .iter()
+            .chain(self.ordered.iter())
+            .chain(at_work)
+            .chain(self.moving.iter());
         let mut out = HashMap::new();
         for lane in all.chain(lined_up).filter_map(|held| held.lane) {
             *out.entry(lane).or_default() += 1;
