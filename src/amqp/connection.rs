@@ -217,6 +217,11 @@ pub(super) fn new_tag() -> String {
     format!("{}{}", own_tag(), LAST.fetch_add(1, Ordering::Relaxed))
 }
 
+/// A tag that comes after each of [`new_tag`], for one consumer of a channel.
+pub(super) fn last_tag() -> String {
+    format!("{}z", own_tag())
+}
+
 /// Makes connections for one queue in one role.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {

@@ -10,7 +10,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 
 use super::acks::Acks;
-use super::connection::{Link, Lost, new_tag};
+use super::connection::{Link, Lost, last_tag, new_tag};
 use super::headers::{fields, properties, short};
 use crate::rules::message::Raw;
 use crate::rules::watermark::Tally;
@@ -201,15 +201,18 @@ pub(super) async fn cancel(channel: Rc<Channel>, tag: ShortString) -> lapin::Res
 ///
 /// It tells a quorum queue of settlements bit by bit, as fast as the disk takes them, and forgets what is left when their channel
 /// closes. A consumer that comes and goes is something that the queue answers in its turn, after what it was told before. It comes
-/// after ours in everything, so that what it is given is the last of what is out, and goes back as the last.
+/// after ours in everything, so that what it is given is the last of what is out, and goes back as the last: by its priority, and by
+/// its tag, in whose order a quorum queue takes back what the consumers of a lost channel had.
 pub(super) async fn passed_on(channel: &Rc<Channel>, queue: &str) -> Result<(), Lost> {
     let name =
         short("the name of the queue", queue).map_err(|why| Lost::Broken(why.to_string()))?;
     channel.basic_qos(1, BasicQosOptions::default()).await?;
+    let tag =
+        short("a consumer's tag", &last_tag()).map_err(|why| Lost::Broken(why.to_string()))?;
     let mut last = FieldTable::default();
     last.insert("x-priority".into(), AMQPValue::LongInt(-1));
     let consumer = channel
-        .basic_consume(name, "last".into(), BasicConsumeOptions::default(), last)
+        .basic_consume(name, tag, BasicConsumeOptions::default(), last)
         .await?;
     Ok(cancel(Rc::clone(channel), consumer.tag()).await?)
 }
