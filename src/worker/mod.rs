@@ -356,6 +356,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Once a second: nobody waits too long in hand, and what is known is told.
     fn keep_house(&mut self) {
         let now = self.now();
+        self.given.vitals.pulse.beat(now.mono);
         if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
             for held in self.hand.held_since_before(taken_before) {
                 let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);
