@@ -98,6 +98,11 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "a task has a name, a way to stop and a deadline: use `Tasks::spawn`",
     ),
     (
+        "clap_mangen",
+        &["src/cli/man.rs"],
+        "manual pages are drawn in one place",
+    ),
+    (
         "sd_notify",
         &["src/app/systemd.rs"],
         "systemd is told in one place",
