@@ -31,7 +31,7 @@ pub(super) struct Held {
     pub(super) waits_since: Option<Duration>,
     /// When a limit first said no to it.
     pub(super) refused_at: Option<Duration>,
-    /// The order in which messages were taken; given by [`Hand::take`].
+    /// The how-manyth it was that was taken from the queue: no two have the same.
     pub(super) number: u64,
 }
 
@@ -69,7 +69,6 @@ pub(super) struct Hand {
     waiting: usize,
     /// Those of the waiting that came from a lane.
     waiting_from_lanes: usize,
-    taken: u64,
 }
 
 impl Hand {
@@ -110,9 +109,7 @@ impl Hand {
         self.lines.get(&key).map_or(0, |line| line.held.len())
     }
 
-    pub(super) fn take(&mut self, mut held: Held) {
-        self.taken += 1;
-        held.number = self.taken;
+    pub(super) fn take(&mut self, held: Held) {
         self.put_back(held);
     }
 
@@ -340,7 +337,7 @@ mod tests {
             taken: Duration::ZERO,
             waits_since: None,
             refused_at: None,
-            number: 0,
+            number: published_ms.unsigned_abs(),
         }
     }
 

@@ -28,12 +28,12 @@ use crate::vitals::QueueVitals;
 
 pub(super) const START_MS: i64 = 1_795_219_200_000;
 
-type Answering = Box<dyn Fn(&Job) -> Outcome>;
+pub(super) type Answering = Box<dyn Fn(&Job) -> Outcome>;
 
 /// A target whose answer the test chooses, that takes as long as the test says and writes down what it was given.
 pub(super) struct Script {
     pub(super) takes: Cell<Duration>,
-    answer: RefCell<Answering>,
+    pub(super) answer: RefCell<Answering>,
     pub(super) done: RefCell<Vec<(String, u32)>>,
     at_once: Cell<usize>,
     most_at_once: Cell<usize>,
@@ -73,7 +73,6 @@ pub(super) struct House {
     pub(super) stop: CancellationToken,
     pub(super) worker: tokio::task::JoinHandle<Finished>,
     settings: Arc<Queue>,
-    opens_lanes: bool,
 }
 
 pub(super) fn settings() -> Queue {
@@ -125,14 +124,6 @@ impl House {
         house
     }
 
-    /// With nothing declared, so that there are no lanes.
-    pub(super) fn without_lanes(clock: Clock) -> Self {
-        let mut house = Self::furnished(clock, settings());
-        house.opens_lanes = false;
-        house.begin(clock, None);
-        house
-    }
-
     fn furnished(clock: Clock, settings: Queue) -> Self {
         let settings = Arc::new(settings);
         let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
@@ -161,7 +152,6 @@ impl House {
             stop: CancellationToken::new(),
             worker: tokio::task::spawn_local(async { Finished::default() }),
             settings,
-            opens_lanes: true,
         }
     }
 
@@ -181,7 +171,6 @@ impl House {
             vitals: Arc::clone(&self.vitals),
             metrics: Arc::clone(&self.metrics),
             lanes: self.store.lanes(&self.settings.name),
-            opens_lanes: self.opens_lanes,
         };
         self.stop = CancellationToken::new();
         let worker = Worker::new(given).unwrap();
