@@ -1,20 +1,21 @@
 //! Live health: what a queue does now, for pages, API and later the automatic valves. The worker writes, everybody reads.
 //! May import `rules`, `seams` and `pulse`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod lanes;
+mod report;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::pulse::Pulse;
 use crate::rules::facts::Key;
 use crate::rules::handed::{Handed, Reported, Told, Work};
-use crate::rules::lane::Pace;
 use crate::rules::lots::KeyHash;
 use crate::rules::top::Top;
 use crate::rules::window::{Latest, Window};
 use crate::seams::LinkState;
+pub use lanes::LaneLine;
 pub use report::{KeyLoad, VitalsReport};
-
-mod report;
 
 /// Keys that are counted one by one; a key with more than one part in so many of the load is never missed.
 const COUNTERS: usize = 256;
@@ -54,23 +55,6 @@ struct Inner {
     by_work: Top,
     lanes: Vec<LaneLine>,
     thinning: Thinning,
-}
-
-/// How one key stands that has messages in a lane.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LaneLine {
-    /// The key.
-    pub key: Arc<str>,
-    /// Whether it shares its lane with others.
-    pub shared: bool,
-    /// How many of it wait, at the broker and in hand; `None`: not known yet.
-    pub waiting: Option<u64>,
-    /// Since when it has a lane, milliseconds since 1970.
-    pub since_ms: i64,
-    /// How fast it may go.
-    pub pace: Pace,
-    /// In how long a message that joins now would run; `None`: unknown.
-    pub eta: Option<Duration>,
 }
 
 /// Who brings the load is looked for in a sample when there is much of it: of [`ONE_IN`] messages one, which counts for all.
@@ -228,40 +212,6 @@ impl QueueVitals {
     /// What the management API told last.
     pub fn surroundings(&self, surroundings: Surroundings) {
         self.lock().surroundings = surroundings;
-    }
-
-    /// How the keys stand that have messages in lanes, by key.
-    pub fn lanes(&self, lanes: Vec<LaneLine>) {
-        self.lock().lanes = lanes;
-    }
-
-    /// The keys that have messages in lanes: in the order of the keys, those after `after`, at most `most`.
-    #[must_use]
-    pub fn lanes_after(&self, after: &str, most: usize) -> Vec<LaneLine> {
-        let inner = self.lock();
-        let from = inner
-            .lanes
-            .partition_point(|line| line.key.as_ref() <= after);
-        inner.lanes.iter().skip(from).take(most).cloned().collect()
-    }
-
-    /// How one key stands, if it has messages in a lane.
-    #[must_use]
-    pub fn lane(&self, key: &str) -> Option<LaneLine> {
-        let inner = self.lock();
-        inner
-            .lanes
-            .iter()
-            .find(|line| line.key.as_ref() == key)
-            .cloned()
-    }
-
-    /// How many keys have messages in lanes, and how many messages those are, as far as is known.
-    #[must_use]
-    pub fn in_lanes(&self) -> (usize, u64) {
-        let inner = self.lock();
-        let waiting = inner.lanes.iter().filter_map(|line| line.waiting).sum();
-        (inner.lanes.len(), waiting)
     }
 
     /// Whether the queue is served, or nobody wants it to be: what `/readyz` asks. Else the reason.
