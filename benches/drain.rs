@@ -72,6 +72,8 @@ fn plain(stage: &Stage, arguments: Arguments, report: &mut Report) {
     report.ratio(drained, (ours, multiple), Goal::AtLeast(0.95), Run::rate);
     let client = "in-process no-op handler, client CPU";
     report.ratio(client, (ours, multiple), Goal::AtMost(1.10), client_cpu);
+    let all = "in-process no-op handler, CPU of client and broker";
+    report.ratio_without_goal(all, (ours, multiple), Run::all_per_100k);
     report.ratio(drained, (ours, readme), Goal::AtLeast(3.5), Run::rate);
     report.ratio_without_goal(drained, (ours, awaited), Run::rate);
     report.ratio(drained, (ours, pika), Goal::AtLeast(2.5), Run::rate);
@@ -152,6 +154,8 @@ fn skipped(stage: &Stage, arguments: Arguments, report: &mut Report) {
     let what = "skip 100 %, `park`, messages/s";
     report.ratio(what, (parked, moved), Goal::AtLeast(0.9), Run::rate);
     report.ratio_without_goal(what, (parked, published), Run::rate);
+    let all = "skip 100 %, `park`, CPU of client and broker";
+    report.ratio_without_goal(all, (parked, moved), Run::all_per_100k);
 }
 
 fn client_cpu(run: &Run) -> f64 {

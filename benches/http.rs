@@ -43,6 +43,8 @@ fn measure(arguments: Arguments) -> Result<()> {
     let what = "HTTP worker, 100 slots, messages/s";
     report.ratio(what, (ours, bare), Goal::AtLeast(0.95), Run::rate);
     report.ratio_without_goal("HTTP worker, 100 slots, client CPU", (ours, bare), client);
+    let all = "HTTP worker, 100 slots, CPU of client and broker";
+    report.ratio_without_goal(all, (ours, bare), Run::all_per_100k);
     let what = "HTTP worker, 1,000 slots, messages/s";
     report.ratio(what, (ours_1000, ours), Goal::AtLeast(0.9), Run::rate);
     report.ratio_without_goal(what, (ours_1000, bare_1000), Run::rate);

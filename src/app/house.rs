@@ -216,7 +216,6 @@ impl House {
             self.stop_workers.clone(),
             self.settings.daemon.stop_within,
         );
-        let opens_lanes = self.settings.amqp.declare;
         let run: RunWorker = Box::new(move || {
             let (inlet, outlet, reports) = open();
             let target = targets::build(
@@ -246,7 +245,6 @@ impl House {
                     vitals,
                     metrics,
                     lanes,
-                    opens_lanes,
                 };
                 let name = given.settings.name.clone();
                 let worker = Worker::new(given)

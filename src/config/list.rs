@@ -109,7 +109,7 @@ const AMQP: &[Setting] = &[
     setting("url_file", Text(PATH), "A file that holds the URL, which others than its owner and group may not read."),
     setting("url_env", Text(VARIABLE), "The variable of the environment that holds the URL."),
     setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed the broker's certificate, instead of the public ones."),
-    setting("declare", Boolean, "Whether our delay queues and park streams are declared by us; false: somebody else has made them.")
+    setting("declare", Boolean, "Whether our lanes, delay queues and park streams are declared by us; false: somebody else has made them, and there are no lanes.")
         .or("true"),
     setting("heartbeat", Duration(seconds(1), seconds(300)), "The heartbeat that is asked for, in whole seconds; a dead path is noticed after two.")
         .or("10s"),

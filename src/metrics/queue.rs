@@ -63,11 +63,11 @@ pub struct QueueMetrics {
     not_before_unread: IntCounter,
     publish_failures: IntCounter,
     blocked_keys: IntGauge,
+    lanes: IntGauge,
+    lane_messages: IntGauge,
     target_full: IntCounter,
     reported: [IntCounter; Reported::ALL.len()],
     not_counted: [IntCounter; NOT_COUNTED.len()],
-    lanes: IntGauge,
-    lane_messages: IntGauge,
 }
 
 impl QueueMetrics {
@@ -151,6 +151,13 @@ impl QueueMetrics {
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// So many lanes there are, with so many messages as far as is known.
+    pub fn lanes(&self, lanes: usize, messages: u64) {
+        self.lanes.set(i64::try_from(lanes).unwrap_or(i64::MAX));
+        self.lane_messages
+            .set(i64::try_from(messages).unwrap_or(i64::MAX));
+    }
+
     /// The target had no room for a message; it stays in hand.
     pub fn target_full(&self) {
         self.target_full.inc();
@@ -164,13 +171,6 @@ impl QueueMetrics {
     /// A report does not count.
     pub fn not_counted(&self, why: NotCounted) {
         self.not_counted[why as usize].inc();
-    }
-
-    /// So many lanes there are, with so many messages as far as is known.
-    pub fn lanes(&self, lanes: usize, messages: u64) {
-        self.lanes.set(i64::try_from(lanes).unwrap_or(i64::MAX));
-        self.lane_messages
-            .set(i64::try_from(messages).unwrap_or(i64::MAX));
     }
 
     /// A message could not be put where it belongs; it is held and tried again.
@@ -193,23 +193,59 @@ pub(super) struct Families {
     age_unknown: IntCounterVec,
     id_from_body: IntCounterVec,
     not_before_unread: IntCounterVec,
-    publish_failures: IntCounterVec,
-    blocked_keys: IntGaugeVec,
-    lanes: IntGaugeVec,
-    lane_messages: IntGaugeVec,
-    outcomes: OutcomeFamilies,
+    lanes: LaneFamilies,
+    onward: OnwardFamilies,
 }
 
-/// The families that tell of a target with back-pressure, and of what its workers report.
-struct OutcomeFamilies {
+/// The families that tell of keys that wait: in lanes, or for their release.
+struct LaneFamilies {
+    lanes: IntGaugeVec,
+    messages: IntGaugeVec,
+    blocked_keys: IntGaugeVec,
+}
+
+impl LaneFamilies {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            lanes: int_gauge(
+                registry,
+                "lanes",
+                "Lanes of a queue: one for each throttled key, up to 64, and one that the rest share.",
+                &["queue"],
+            )?,
+            messages: int_gauge(
+                registry,
+                "lane_messages",
+                "Messages in the lanes of a queue, at the broker and in hand, as far as is known.",
+                &["queue"],
+            )?,
+            blocked_keys: int_gauge(
+                registry,
+                "blocked_keys",
+                "Keys of an ordered queue that wait for their release after a failure; what comes of them is parked.",
+                &["queue"],
+            )?,
+        })
+    }
+}
+
+/// The families that tell of what goes on from here: to a place, to a target that may be full, and what its workers report.
+struct OnwardFamilies {
+    publish_failures: IntCounterVec,
     target_full: IntCounterVec,
     reported: IntCounterVec,
     not_counted: IntCounterVec,
 }
 
-impl OutcomeFamilies {
+impl OnwardFamilies {
     fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
+            publish_failures: counter(
+                registry,
+                "publish_failures_total",
+                "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
+                &["queue"],
+            )?,
             target_full: counter(
                 registry,
                 "target_full_total",
@@ -293,23 +329,8 @@ impl Families {
                 "message_not_before_unread_total",
                 "Messages whose time not to be done before is no time, or more than 365 days ahead: it is not heeded.",
             )?,
-            publish_failures: counted(
-                "publish_failures_total",
-                "Tries to park, defer or dead-letter a message that did not surely succeed; it is held and tried again.",
-            )?,
-            blocked_keys: whole(
-                "blocked_keys",
-                "Keys of an ordered queue that wait for their release after a failure; what comes of them is parked.",
-            )?,
-            outcomes: OutcomeFamilies::register(registry)?,
-            lanes: whole(
-                "lanes",
-                "Lanes of a queue: one for each throttled key, up to 64, and one that the rest share.",
-            )?,
-            lane_messages: whole(
-                "lane_messages",
-                "Messages in the lanes of a queue, at the broker and in hand.",
-            )?,
+            lanes: LaneFamilies::register(registry)?,
+            onward: OnwardFamilies::register(registry)?,
         })
     }
 
@@ -330,18 +351,15 @@ impl Families {
             age_unknown: self.age_unknown.with_label_values(of),
             id_from_body: self.id_from_body.with_label_values(of),
             not_before_unread: self.not_before_unread.with_label_values(of),
-            publish_failures: self.publish_failures.with_label_values(of),
-            blocked_keys: self.blocked_keys.with_label_values(of),
-            target_full: self.outcomes.target_full.with_label_values(of),
-            reported: Reported::ALL.map(|one| {
-                self.outcomes
-                    .reported
-                    .with_label_values(&[name, one.word()])
-            }),
+            publish_failures: self.onward.publish_failures.with_label_values(of),
+            target_full: self.onward.target_full.with_label_values(of),
+            reported: Reported::ALL
+                .map(|one| self.onward.reported.with_label_values(&[name, one.word()])),
             not_counted: NOT_COUNTED
-                .map(|reason| self.outcomes.not_counted.with_label_values(&[name, reason])),
-            lanes: self.lanes.with_label_values(of),
-            lane_messages: self.lane_messages.with_label_values(of),
+                .map(|reason| self.onward.not_counted.with_label_values(&[name, reason])),
+            lanes: self.lanes.lanes.with_label_values(of),
+            blocked_keys: self.lanes.blocked_keys.with_label_values(of),
+            lane_messages: self.lanes.messages.with_label_values(of),
         }
     }
 }

@@ -18,6 +18,8 @@ pub const LONGEST_TURN: Duration = Duration::from_secs(1);
 
 /// What is taken from a lane covers so much of its time: what waits in hand waits about as long.
 const AHEAD: Duration = Duration::from_secs(2);
+/// The broker says that nothing is there, again after so long: then that is so.
+const SURE_AFTER: Duration = Duration::from_secs(2);
 /// At most so many messages of a key that is limited are out at once.
 const MOST_AHEAD: u16 = 64;
 /// So many are out when no limit stands any more, and of the shared lane, where those of many keys stand in a row.
@@ -42,53 +44,69 @@ pub fn lane_for(key: KeyHash, own: usize) -> Lane {
     }
 }
 
-/// What is believed to lie in a lane. The broker tells it every few seconds, a moment late; in between we count. A lane that may
-/// hold an earlier message of its key must never be believed empty, so a report that is lower than our count is believed only
-/// when nothing has moved since the report before it.
+/// What is believed to lie in a lane. A lane that may hold an earlier message of its key must never be believed empty; so we count
+/// from when it was surely empty: when it was new, or when the broker said so twice while nothing moved. (RabbitMQ says 0 for a
+/// queue that has just no leader, and does not see what is on its way.) Until then what it says is only an estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Belief {
-    /// What we counted since the broker last spoke and was believed.
-    counted: u64,
+    messages: u64,
     known: bool,
-    moved: bool,
+    counted: bool,
+    /// Since when the broker says that nothing is there, while nothing moves.
+    nothing_since: Option<Duration>,
 }
 
 impl Belief {
-    /// How many messages; `None`: not known.
+    /// Of a lane that is new, and so surely empty.
+    #[must_use]
+    pub fn new_lane() -> Self {
+        Self {
+            known: true,
+            counted: true,
+            ..Self::default()
+        }
+    }
+
+    /// How many messages, about; `None`: not known.
     #[must_use]
     pub fn messages(self) -> Option<u64> {
-        self.known.then_some(self.counted)
+        self.known.then_some(self.messages)
     }
 
     /// Whether nothing lies there for sure.
     #[must_use]
     pub fn is_empty(self) -> bool {
-        self.messages() == Some(0)
+        self.counted && self.messages == 0
     }
 
     /// One more was put there, or went back.
     pub fn one_more(&mut self) {
-        self.counted += 1;
-        self.moved = true;
+        self.messages += 1;
+        self.nothing_since = None;
     }
 
     /// One was taken out.
     pub fn one_less(&mut self) {
-        self.counted = self.counted.saturating_sub(1);
-        self.moved = true;
+        self.messages = self.messages.saturating_sub(1);
+        self.nothing_since = None;
     }
 
-    /// The broker said that so many are ready.
-    pub fn told(&mut self, ready: u64) {
-        self.counted = if self.moved {
-            ready.max(self.counted)
-        } else {
-            ready
-        };
-        (self.known, self.moved) = (true, false);
+    /// The broker said at `now` that so many are ready, while so many were on their way to it.
+    pub fn told(&mut self, ready: u64, under_way: usize, now: Duration) {
+        self.known = true;
+        if ready > 0 || under_way > 0 {
+            self.nothing_since = None;
+            // More than we know of: somebody else put it there.
+            self.counted &= self.messages > 0 || under_way > 0;
+        } else if now.saturating_sub(*self.nothing_since.get_or_insert(now)) >= SURE_AFTER {
+            (self.counted, self.messages) = (true, 0);
+        }
+        if !self.counted {
+            self.messages = ready;
+        }
     }
 
-    /// What was out may have come back: nothing is known until the broker has spoken.
+    /// It is not known what became of something: nothing is sure until the broker has spoken.
     pub fn lost(&mut self) {
         *self = Self::default();
     }
@@ -272,37 +290,60 @@ mod tests {
         assert_eq!(lane_for(key, MOST_LANES), Lane::Shared);
     }
 
-    /// What is believed after these events: `t5` the broker tells 5, `+` one is put there, `-` one is taken, `?` the link was lost.
-    fn check(what: &str, events: &str, expected: Option<u64>) {
+    /// What is believed after these events, two seconds apart: `new`, `t5` the broker tells 5, `T5` while one is on its way there,
+    /// `+` one is put there, `-` one is taken, `?` it is lost.
+    fn check(what: &str, events: &str, expected: &str) {
         let mut belief = Belief::default();
-        for event in events.split(' ') {
-            match event {
-                "+" => belief.one_more(),
-                "-" => belief.one_less(),
-                "?" => belief.lost(),
-                told => belief.told(told[1..].parse().unwrap()),
+        for (event, now) in events.split(' ').zip((0..).map(|n| SECOND * 2 * n)) {
+            match event.split_at(1) {
+                ("n", _) => belief = Belief::new_lane(),
+                ("+", _) => belief.one_more(),
+                ("-", _) => belief.one_less(),
+                ("?", _) => belief.lost(),
+                (told, ready) => {
+                    belief.told(ready.parse().unwrap(), usize::from(told == "T"), now);
+                }
             }
         }
-        assert_eq!(belief.messages(), expected, "{what}");
+        let said = match (belief.is_empty(), belief.messages()) {
+            (true, _) => "empty".to_owned(),
+            (false, Some(about)) => format!("about {about}"),
+            (false, None) => "unknown".to_owned(),
+        };
+        assert_eq!(said, expected, "{what}");
     }
 
     #[test]
     fn what_lies_in_a_lane_is_counted_and_corrected() {
-        check("nothing is known", "+", None);
-        check("the broker has spoken", "t5", Some(5));
-        check("it is counted on", "t5 + + -", Some(6));
-        check("a late report makes nothing vanish", "t0 + t0", Some(1));
-        check("nor the first one", "+ t0", Some(1));
-        check("the next one is right", "t0 + t0 t0", Some(0));
-        check("more than was thought", "t0 + t7", Some(7));
-        check("a loss forgets", "t5 ?", None);
+        check("nothing is known", "+", "unknown");
+        check("the broker has spoken", "t5", "about 5");
+        check("it is counted on", "t5 + + -", "about 6");
+        check("0 said once proves nothing", "t0", "about 0");
+        check("nor while something moves", "t0 + - t0", "about 0");
+        check("nor while one is on its way", "t0 T0 t0", "about 0");
+        check("said twice it does", "+ - t0 t0", "empty");
+        check(
+            "a new one is counted from the start",
+            "new + + - -",
+            "empty",
+        );
+        check("whatever a late report says", "new + t0", "about 1");
+        check(
+            "or one that saw what is not yet confirmed",
+            "new + T9 t9",
+            "about 1",
+        );
+        check("one that was emptied by hand", "new + t1 t0 t0", "empty");
+        check("or filled", "new t3", "about 3");
+        check("a loss forgets", "new + - ?", "unknown");
     }
 
     #[test]
     fn when_a_lane_may_be_removed() {
         let (mut empty, mut full) = (Belief::default(), Belief::default());
-        empty.told(0);
-        full.told(1);
+        empty.told(0, 0, Duration::ZERO);
+        empty.told(0, 0, SURE_AFTER);
+        full.told(1, 0, SURE_AFTER);
         for (what, belief, out, under_way, quiet, may) in [
             ("empty and quiet", empty, 0, 0, QUIET, true),
             ("something lies in it", full, 0, 0, QUIET, false),

@@ -11,6 +11,7 @@ use crate::config::{OnUnknown, Queue, TargetSettings};
 use crate::rules::handed::{Reported, Told};
 use crate::rules::lots::KeyHash;
 use crate::rules::verdict::Why;
+use crate::seams::Outcome;
 use crate::targets::{Handlers, build};
 
 /// A house whose target is an admitted queue with room for `room` messages.
@@ -83,6 +84,21 @@ fn what_there_is_room_for_is_handed_over_and_the_rest_stays_in_hand() {
         );
         after(1_100).await;
         assert_eq!(house.detail(clock), "");
+    });
+}
+
+#[test]
+fn those_that_are_refused_at_once_are_all_in_hand_again() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        *house.script.answer.borrow_mut() = Box::new(|_| Outcome::Full);
+        // All of one moment, and all dispatched as they come.
+        house.publish(0..4, "acme", START_MS);
+        after(300).await;
+        assert_eq!(house.ledger().in_hand, 4);
+        *house.script.answer.borrow_mut() = Box::new(|_| Outcome::Done);
+        after(3_000).await;
+        assert_eq!((house.settled(Why::Done), house.ledger().in_hand), (4, 0));
     });
 }
 

@@ -11,6 +11,8 @@ use super::{AtWork, Worker};
 use crate::clock::Now;
 use crate::rules::hold::{LONGEST_WAIT, may_wait};
 use crate::rules::lane::{LONGEST_TURN, Lane};
+use crate::rules::names::FlagKey;
+use crate::rules::snapshot::Snapshot;
 use crate::rules::verdict::{Verdict, Why};
 use crate::seams::{Inlet, Job, Outlet};
 use crate::throttle::{Hold, Permit};
@@ -195,4 +197,16 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .deadline_ms
             .or_else(|| Some(held.facts.counts_from_ms()?.saturating_add(after?)))
     }
+}
+
+/// The values of the flags that a queue passes on to its worker, as text.
+pub(super) fn passed_flags(keys: &[FlagKey], snapshot: &Snapshot) -> Arc<[(String, String)]> {
+    let said = |key: &FlagKey| {
+        let value = snapshot.value(key.as_str())?.0.to_json();
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        Some((key.to_string(), text))
+    };
+    keys.iter().filter_map(said).collect()
 }

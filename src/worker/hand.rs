@@ -37,7 +37,7 @@ pub(super) struct Held {
     pub(super) order: Order,
     /// In a queue that keeps its order: until when it rests at the head of its line before it is tried again.
     pub(super) rests_until: Option<Duration>,
-    /// The order in which messages were taken; given by [`Hand::take`].
+    /// The how-manyth it was that was taken from the queue: no two have the same.
     pub(super) number: u64,
 }
 
@@ -84,7 +84,6 @@ pub(super) struct Hand {
     waiting: usize,
     /// Those of the waiting that came from a lane.
     waiting_from_lanes: usize,
-    taken: u64,
 }
 
 impl Hand {
@@ -125,9 +124,7 @@ impl Hand {
         self.lines.get(&key).map_or(0, |line| line.held.len())
     }
 
-    pub(super) fn take(&mut self, mut held: Held) {
-        self.taken += 1;
-        held.number = self.taken;
+    pub(super) fn take(&mut self, held: Held) {
         self.put_back(held);
     }
 
@@ -367,7 +364,7 @@ mod tests {
             refused_at: None,
             order: Order::None,
             rests_until: None,
-            number: 0,
+            number: published_ms.unsigned_abs(),
         }
     }
 

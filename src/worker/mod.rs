@@ -9,6 +9,7 @@ mod admitted_tests;
 mod dispatch;
 mod finish;
 mod hand;
+mod house;
 mod lanes;
 mod moving;
 mod not_yet;
@@ -38,12 +39,10 @@ use crate::metrics::{Ledger, Metrics, QueueMetrics};
 use crate::rules::envelope;
 use crate::rules::facts::Facts;
 use crate::rules::gate::{Gate, decide};
-use crate::rules::hold::{LONGEST_WAIT, Prefetch};
-use crate::rules::names::FlagKey;
+use crate::rules::hold::Prefetch;
 use crate::rules::patience::Patience;
 use crate::rules::pressure::Round;
 use crate::rules::snapshot::Snapshot;
-use crate::rules::valve::Valve;
 use crate::rules::verdict::{Verdict, Why};
 use crate::seams::{Answer, Arrival, Delivery, Inlet, LinkState, Outlet, Settle, Target, Wanted};
 use crate::store::{Blocked, LaneBook};
@@ -80,10 +79,8 @@ pub struct Given<I, O> {
     pub vitals: Arc<QueueVitals>,
     /// The daemon's numbers.
     pub metrics: Arc<Metrics>,
-    /// Where it is written which lanes there are.
+    /// Where it is written which lanes there are. New ones are opened where queues may be declared; else delay queues serve.
     pub lanes: LaneBook,
-    /// Whether new lanes may be opened; else what must wait long for its key goes to delay queues. Those there are, are emptied.
-    pub opens_lanes: bool,
 }
 
 /// How a worker ended.
@@ -224,7 +221,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         let now = self.now().mono;
         self.gate = Arc::clone(gate);
-        self.passed = passed_flags(&self.given.settings.pass, &snapshot);
+        self.passed = dispatch::passed_flags(&self.given.settings.pass, &snapshot);
         self.throttle.obey(gate, now);
         self.hand.release_all(now);
         self.rate_until = now;
@@ -304,7 +301,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             refused_at: None,
             order: self.given.settings.order,
             rests_until: None,
-            number: 0,
+            number: self.ledger.received,
         };
         self.lanes.took(&mut held, now.mono);
         self.note_arrival(&held, now);
@@ -368,81 +365,4 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         all.extend(self.lanes.take_out());
         all.into_iter().for_each(|held| self.give_back(held));
     }
-
-    /// Once a second: nobody waits too long in hand, and what is known is told.
-    fn keep_house(&mut self) {
-        let now = self.now();
-        if self.keeps_order() {
-            self.write_blocks(now);
-        } else if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
-            for held in self.hand.held_since_before(taken_before) {
-                let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);
-                self.defer(held, why, LONGEST_WAIT, now);
-            }
-        }
-        if self
-            .takes_nothing_until
-            .is_some_and(|until| until <= now.mono)
-            && !self.given.outlet.blocked()
-        {
-            self.takes_nothing_until = None;
-            self.consume();
-        }
-        if self.prefetch.second() {
-            self.consume();
-        }
-        self.keep_lanes(now);
-        self.throttle.sweep(now.mono);
-        self.tell_trouble(now);
-        let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
-        self.given.vitals.slots(now.mono, busy, self.slots());
-        self.given.vitals.backlog(None, self.oldest_age_ms());
-        let decided = std::mem::take(&mut self.decided);
-        for valve in Valve::ALL {
-            let key = FlagKey::of_valve(&self.given.settings.name, valve);
-            self.given.metrics.evaluated(key.as_str(), decided);
-        }
-    }
-
-    /// Before this nothing may be dispatched.
-    fn not_before(&self) -> Duration {
-        self.rate_until
-            .max(self.target_rests_until)
-            .max(self.target_rests())
-    }
-
-    /// When there may be something to do though nothing happens. With all slots busy it is an answer that wakes us.
-    fn next_wake(&self, next_tick: Duration) -> Duration {
-        if self.at_work.len() >= self.slots() as usize
-            || self.hand.len() == 0
-            || self.gate.is_shut()
-            || self.waits_for_an_answer()
-        {
-            return next_tick;
-        }
-        let not_before = self.not_before();
-        let held_up = (not_before > self.now().mono).then_some(not_before);
-        let line = self.hand.next_due().map(|due| due.max(not_before));
-        [held_up, line]
-            .into_iter()
-            .flatten()
-            .fold(next_tick, Duration::min)
-    }
-
-    fn oldest_age_ms(&self) -> Option<i64> {
-        let oldest_ms = self.hand.oldest_ms()?;
-        Some(self.now().ms.saturating_sub(oldest_ms).max(0))
-    }
-}
-
-/// The values of the flags that a queue passes on to its worker, as text.
-fn passed_flags(keys: &[FlagKey], snapshot: &Snapshot) -> Arc<[(String, String)]> {
-    let said = |key: &FlagKey| {
-        let value = snapshot.value(key.as_str())?.0.to_json();
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        Some((key.to_string(), text))
-    };
-    keys.iter().filter_map(said).collect()
 }

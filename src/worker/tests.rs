@@ -30,12 +30,12 @@ use crate::vitals::QueueVitals;
 
 pub(super) const START_MS: i64 = 1_795_219_200_000;
 
-type Answering = Box<dyn Fn(&Job) -> Outcome>;
+pub(super) type Answering = Box<dyn Fn(&Job) -> Outcome>;
 
 /// A target whose answer the test chooses, that takes as long as the test says and writes down what it was given.
 pub(super) struct Script {
     pub(super) takes: Cell<Duration>,
-    answer: RefCell<Answering>,
+    pub(super) answer: RefCell<Answering>,
     pub(super) done: RefCell<Vec<(String, u32)>>,
     at_once: Cell<usize>,
     most_at_once: Cell<usize>,
@@ -76,7 +76,6 @@ pub(super) struct House {
     pub(super) stop: CancellationToken,
     pub(super) worker: tokio::task::JoinHandle<Finished>,
     settings: Arc<Queue>,
-    opens_lanes: bool,
 }
 
 pub(super) fn settings() -> Queue {
@@ -136,14 +135,6 @@ impl House {
         house
     }
 
-    /// With nothing declared, so that there are no lanes.
-    pub(super) fn without_lanes(clock: Clock) -> Self {
-        let mut house = Self::furnished(settings(), MemoryQueue::new(clock), None);
-        house.opens_lanes = false;
-        house.begin(clock, None);
-        house
-    }
-
     fn furnished(settings: Queue, queue: MemoryQueue, store: Option<Store>) -> Self {
         let settings = Arc::new(settings);
         let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
@@ -174,7 +165,6 @@ impl House {
             stop: CancellationToken::new(),
             worker: tokio::task::spawn_local(async { Finished::default() }),
             settings,
-            opens_lanes: true,
         }
     }
 
@@ -195,7 +185,6 @@ impl House {
             vitals: Arc::clone(&self.vitals),
             metrics: Arc::clone(&self.metrics),
             lanes: self.store.lanes(&self.settings.name),
-            opens_lanes: self.opens_lanes,
         };
         self.stop = CancellationToken::new();
         let worker = Worker::new(given).unwrap();

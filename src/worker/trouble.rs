@@ -1,4 +1,4 @@
-//! What keeps the queue from its work though it is being served, in words for people.
+//! What keeps the queue from its work though it is being served, in words for people; and how old the oldest is.
 
 use super::Worker;
 use crate::clock::Now;
@@ -53,5 +53,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             String::new()
         };
         self.given.vitals.waiting(waiting);
+    }
+
+    /// The age of the oldest in hand.
+    pub(super) fn oldest_age_ms(&self) -> Option<i64> {
+        let oldest_ms = self.hand.oldest_ms()?;
+        Some(self.now().ms.saturating_sub(oldest_ms).max(0))
     }
 }

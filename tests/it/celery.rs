@@ -223,6 +223,41 @@ fn every_header_survives_the_park_a_delay_and_admission() {
 }
 
 #[test]
+fn every_header_survives_a_lane() {
+    let shop = Shop::open(Broker::shared(), "lane");
+    let rich = json!({"x-account": "acme", "nested": {"list": [1, null, true]}});
+    let jobs: Vec<Json> = (0..4)
+        .map(|number| job(json!([number]), json!({"headers": rich, "expires": 3_600})))
+        .collect();
+    let ids = shop.publish(&jobs);
+    let originals = shop.look(WORK);
+    shop.ledger.drain(WORK);
+    let daemon = shop.daemon(TO_ADMITTED, "slots = 8\nkey = \"type\"");
+    daemon.set(&format!("queue.{WORK}.rate_each"), "4/m burst 1");
+    shop.ledger.publish(WORK, &originals);
+    daemon.counts("some wait in the lane", secs(20), |now| {
+        now.settled(WORK, "rate") >= 2
+    });
+    daemon.set(&format!("queue.{WORK}.rate_each"), Json::Null);
+    daemon.counts("all are admitted again", secs(30), |now| {
+        now.settled(WORK, "handed_over") == 4
+    });
+    let admitted = shop.ledger.drain(ADMITTED);
+    assert_eq!(admitted.iter().map(id_of).collect::<Vec<_>>(), ids);
+    for (message, original) in admitted.iter().zip(&originals) {
+        assert_eq!(written(message), written(original));
+    }
+    let lanes = shop.broker.queues(&shop.vhost);
+    assert!(
+        lanes
+            .iter()
+            .any(|name| name.starts_with("sluicegate.lane.")),
+        "{lanes:?}"
+    );
+    daemon.always_added_up();
+}
+
+#[test]
 fn a_real_worker_behind_the_admitted_queue_does_the_jobs() {
     let shop = Shop::open(Broker::shared(), "worker");
     let daemon = shop.daemon(TO_ADMITTED, "slots = 2\ndeadline_after = \"1m\"");
@@ -266,111 +301,4 @@ fn a_real_worker_behind_the_admitted_queue_does_the_jobs() {
             .ok_or(format!("{left:?}"))
     });
     daemon.always_added_up();
-}
-
-/// One row of the table that `examples/celery/run.sh` prints.
-struct Row {
-    offered: u32,
-    done: u32,
-    on_time: u32,
-    late: u32,
-    shed: u32,
-    in_work: u32,
-    admitted: u32,
-    held: u32,
-    oldest_ms: u32,
-}
-
-impl Row {
-    fn read(line: &str) -> Option<Self> {
-        let cells: Vec<u32> = line
-            .split('|')
-            .filter_map(|cell| cell.trim().parse().ok())
-            .collect();
-        let [
-            _,
-            offered,
-            done,
-            on_time,
-            late,
-            shed,
-            in_work,
-            admitted,
-            held,
-            oldest_ms,
-        ] = cells[..]
-        else {
-            return None;
-        };
-        Some(Self {
-            offered,
-            done,
-            on_time,
-            late,
-            shed,
-            in_work,
-            admitted,
-            held,
-            oldest_ms,
-        })
-    }
-}
-
-#[test]
-fn the_example_runs_through_overload_skip_and_recovery() {
-    let shop = Shop::open(Broker::shared(), "example");
-    shop.ledger.declare(
-        ADMITTED,
-        crate::ledger::Kind::Classic,
-        &[
-            ("x-max-length", AMQPValue::LongInt(4)),
-            ("x-overflow", crate::ledger::long("reject-publish")),
-        ],
-    );
-    let mut said = String::new();
-    let most = shop.most_admitted(|| said = shop.example(5));
-    assert!(most <= 4, "{most} were ready of 4 slots");
-    let (rush, rest) = said
-        .split_once("-- max_age")
-        .unwrap_or_else(|| panic!("{said}"));
-    let (valves, _) = rest
-        .split_once("-- the valves are closed")
-        .unwrap_or_else(|| panic!("{said}"));
-    let rows = |part: &str| -> Vec<Row> { part.lines().filter_map(Row::read).collect() };
-    let (rush, valves, all) = (rows(rush), rows(valves), rows(&said));
-    assert!(all.len() >= 20, "{said}");
-    for row in &all {
-        assert!(row.admitted <= 4 && row.held <= 4, "{said}");
-    }
-    // Nothing is turned yet: jobs pile up in front of the gate, not behind it, and grow old there.
-    let last = rush.last().unwrap();
-    assert!(
-        rush.iter().any(|row| row.offered > 60) && last.in_work > 100 && last.oldest_ms > 1_500,
-        "{said}"
-    );
-    // The valves are open, and what was there is shed: all that is done is on time, and was picked up young.
-    let steady = &valves[2..];
-    let sum = |rows: &[Row], of: fn(&Row) -> u32| rows.iter().map(of).sum::<u32>();
-    assert!(
-        sum(steady, |row| row.shed) > 100 && sum(steady, |row| row.late) == 0,
-        "{said}"
-    );
-    assert!(
-        sum(steady, |row| row.on_time) >= 15 * u32::try_from(steady.len()).unwrap(),
-        "{said}"
-    );
-    assert!(
-        steady.iter().all(|row| row.oldest_ms < 2_000 + 700),
-        "{said}"
-    );
-    // The rush is over, and so are the valves: everything is done, young and on time.
-    let calm = &all[all.len() - 2..];
-    assert!(
-        calm.iter().all(|row| row.shed == 0
-            && row.late == 0
-            && row.done > 10
-            && row.in_work < 10
-            && row.oldest_ms < 1_000),
-        "{said}"
-    );
 }

@@ -29,9 +29,15 @@ mod stop;
 #[cfg(test)]
 mod admitted;
 #[cfg(test)]
+mod admitted_otherwise;
+#[cfg(test)]
 mod celery;
 #[cfg(test)]
+mod celery_example;
+#[cfg(test)]
 mod deferring;
+#[cfg(test)]
+mod lanes;
 #[cfg(test)]
 mod management;
 #[cfg(test)]

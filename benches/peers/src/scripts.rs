@@ -43,6 +43,11 @@ pub fn amqplib(order: &Order) -> Result<Command> {
 /// # Errors
 /// When it cannot be installed.
 pub fn celery(order: &Order, pool: Pool) -> Result<Command> {
+    let quick = Arguments::read().quick;
+    ensure!(
+        !quick || matches!(pool, Pool::Solo),
+        "left out of a quick run: it takes long to start"
+    );
     let mut command = Command::new(python()?.join("celery"));
     command.args(["-A", "celery_tasks", "worker", "-l", "WARNING", "-Q"]);
     command.args([&order.queue, "--without-gossip", "--without-mingle"]);

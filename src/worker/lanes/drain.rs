@@ -7,7 +7,7 @@ use super::super::Worker;
 use super::super::hand::Held;
 use super::{LaneState, Stage};
 use crate::clock::Now;
-use crate::rules::lane::{Lane, Pace, lane_for, may_be_removed, shared_prefetch};
+use crate::rules::lane::{Belief, Lane, Pace, lane_for, may_be_removed, shared_prefetch};
 use crate::rules::lots::KeyHash;
 use crate::seams::{Inlet, LaneNews, Outlet, Wanted};
 
@@ -86,7 +86,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         match news {
             LaneNews::Depth { ready } => {
-                state.belief.told(*ready);
+                state.belief.told(*ready, state.under_way(), now);
                 if lane == Lane::Shared && !state.holds() && self.lanes.turning.is_empty() {
                     self.lanes.guests.clear();
                 }
@@ -112,8 +112,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if matches!(state.stage, Stage::Opening | Stage::Forgetting) {
             return;
         }
-        state.belief.lost();
-        state.belief.told(0);
+        state.belief = Belief::new_lane();
         state.wanted = None;
         if state.under_way() > 0 {
             state.stage = Stage::Failing { retry_at: now };
@@ -159,7 +158,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         all.extend(self.hand.take_ready(key, from_shared));
         let own = lane_for(key, self.lanes.own());
-        let may = own != Lane::Shared && self.given.opens_lanes;
+        let may = own != Lane::Shared && self.given.settings.declare;
         if may || self.lanes.all.contains_key(&Lane::Own(key)) {
             let why = self.why_keys_wait();
             return all

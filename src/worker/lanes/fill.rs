@@ -11,7 +11,7 @@ use super::{Errand, LaneState, Stage};
 use crate::clock::Now;
 use crate::rules::backoff::full_jitter;
 use crate::rules::envelope::Stamp;
-use crate::rules::lane::{Lane, lane_for};
+use crate::rules::lane::{Belief, Lane, lane_for};
 use crate::rules::lots::KeyHash;
 use crate::rules::verdict::Why;
 use crate::seams::{Inlet, NotPlaced, Outlet, Place, Settle};
@@ -86,7 +86,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let is_there = || self.lanes.all.contains_key(&own).then_some(own);
         let opened = || {
             let lane = lane_for(key, self.lanes.own());
-            let may = self.given.opens_lanes || self.lanes.all.contains_key(&lane);
+            let may = self.given.settings.declare || self.lanes.all.contains_key(&lane);
             may.then_some(lane)
         };
         self.lanes.holding(key).or_else(is_there).or_else(opened)
@@ -140,7 +140,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return;
         }
         let key = key.filter(|_| lane != Lane::Shared).unwrap_or_default();
-        let state = LaneState::new(key, now.ms, Stage::Opening, now.mono);
+        let mut state = LaneState::new(key, now.ms, Stage::Opening, now.mono);
+        state.belief = Belief::new_lane();
         self.lanes.all.insert(lane, state);
         self.open_lane(lane);
     }
@@ -241,6 +242,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         self.lane_fails(lane, &why.to_string(), now);
         if let Some(state) = self.lanes.all.get_mut(&lane) {
+            // It may have been placed all the same.
+            state.belief.lost();
             state.line.insert(one.turn, one);
         }
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::tests::{House, START_MS, after, in_made_up_time};
+use super::super::tests::{House, START_MS, after, in_made_up_time, settings};
+use crate::config::Queue;
 use crate::rules::lane::MOST_LANES;
 use crate::rules::verdict::Why;
 
@@ -246,7 +247,11 @@ fn keys_above_the_most_share_a_lane_and_none_blocks_another() {
 #[test]
 fn where_no_lane_may_be_opened_delay_queues_serve() {
     in_made_up_time(async |clock| {
-        let house = House::without_lanes(clock);
+        let undeclared = Queue {
+            declare: false,
+            ..settings()
+        };
+        let house = House::open_with(clock, undeclared, None);
         house.script.takes.set(Duration::from_millis(1));
         house.turn("rate_each", json!("2/s burst 1"));
         house.publish(0..50, "flood", START_MS);

@@ -1,0 +1,45 @@
+//! Keeping house, once a second: nobody waits too long in hand, and what is known is told.
+
+use super::Worker;
+use crate::rules::hold::LONGEST_WAIT;
+use crate::rules::names::FlagKey;
+use crate::rules::valve::Valve;
+use crate::rules::verdict::Why;
+use crate::seams::{Inlet, Outlet};
+
+impl<I: Inlet, O: Outlet> Worker<I, O> {
+    /// Once a second: nobody waits too long in hand, and what is known is told.
+    pub(super) fn keep_house(&mut self) {
+        let now = self.now();
+        if self.keeps_order() {
+            self.write_blocks(now);
+        } else if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
+            for held in self.hand.held_since_before(taken_before) {
+                let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);
+                self.defer(held, why, LONGEST_WAIT, now);
+            }
+        }
+        if self
+            .takes_nothing_until
+            .is_some_and(|until| until <= now.mono)
+            && !self.given.outlet.blocked()
+        {
+            self.takes_nothing_until = None;
+            self.consume();
+        }
+        if self.prefetch.second() {
+            self.consume();
+        }
+        self.keep_lanes(now);
+        self.throttle.sweep(now.mono);
+        self.tell_trouble(now);
+        let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
+        self.given.vitals.slots(now.mono, busy, self.slots());
+        self.given.vitals.backlog(None, self.oldest_age_ms());
+        let decided = std::mem::take(&mut self.decided);
+        for valve in Valve::ALL {
+            let key = FlagKey::of_valve(&self.given.settings.name, valve);
+            self.given.metrics.evaluated(key.as_str(), decided);
+        }
+    }
+}
