@@ -9,7 +9,7 @@
 //!   ┌───────┬────────┼─────────┬──────────┬─────────┐      the loops and doors; they do not know each other
 //!  api     cli     guard     worker   amqp memory targets      (and management, which asks what AMQP cannot tell)
 //!   └─ outcomes ─────┼─────────┴──────────┴─────────┘
-//!         store   vitals   throttle   metrics   seams   clock   supervise
+//!         store   vitals   throttle   metrics   seams   clock   supervise   pulse
 //!                    │
 //!      topology → config → rules (pure: no clock, lock, log, await or I/O)
 //! ```
@@ -42,6 +42,7 @@ pub mod management;
 pub mod memory;
 pub mod metrics;
 pub mod outcomes;
+pub mod pulse;
 pub mod rules;
 pub mod seams;
 pub mod store;

@@ -12,6 +12,7 @@ mod reload;
 mod reports;
 mod story;
 mod surroundings;
+mod systemd;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -41,6 +42,11 @@ pub fn run(config: &Path) -> anyhow::Result<ExitCode> {
         let mut house = House::on_the_broker(settings, Handlers::default()).await?;
         let reload = reload::Reload { file: config.to_owned(), settings: house.settings().clone(), log, metrics: Arc::clone(&house.doors().metrics) };
         house.also("reload", |stop| reload.run(stop));
+        if systemd::listens() {
+            // After the reload: once systemd knows that we are ready, it may send SIGHUP.
+            let teller = systemd::Teller { doors: Arc::clone(house.doors()), stop_within: house.settings().daemon.stop_within };
+            house.also("systemd", |stop| teller.run(stop));
+        }
         let ended = tokio::select! {
             ended = house.run(stop.clone()) => ended,
             () = twice_asked_to_stop(stop) => bail!("stopped at once, as asked twice; unfinished messages will be redelivered"),

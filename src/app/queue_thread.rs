@@ -2,6 +2,7 @@
 //! redelivers. Three panics within five minutes, and it stays down until somebody looks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::metrics::QueueMetrics;
+use crate::pulse::BEAT;
 use crate::rules::names::QueueName;
 use crate::seams::LinkState;
 use crate::vitals::QueueVitals;
@@ -48,7 +50,10 @@ impl QueueThread {
         thread::Builder::new()
             .name(format!("queue-{}", self.name).chars().take(15).collect())
             .spawn(move || {
-                let _ = tell.send(self.run(&run));
+                let vitals = Arc::clone(&self.vitals);
+                let ended = self.run(&run);
+                vitals.pulse.rest();
+                let _ = tell.send(ended);
             })
             .context("no thread could be started for a queue")?;
         Ok(ended)
@@ -61,7 +66,7 @@ impl QueueThread {
         let mut panics: Vec<Duration> = Vec::new();
         loop {
             let worked = catch_unwind(AssertUnwindSafe(|| {
-                LocalSet::new().block_on(&runtime, async { run().await })
+                LocalSet::new().block_on(&runtime, self.beating(async { run().await }))
             }));
             if let Ok(finished) = worked {
                 return finished;
@@ -77,7 +82,7 @@ impl QueueThread {
                     LinkState::Denied("the worker of this queue panicked three times".to_owned()),
                     false,
                 );
-                runtime.block_on(self.stop.cancelled());
+                runtime.block_on(self.beating(self.stop.cancelled()));
                 return Ok(Finished::default());
             }
             tracing::error!(queue = %self.name, "the worker panicked and is started again");
@@ -85,11 +90,22 @@ impl QueueThread {
                 LinkState::Connecting("the worker of this queue panicked".to_owned()),
                 false,
             );
-            runtime.block_on(async {
+            runtime.block_on(self.beating(async {
                 tokio::time::timeout(RESTART_AFTER, self.stop.cancelled())
                     .await
                     .ok()
-            });
+            }));
+        }
+    }
+
+    /// Does `work` and beats the thread's pulse meanwhile. A worker that has always more to do beats it itself.
+    async fn beating<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            self.vitals.pulse.beat(self.clock.now().mono);
+            if let Ok(done) = tokio::time::timeout(BEAT, work.as_mut()).await {
+                return done;
+            }
         }
     }
 }
@@ -144,6 +160,23 @@ mod tests {
         assert_eq!(finished.stragglers, ["1"]);
         let ledger = numbers.ledger();
         assert!(ledger.adds_up() && ledger.received == 2, "{ledger:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_with_nothing_to_do_beats_and_one_that_is_kept_busy_does_not() {
+        let thread = thread();
+        let secs = Duration::from_secs;
+        let still = || thread.vitals.pulse.still_for(thread.clock.now().mono);
+        let waits = thread.beating(tokio::time::sleep(secs(60)));
+        waits.await;
+        assert!(still() <= BEAT, "{:?}", still());
+        // Time passes, and the future does not let go of the thread.
+        let busy = thread.beating(async {
+            let mut tick = std::pin::pin!(tokio::time::advance(secs(60)));
+            while futures_util::poll!(tick.as_mut()).is_pending() {}
+            still()
+        });
+        assert_eq!(busy.await, secs(60));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::logging::LogFilter;
+use super::systemd;
 use crate::config::{self, Settings};
 use crate::metrics::Metrics;
 
@@ -26,7 +27,11 @@ impl Reload {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = hangup.recv() => self.read_again(),
+                _ = hangup.recv() => {
+                    systemd::reloading();
+                    self.read_again();
+                    systemd::reloaded();
+                }
             }
         }
     }

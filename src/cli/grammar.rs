@@ -84,6 +84,13 @@ pub(super) enum Verb {
         #[command(flatten)]
         file: UsualFileArgs,
     },
+    /// Print the manual page, or write one for each command.
+    #[command(after_help = help::MAN)]
+    Man {
+        /// The folder for the pages, such as /usr/local/share/man/man1.
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
     /// Print completions for your shell.
     #[command(after_help = help::COMPLETIONS)]
     Completions {

@@ -175,10 +175,40 @@ Values:
   integer, number, string, object (as JSON)
   none      no limit (duration, rate, integer)";
 
-const EXITS: &str = "\
-Exit codes:
-  0 done   1 failed   2 typed wrongly   3 not found   4 denied   5 somebody was faster, or it exists
-  6 refused by a guard or limit (such as a big move without --yes)   7 no daemon answers";
+pub(super) const MAN: &str = "\
+Examples:
+  sluicegate man | man -l -
+  sluicegate man /usr/local/share/man/man1
+
+With a folder, a page for each command is written there.";
+
+/// How commands end.
+pub(super) const EXIT_CODES: [(u8, &str); 8] = [
+    (0, "done"),
+    (1, "failed"),
+    (2, "typed wrongly"),
+    (3, "not found"),
+    (4, "denied"),
+    (5, "somebody was faster, or it exists"),
+    (
+        6,
+        "refused by a guard or limit (such as a big move without --yes)",
+    ),
+    (7, "no daemon answers"),
+];
+
+/// The exit codes in two lines.
+fn exits() -> String {
+    let mut text = "Exit codes:".to_owned();
+    for line in EXIT_CODES.chunks(6) {
+        let said: Vec<String> = line
+            .iter()
+            .map(|(code, meaning)| format!("{code} {meaning}"))
+            .collect();
+        text += &format!("\n  {}", said.join("   "));
+    }
+    text
+}
 
 /// The valves with their help, as a block of lines.
 fn valves() -> String {
@@ -222,7 +252,7 @@ pub(super) fn flag_short() -> String {
 }
 
 pub(super) fn start_long() -> String {
-    [START, &valves(), VALUES, EXITS].join("\n\n")
+    [START, &valves(), VALUES, &exits()].join("\n\n")
 }
 
 pub(super) fn flag_long() -> String {

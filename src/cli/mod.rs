@@ -4,7 +4,7 @@
 //! commands that are a daemon themselves (`run`, `demo`, `check`) are carried out by `app`. May import `clock`, `config`, `rules`
 //! and `topology`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -27,6 +27,7 @@ mod failure;
 mod flags;
 mod grammar;
 mod help;
+mod man;
 mod openings;
 mod queues;
 mod release;
@@ -58,7 +59,7 @@ pub enum Command {
     },
     /// `schema`: print the JSON Schema of the configuration.
     Schema,
-    /// `completions`, and all that asks a daemon: for [`client_command`].
+    /// `man`, `completions`, and all that asks a daemon: for [`client_command`].
     Client(ClientCommand),
 }
 
@@ -75,6 +76,7 @@ enum Task {
     Queue(QueueVerb),
     Topology(TopologyArgs),
     Bypass { name: QueueName, config: PathBuf },
+    Man { folder: Option<PathBuf> },
     Completions(clap_complete::Shell),
 }
 
@@ -136,6 +138,10 @@ impl From<Cli> for Command {
                     name,
                     config: file.config,
                 },
+            }),
+            Verb::Man { folder } => Self::Client(ClientCommand {
+                door,
+                task: Task::Man { folder },
             }),
             Verb::Completions { shell } => Self::Client(ClientCommand {
                 door,
@@ -201,6 +207,7 @@ async fn perform(
         Task::Queue(verb) => queue(session, verb).await,
         Task::Topology(asked) => beside::topology(session, asked),
         Task::Bypass { name, config } => beside::bypass(session, name, config).await,
+        Task::Man { folder } => manual(session, folder.as_deref()),
         Task::Completions(shell) => {
             session.console.data(&completions(*shell));
             Ok(())
@@ -238,6 +245,27 @@ async fn queue(session: &mut Session<'_>, verb: &QueueVerb) -> Result<(), Failur
             release::release(session, name, which, terms).await
         }
     }
+}
+
+fn manual(session: &mut Session<'_>, folder: Option<&Path>) -> Result<(), Failure> {
+    let Some(folder) = folder else {
+        let page = man::page(Cli::command()).map_err(|why| {
+            Failure::new(Exit::Failed, format!("the page could not be drawn: {why}"))
+        })?;
+        session.console.data(&page);
+        return Ok(());
+    };
+    let pages = man::write_all(Cli::command(), folder).map_err(|why| {
+        let sentence = format!(
+            "the pages could not be written to {}: {why}",
+            folder.display()
+        );
+        Failure::new(Exit::Failed, sentence)
+    })?;
+    session
+        .console
+        .say(&format!("{pages} pages are in {}", folder.display()));
+    Ok(())
 }
 
 fn completions(shell: clap_complete::Shell) -> String {

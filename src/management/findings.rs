@@ -53,7 +53,7 @@ fn its_nature(queue: &Queue, told: &QueueTold) -> Notes {
             "it is a stream, whose messages are never taken out; let Sluicegate take from a queue",
         );
     }
-    if told.is("x-single-active-consumer") && !keeps_order(queue) {
+    if told.is("x-single-active-consumer") && !queue.order.is_kept() {
         note(
             Weight::Problem,
             "it has a single active consumer, so somebody relies on its order, and `order` is \"none\"; set `order` to \"key\" or \"strict\", or declare the queue without x-single-active-consumer",
@@ -78,11 +78,6 @@ fn its_nature(queue: &Queue, told: &QueueTold) -> Notes {
         );
     }
     notes
-}
-
-/// Whether the file says that order is kept.
-fn keeps_order(_queue: &Queue) -> bool {
-    false
 }
 
 /// What the broker does to its messages behind our back.

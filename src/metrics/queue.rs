@@ -62,9 +62,9 @@ pub struct QueueMetrics {
     id_from_body: IntCounter,
     not_before_unread: IntCounter,
     publish_failures: IntCounter,
-    blocked_keys: IntGauge,
     lanes: IntGauge,
     lane_messages: IntGauge,
+    blocked_keys: IntGauge,
     target_full: IntCounter,
     reported: [IntCounter; Reported::ALL.len()],
     not_counted: [IntCounter; NOT_COUNTED.len()],
@@ -145,17 +145,17 @@ impl QueueMetrics {
         self.connected.set(i64::from(connected));
     }
 
-    /// So many keys are blocked.
-    pub fn blocked_keys(&self, count: u64) {
-        self.blocked_keys
-            .set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
     /// So many lanes there are, with so many messages as far as is known.
     pub fn lanes(&self, lanes: usize, messages: u64) {
         self.lanes.set(i64::try_from(lanes).unwrap_or(i64::MAX));
         self.lane_messages
             .set(i64::try_from(messages).unwrap_or(i64::MAX));
+    }
+
+    /// So many keys are blocked.
+    pub fn blocked_keys(&self, count: u64) {
+        self.blocked_keys
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The target had no room for a message; it stays in hand.
@@ -193,15 +193,15 @@ pub(super) struct Families {
     age_unknown: IntCounterVec,
     id_from_body: IntCounterVec,
     not_before_unread: IntCounterVec,
+    blocked_keys: IntGaugeVec,
     lanes: LaneFamilies,
     onward: OnwardFamilies,
 }
 
-/// The families that tell of keys that wait: in lanes, or for their release.
+/// The families that tell of lanes.
 struct LaneFamilies {
     lanes: IntGaugeVec,
     messages: IntGaugeVec,
-    blocked_keys: IntGaugeVec,
 }
 
 impl LaneFamilies {
@@ -217,12 +217,6 @@ impl LaneFamilies {
                 registry,
                 "lane_messages",
                 "Messages in the lanes of a queue, at the broker and in hand, as far as is known.",
-                &["queue"],
-            )?,
-            blocked_keys: int_gauge(
-                registry,
-                "blocked_keys",
-                "Keys of an ordered queue that wait for their release after a failure; what comes of them is parked.",
                 &["queue"],
             )?,
         })
@@ -329,6 +323,10 @@ impl Families {
                 "message_not_before_unread_total",
                 "Messages whose time not to be done before is no time, or more than 365 days ahead: it is not heeded.",
             )?,
+            blocked_keys: whole(
+                "blocked_keys",
+                "Keys of an ordered queue that wait for their release after a failure; what comes of them is parked.",
+            )?,
             lanes: LaneFamilies::register(registry)?,
             onward: OnwardFamilies::register(registry)?,
         })
@@ -351,6 +349,7 @@ impl Families {
             age_unknown: self.age_unknown.with_label_values(of),
             id_from_body: self.id_from_body.with_label_values(of),
             not_before_unread: self.not_before_unread.with_label_values(of),
+            blocked_keys: self.blocked_keys.with_label_values(of),
             publish_failures: self.onward.publish_failures.with_label_values(of),
             target_full: self.onward.target_full.with_label_values(of),
             reported: Reported::ALL
@@ -358,7 +357,6 @@ impl Families {
             not_counted: NOT_COUNTED
                 .map(|reason| self.onward.not_counted.with_label_values(&[name, reason])),
             lanes: self.lanes.lanes.with_label_values(of),
-            blocked_keys: self.lanes.blocked_keys.with_label_values(of),
             lane_messages: self.lanes.messages.with_label_values(of),
         }
     }

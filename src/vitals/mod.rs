@@ -1,9 +1,10 @@
 //! Live health: what a queue does now, for pages, API and later the automatic valves. The worker writes, everybody reads.
-//! May import `rules` and `seams`.
+//! May import `rules`, `seams` and `pulse`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::pulse::Pulse;
 use crate::rules::facts::Key;
 use crate::rules::handed::{Handed, Reported, Told, Work};
 use crate::rules::lane::Pace;
@@ -29,6 +30,8 @@ const NAMED: usize = 10;
 /// holds it for some tens of microseconds.
 #[derive(Debug)]
 pub struct QueueVitals {
+    /// Whether the queue's thread turns.
+    pub pulse: Pulse,
     inner: Mutex<Inner>,
     /// What was handed over. A lock of its own: a report of many outcomes does not keep the worker from the rest.
     handed: Mutex<Handed>,
@@ -115,6 +118,7 @@ pub struct Surroundings {
 impl Default for QueueVitals {
     fn default() -> Self {
         Self {
+            pulse: Pulse::default(),
             inner: Mutex::new(Inner {
                 link: LinkState::Connecting("starting".to_owned()),
                 shut: false,

@@ -11,6 +11,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Once a second: nobody waits too long in hand, and what is known is told.
     pub(super) fn keep_house(&mut self) {
         let now = self.now();
+        self.given.vitals.pulse.beat(now.mono);
         if self.keeps_order() {
             self.write_blocks(now);
         } else if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {

@@ -28,6 +28,8 @@ pub(crate) struct Config {
     /// Sections of their own, such as `[management]`.
     pub(crate) sections: String,
     pub(crate) queues: String,
+    /// Variables of the environment.
+    environment: Vec<(String, String)>,
 }
 
 impl Config {
@@ -39,7 +41,14 @@ impl Config {
             amqp: String::new(),
             sections: String::new(),
             queues: String::new(),
+            environment: Vec::new(),
         }
+    }
+
+    /// With a variable of the environment.
+    pub(crate) fn under(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// With a queue: its name, where its worker listens, and further settings as in the file.
@@ -87,6 +96,7 @@ pub(crate) struct Daemon {
     process: Mutex<Kept>,
     home: PathBuf,
     port: u16,
+    environment: Vec<(String, String)>,
     auditor: Auditor,
 }
 
@@ -99,10 +109,11 @@ impl Daemon {
         let text = config.text(port, data.to_str().unwrap());
         std::fs::write(home.join("sluicegate.toml"), text).unwrap();
         let daemon = Self {
-            process: Mutex::new(launch(&home)),
+            process: Mutex::new(launch(&home, &config.environment)),
             auditor: Auditor::start(port),
             home,
             port,
+            environment: config.environment.clone(),
         };
         daemon.answers();
         daemon
@@ -113,7 +124,7 @@ impl Daemon {
         let home = directory("refuses");
         let text = config.text(free_port(), home.join("data").to_str().unwrap());
         std::fs::write(home.join("sluicegate.toml"), text).unwrap();
-        let status = launch(&home).wait(START);
+        let status = launch(&home, &config.environment).wait(START);
         (status, tail(&home.join("log"), 60))
     }
 
@@ -132,7 +143,7 @@ impl Daemon {
 
     /// Starts it again on what it left behind, after [`Daemon::kill_9`] or [`Daemon::terminate`].
     pub(crate) fn restart(&self) {
-        *self.process() = launch(&self.home);
+        *self.process() = launch(&self.home, &self.environment);
         self.answers();
     }
 
@@ -314,7 +325,7 @@ impl Daemon {
     }
 }
 
-fn launch(home: &std::path::Path) -> Kept {
+fn launch(home: &std::path::Path, environment: &[(String, String)]) -> Kept {
     let log = File::options()
         .create(true)
         .append(true)
@@ -327,6 +338,8 @@ fn launch(home: &std::path::Path) -> Kept {
             .current_dir(home)
             .env_remove("SLUICEGATE_URL")
             .env_remove("SLUICEGATE_TOKEN")
+            .env_remove("NOTIFY_SOCKET")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(log.try_clone().unwrap())
             .stderr(log),
     )

@@ -9,11 +9,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("topology", &["rules", "config"]),
     ("clock", &[]),
     ("supervise", &[]),
+    ("pulse", &[]),
     ("metrics", &["rules"]),
     ("seams", &["rules"]),
     ("store", &["rules", "metrics"]),
     ("throttle", &["rules"]),
-    ("vitals", &["rules", "seams"]),
+    ("vitals", &["rules", "seams", "pulse"]),
     (
         "outcomes",
         &["rules", "clock", "metrics", "seams", "vitals"],
@@ -54,6 +55,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "topology",
             "clock",
             "supervise",
+            "pulse",
             "metrics",
             "outcomes",
             "seams",
@@ -94,6 +96,16 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         "tokio::spawn",
         &["src/supervise.rs"],
         "a task has a name, a way to stop and a deadline: use `Tasks::spawn`",
+    ),
+    (
+        "clap_mangen",
+        &["src/cli/man.rs"],
+        "manual pages are drawn in one place",
+    ),
+    (
+        "sd_notify",
+        &["src/app/systemd.rs"],
+        "systemd is told in one place",
     ),
     (
         "basic_nack",

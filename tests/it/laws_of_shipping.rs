@@ -145,7 +145,8 @@ fn licences_are_read_as_spdx_says() {
 #[test]
 fn every_file_in_config_loads() {
     let directory = std::fs::read_dir(root().join("config")).unwrap();
-    for path in directory.map(|entry| entry.unwrap().path()) {
+    let files = directory.map(|entry| entry.unwrap().path());
+    for path in files.filter(|path| path.is_file()) {
         let text = std::fs::read_to_string(&path).unwrap();
         let read = if text.contains("\n[[flag]]") {
             sluicegate::config::flags::read(&path)
@@ -159,4 +160,132 @@ fn every_file_in_config_loads() {
         };
         assert_eq!(read, Ok(()), "{}", path.display());
     }
+}
+
+fn text_of(file: &str) -> String {
+    let read = std::fs::read_to_string(root().join(file));
+    read.unwrap_or_else(|why| panic!("{file}: {why}"))
+}
+
+/// `[package.metadata.deb]`, and its assets: from where to where.
+fn package() -> (toml::Table, Vec<(String, String)>) {
+    let manifest: toml::Table = text_of("Cargo.toml").parse().unwrap();
+    let deb = manifest["package"]["metadata"]["deb"].as_table().unwrap();
+    let word = |value: &toml::Value| value.as_str().unwrap().to_owned();
+    let assets = deb["assets"].as_array().unwrap().iter();
+    let assets = assets.map(|asset| (word(&asset[0]), word(&asset[1])));
+    (deb.clone(), assets.collect())
+}
+
+#[test]
+fn everything_that_the_debian_package_takes_is_there_or_is_made_by_its_script() {
+    let (deb, assets) = package();
+    let script = text_of("config/deb/build");
+    let made = |path: &str| {
+        let Some(path) = path.strip_prefix("target/deb/") else {
+            return path == "target/release/sluicegate" && script.contains("cargo build");
+        };
+        let said = path.strip_suffix("/*.1").unwrap_or(path);
+        let by_shell = said.rsplit_once('.').filter(|(_, shell)| {
+            let shells = script
+                .lines()
+                .find(|line| line.starts_with("for shell in "))
+                .unwrap_or_default();
+            shells.split([' ', ';']).any(|word| word == *shell)
+        });
+        let said = by_shell.map_or(said.to_owned(), |(name, _)| format!("{name}.$shell"));
+        script.contains(&format!("$made/{said}\""))
+    };
+    assert!(script.contains("\nmade=target/deb\n"));
+    for (from, _) in &assets {
+        assert!(
+            root().join(from).is_file() || made(from),
+            "{from} is not there, and config/deb/build does not make it"
+        );
+    }
+    let word = |value: &toml::Value| value.as_str().unwrap().to_owned();
+    for file in deb["conf-files"].as_array().unwrap().iter().map(word) {
+        assert!(
+            assets.iter().any(|(_, to)| format!("/{to}") == file),
+            "{file} is in no asset"
+        );
+    }
+    let scripts = word(&deb["maintainer-scripts"]);
+    assert!(
+        text_of(&format!("{scripts}/postinst")).contains("#DEBHELPER#"),
+        "the service would not be registered"
+    );
+    let units = &deb["systemd-units"];
+    text_of(&format!(
+        "{}/{}.service",
+        word(&units["unit-scripts"]),
+        word(&units["unit-name"])
+    ));
+    assert_eq!(
+        (units["enable"].as_bool(), units["start"].as_bool()),
+        (Some(false), Some(false)),
+        "not before it is configured"
+    );
+}
+
+/// What a file in `config` says when it is read as the daemon's file.
+fn read_as_configuration(text: &str) -> Result<(), String> {
+    let path = crate::keeper::directory("shipped").join("sluicegate.toml");
+    std::fs::write(&path, text).unwrap();
+    let read = sluicegate::config::read(&path, &std::collections::BTreeMap::new());
+    read.map(|_| ()).map_err(|why| why.to_string())
+}
+
+#[test]
+fn the_packaged_file_lacks_nothing_but_a_queue() {
+    let text = text_of("config/deb/sluicegate.toml");
+    let said = read_as_configuration(&text).unwrap_err();
+    assert!(
+        said.contains("`queue` is missing") && said.contains("\n1 problem in"),
+        "{said}"
+    );
+    let (before, queue) = text.split_once("# [[queue]]").unwrap();
+    let queue: Vec<&str> = queue
+        .lines()
+        .map(|line| line.trim_start_matches("# "))
+        .collect();
+    let named = format!("{before}[[queue]]{}", queue.join("\n"));
+    assert_eq!(read_as_configuration(&named), Ok(()));
+}
+
+#[test]
+fn the_unit_starts_what_the_package_installs_and_gives_a_stop_its_time() {
+    let unit = text_of("config/systemd/sluicegate.service");
+    let says = |line: &str| unit.lines().any(|found| found == line);
+    let (_, assets) = package();
+    let installed = |file: &str| {
+        let program = |to: &String| to.ends_with('/') && file == format!("/{to}sluicegate");
+        assets
+            .iter()
+            .any(|(_, to)| format!("/{to}") == file || program(to))
+    };
+    let start = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="))
+        .unwrap();
+    for file in start.split(' ').filter(|word| word.starts_with('/')) {
+        assert!(installed(file), "{file} is not in the package");
+    }
+    assert!(says("Type=notify") && says("WatchdogSec=30s") && says("Restart=on-failure"));
+    let stop = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("TimeoutStopSec="))
+        .unwrap();
+    let stop: u64 = stop.trim_end_matches('s').parse().unwrap();
+    let sample = format!(
+        "{}\n[[queue]]\nname = \"a\"\ntarget = {{ http = \"http://127.0.0.1:1\" }}",
+        text_of("config/deb/sluicegate.toml")
+    );
+    let path = crate::keeper::directory("unit").join("sluicegate.toml");
+    std::fs::write(&path, sample).unwrap();
+    let settings = sluicegate::config::read(&path, &std::collections::BTreeMap::new()).unwrap();
+    assert!(
+        stop >= settings.daemon.stop_within.as_secs() + 10,
+        "{stop} s"
+    );
 }

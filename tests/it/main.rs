@@ -24,6 +24,8 @@ mod faults_messages;
 mod faults_path;
 #[cfg(test)]
 mod stop;
+#[cfg(test)]
+mod systemd;
 
 // What the daemon does with a message, and what an operator does with the daemon.
 #[cfg(test)]

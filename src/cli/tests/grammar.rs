@@ -47,6 +47,8 @@ fn what_people_type_is_understood() {
     parses("sluicegate queue pause billing/orders", "billing/orders");
     parses("sluicegate queue release orders --all", "all: true");
     parses("sluicegate completions zsh", "Zsh");
+    parses("sluicegate man", "Man { folder: None }");
+    parses("sluicegate man a/man1", r#"folder: Some("a/man1")"#);
     parses("sluicegate topology", "/etc/sluicegate/sluicegate.toml");
     parses(
         "sluicegate topology --format definitions --queue a/b --user gate -c a.toml",
@@ -115,7 +117,7 @@ fn every_command_shows_examples_and_they_parse() {
         );
         for line in examples {
             assert!(line.len() <= 96, "too long for a terminal: {line}");
-            let typed = line.trim().split(" > ").next().unwrap();
+            let typed = line.trim().split(['>', '|']).next().unwrap();
             parse_line(typed).unwrap_or_else(|why| panic!("{typed}: {why}"));
         }
         let below = command.get_subcommands_mut();
