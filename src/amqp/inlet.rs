@@ -14,6 +14,7 @@ use futures_util::future::{LocalBoxFuture, join};
 
 use super::acks::{merge, unsettled};
 use super::connection::{Connector, Link, Lost, Tries};
+use super::hunger::{Cure, Hunger};
 use super::lanes::{self, Lanes};
 use super::probe::{Answer, Probe, Seen};
 use super::source::{self, Notes, Source, Step};
@@ -22,10 +23,6 @@ use crate::rules::verdict::Why;
 use crate::rules::watermark::Tally;
 use crate::seams::{Arrival, Inlet, LinkState, Receipt, Settle, Wanted};
 
-/// Rounds of the probe, five seconds each, after which a consumer that gets nothing although messages are ready counts as dead.
-const WEDGED_AFTER: u32 = 12;
-/// Rounds of the probe after which such a consumer is said to stand by, when another one may be the single active consumer.
-const STANDBY_AFTER: u32 = 2;
 /// Deliveries in a row after which the other tasks of this thread (lapin's among them) get their turn.
 const TURN: u32 = 64;
 /// So many deliveries are taken one after the other without asking for anything else.
@@ -72,9 +69,7 @@ pub struct AmqpInlet {
     trouble: Option<Lost>,
     missing: bool,
     tries: Tries,
-    hungry_rounds: u32,
-    in_order: bool,
-    standby: bool,
+    hunger: Hunger,
 }
 
 impl AmqpInlet {
@@ -82,8 +77,6 @@ impl AmqpInlet {
     /// its order, which may have a single active consumer.
     pub(super) fn new(connector: Connector, queue: String, in_order: bool) -> Self {
         Self {
-            in_order,
-            standby: false,
             connector,
             stage: Stage::Waiting(std::future::ready(()).boxed_local()),
             lanes: Lanes::new(queue.clone(), in_order),
@@ -95,7 +88,7 @@ impl AmqpInlet {
             trouble: None,
             missing: false,
             tries: Tries::default(),
-            hungry_rounds: 0,
+            hunger: Hunger::new(in_order),
         }
     }
 
@@ -167,7 +160,8 @@ impl AmqpInlet {
                     }
                 }
                 Step::Opened => {
-                    (self.trouble, self.missing, self.hungry_rounds) = (None, false, 0);
+                    (self.trouble, self.missing) = (None, false);
+                    self.hunger.opened();
                 }
                 Step::Cancelled => self.cancelled(),
                 Step::Broke(lost) => self.queue_lost(lost),
@@ -180,8 +174,8 @@ impl AmqpInlet {
         let probe = Box::new(Probe::new(Rc::clone(&link), self.queue.name()));
         self.lanes.connected(Rc::clone(&link));
         self.stage = Stage::Up { link, probe };
-        (self.trouble, self.missing, self.hungry_rounds) = (None, false, 0);
-        self.standby = false;
+        (self.trouble, self.missing) = (None, false);
+        self.hunger.connected();
     }
 
     fn link_lost(&mut self, lost: Lost) {
@@ -258,29 +252,17 @@ impl AmqpInlet {
         }
     }
 
-    /// A consumer that looks healthy, has nothing in hand and gets nothing although messages are ready, is none. Where order is kept
-    /// another one may be the single active consumer, which the broker does not tell: then this one stands by, until it gets
-    /// something. As it may be none all the same, it is opened anew now and then, which does a standby no harm.
-    fn watch(&mut self, Seen { ready, consumers }: Seen) {
+    /// The broker has answered: does the consumer get what is there?
+    fn watch(&mut self, seen: Seen) {
         let consuming = self.queue.flowing();
-        let idle = self.queue.out() == Some(0);
+        let waits = consuming && self.queue.out() == Some(0);
         let fed = self.queue.take_fed();
-        if consuming && idle && !fed && ready > 0 {
-            self.hungry_rounds += 1;
-        } else {
-            self.hungry_rounds = 0;
-        }
-        self.standby =
-            self.in_order && !fed && (self.standby || self.hungry_rounds >= STANDBY_AFTER);
-        if self.hungry_rounds >= WEDGED_AFTER {
-            if !self.in_order {
+        match self.hunger.watch(seen, waits, fed) {
+            Cure::Nothing => {}
+            Cure::Renew => self.queue.renew(),
+            Cure::Reconnect => {
                 let why = "messages are ready and none was delivered for a minute";
                 return self.link_lost(Lost::Broken(why.to_owned()));
-            }
-            self.hungry_rounds = 0;
-            // A classic queue counts those that stand by, a quorum queue does not.
-            if consumers <= 1 {
-                self.queue.renew();
             }
         }
         // An answer while things go well proves the connection: the next trouble is a new one.
@@ -303,7 +285,9 @@ impl AmqpInlet {
         }
         match self.queue.wanted() {
             // Until it has ended, also when nobody wants it any more: what is on its way still comes.
-            Wanted::Consume { .. } if self.standby && !self.queue.was_fed() => LinkState::Standby,
+            Wanted::Consume { .. } if self.hunger.standby() && !self.queue.was_fed() => {
+                LinkState::Standby
+            }
             _ if self.queue.open() => LinkState::Consuming,
             Wanted::Idle => LinkState::Idle,
             // While the prefetch is changed the consumer is away for a moment, which is nobody's business.

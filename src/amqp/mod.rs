@@ -10,6 +10,7 @@ mod depths;
 mod flights;
 mod greeting;
 mod headers;
+mod hunger;
 mod inlet;
 mod lanes;
 mod outlet;
