@@ -42,7 +42,11 @@ pub struct Throttle {
     queue_rate: Option<QueueRate>,
     each_rate: Option<Rate>,
     each_most: Option<u32>,
-    keys: ByKey<KeyState>,
+    /// For each key the theoretical arrival time of GCRA: when its next message would be due at an even pace, in nanoseconds since
+    /// the clock's start, because millions of keys may be remembered.
+    due: ByKey<u64>,
+    /// How many messages of a key are in slots; only of keys that have any.
+    running: ByKey<u32>,
 }
 
 #[derive(Debug)]
@@ -55,13 +59,6 @@ struct QueueRate {
     returned: u32,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct KeyState {
-    /// The theoretical arrival time of GCRA: when the next message would be due at an even pace.
-    due: Duration,
-    running: u32,
-}
-
 impl Throttle {
     /// Takes over the limits of a gate. A rate that did not change keeps its state. A new one of the queue starts without its
     /// burst, so that turning a knob ten times lets nothing extra through; so does a new one of each key, for the keys that are
@@ -72,10 +69,13 @@ impl Throttle {
         }
         if self.each_rate != gate.rate_each {
             self.each_rate = gate.rate_each;
-            let start = self
-                .each_rate
-                .map_or(Duration::ZERO, |rate| now + tolerance(rate));
-            self.keys.values_mut().for_each(|key| key.due = start);
+            let start = self.each_rate.map(|rate| nanos(now + tolerance(rate)));
+            for key in self.running.keys() {
+                self.due.entry(*key).or_default();
+            }
+            self.due
+                .values_mut()
+                .for_each(|due| *due = start.unwrap_or(0));
         }
         self.each_most = gate.concurrency_each;
     }
@@ -93,10 +93,10 @@ impl Throttle {
         }
         let counted = key.filter(|_| self.each_rate.is_some() || self.each_most.is_some());
         if let Some(key) = counted {
-            let state = self.keys.entry(key).or_default();
-            state.running += 1;
+            *self.running.entry(key).or_default() += 1;
             if let Some(interval) = self.each_rate.and_then(Rate::interval) {
-                state.due = state.due.max(now) + interval;
+                let due = self.due.entry(key).or_default();
+                *due = nanos(now).max(*due).saturating_add(nanos(interval));
             }
         }
         Ok(Permit { key: counted })
@@ -104,16 +104,20 @@ impl Throttle {
 
     /// A message left its slot.
     pub fn came_back(&mut self, permit: Permit) {
-        if let Some(state) = permit.key.and_then(|key| self.keys.get_mut(&key)) {
-            state.running = state.running.saturating_sub(1);
+        let Some(key) = permit.key else { return };
+        if let Some(running) = self.running.get_mut(&key) {
+            *running -= 1;
+            if *running == 0 {
+                self.running.remove(&key);
+            }
         }
     }
 
     /// A message left its slot and was not taken: what it spent is given back.
     pub fn not_taken(&mut self, permit: Permit) {
         let interval = self.each_rate.and_then(Rate::interval);
-        if let Some(state) = permit.key.and_then(|key| self.keys.get_mut(&key)) {
-            state.due = state.due.saturating_sub(interval.unwrap_or_default());
+        if let Some(due) = permit.key.and_then(|key| self.due.get_mut(&key)) {
+            *due = due.saturating_sub(nanos(interval.unwrap_or_default()));
         }
         if let Some(limit) = &mut self.queue_rate {
             limit.returned = (limit.returned + 1).min(limit.rate.burst());
@@ -137,35 +141,45 @@ impl Throttle {
     #[must_use]
     pub fn key_due(&self, key: KeyHash) -> Duration {
         let ahead = self.each_rate.map(tolerance);
-        let due = self.keys.get(&key).map(|state| state.due);
+        let due = self.due.get(&key).map(|due| Duration::from_nanos(*due));
         due.zip(ahead)
             .map_or(Duration::ZERO, |(due, ahead)| due.saturating_sub(ahead))
     }
 
     /// Forgets keys of which nothing is remembered that matters: none running, and a full burst saved up.
     pub fn sweep(&mut self, now: Duration) {
-        self.keys.retain(|_, key| key.running > 0 || key.due > now);
+        let now = nanos(now);
+        self.due.retain(|_, due| *due > now);
+        // A map keeps the room of the most that it ever held.
+        if self.due.capacity() > 4 * self.due.len().max(1_024) {
+            self.due.shrink_to_fit();
+        }
     }
 
     /// How many keys are remembered.
     #[must_use]
     pub fn keys(&self) -> usize {
-        self.keys.len()
+        let only_running = |key: &&KeyHash| !self.due.contains_key(key);
+        self.due.len() + self.running.keys().filter(only_running).count()
     }
 
     fn key_may_go(&self, key: KeyHash, now: Duration) -> Result<(), Hold> {
-        let state = self.keys.get(&key).copied().unwrap_or_default();
-        if self.each_most.is_some_and(|most| state.running >= most) {
+        let running = || self.running.get(&key).copied().unwrap_or(0);
+        if self.each_most.is_some_and(|most| running() >= most) {
             return Err(Hold::Key(Why::Concurrency, None));
         }
         if let Some(rate) = self.each_rate {
-            let free_at = state.due.saturating_sub(tolerance(rate));
+            let free_at = self.key_due(key);
             if rate.is_stop() || free_at > now {
                 return Err(Hold::Key(Why::Rate, (!rate.is_stop()).then_some(free_at)));
             }
         }
         Ok(())
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// How far ahead of the even pace a key may be: all of its burst but one.

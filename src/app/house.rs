@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::flags_on_disk::{gated, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
@@ -19,16 +20,14 @@ use crate::config::{Queue, Settings};
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
 use crate::rules::names::QueueName;
-use crate::rules::snapshot::{GatedQueue, Snapshot};
+use crate::rules::snapshot::Snapshot;
 use crate::seams::{Inlet, Outlet};
-use crate::store::{Blocked, OpenError, Store};
+use crate::store::{Blocked, Store};
 use crate::supervise::Tasks;
 use crate::targets::{self, Handlers};
 use crate::worker::{Finished, Given, Worker};
 use crate::{amqp, guard};
 
-/// How long a store that another daemon holds is waited for.
-const STORE_FREE_WITHIN: Duration = Duration::from_secs(2);
 /// How long the doors may take to close once all is settled.
 const DOORS_CLOSE_WITHIN: Duration = Duration::from_secs(6);
 
@@ -350,48 +349,6 @@ async fn workers_ended(
             else => return ended,
         }
     }
-}
-
-/// Opens the flags on disk. A daemon that was killed a moment ago may still hold its lock, so a busy store is asked again.
-async fn open_store(
-    settings: &Settings,
-    clock: Clock,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<Store> {
-    let seed = match &settings.daemon.flags_file {
-        Some(file) => crate::config::flags::read(file)?,
-        None => Vec::new(),
-    };
-    let open = || {
-        let (queues, now_ms) = (gated(settings), clock.now().ms);
-        Store::open(
-            &settings.daemon.data_dir,
-            queues,
-            seed.clone(),
-            now_ms,
-            Arc::clone(metrics),
-        )
-    };
-    let give_up = clock.now().mono + STORE_FREE_WITHIN;
-    loop {
-        match open() {
-            Err(OpenError::Busy(_)) if clock.now().mono < give_up => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            opened => return Ok(opened?.store),
-        }
-    }
-}
-
-fn gated(settings: &Settings) -> Vec<GatedQueue> {
-    settings
-        .queues
-        .iter()
-        .map(|queue| GatedQueue {
-            name: queue.name.clone(),
-            modes: queue.modes.clone(),
-        })
-        .collect()
 }
 
 fn metrics_of(settings: &Settings) -> anyhow::Result<Arc<Metrics>> {

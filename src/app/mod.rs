@@ -5,6 +5,7 @@
 
 mod check;
 pub mod demo;
+mod flags_on_disk;
 mod house;
 mod logging;
 mod queue_thread;
