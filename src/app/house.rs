@@ -190,11 +190,8 @@ impl House {
         I: Inlet + 'static,
         O: Outlet,
     {
-        let door = self
-            .doors
-            .queues
-            .iter()
-            .find(|door| door.settings.name == queue.name);
+        let mut doors = self.doors.queues.iter();
+        let door = doors.find(|door| door.settings.name == queue.name);
         let door = door.context("this queue has no numbers")?;
         let (vitals, blocked) = (Arc::clone(&door.vitals), Arc::clone(&door.blocked));
         let thread = QueueThread {
@@ -224,13 +221,10 @@ impl House {
                 &outlet,
                 settings.on_unknown,
             );
-            let (settings, vitals, metrics) = (
-                Arc::clone(&settings),
-                Arc::clone(&vitals),
-                Arc::clone(&metrics),
-            );
-            let blocked = Arc::clone(&blocked);
-            let (flags, stop, doors) = (store.subscribe(), stop.clone(), Arc::clone(&doors));
+            let settings = Arc::clone(&settings);
+            let (vitals, metrics) = (Arc::clone(&vitals), Arc::clone(&metrics));
+            let (blocked, doors) = (Arc::clone(&blocked), Arc::clone(&doors));
+            let (flags, stop) = (store.subscribe(), stop.clone());
             let lanes = store.lanes(&settings.name);
             Box::pin(async move {
                 let given = Given {
