@@ -250,9 +250,11 @@ impl Source {
         self.tap = Tap::Waiting(tokio::time::sleep(wait).boxed_local());
     }
 
-    /// No consumer is opened until [`Source::seen`].
+    /// No consumer is opened until [`Source::seen`]; but what is let go of has to tell first what became of it.
     pub(super) fn doubt(&mut self) {
-        self.tap = Tap::Doubtful;
+        if !matches!(self.tap, Tap::LettingGo { .. }) {
+            self.tap = Tap::Doubtful;
+        }
     }
 
     /// The queue is there.

@@ -24,10 +24,14 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.gate.concurrency.map_or(most, |limit| limit.min(most))
     }
 
-    /// Fills the free slots with the next messages in hand.
+    /// Fills the free slots with the next messages in hand. A handler that waits for nothing fills none, so a valve that is turned
+    /// meanwhile holds here, too.
     pub(super) fn dispatch(&mut self) {
         let slots = self.slots() as usize;
         while self.at_work.len() < slots && !self.gate.is_shut() && self.hand.len() > 0 {
+            if self.given.flags.has_changed().unwrap_or(false) {
+                return;
+            }
             let now = self.now();
             if now.mono < self.not_before() || !self.target_has_room(now.mono) {
                 return;

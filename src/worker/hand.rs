@@ -182,6 +182,9 @@ impl Hand {
         if place > 0 {
             line.held.insert(place, held);
         } else {
+            // What comes before a head that waits waits for nothing of its own yet: it is asked for itself.
+            let overtakes = !at_head && !line.held.is_empty();
+            let until = until.or(overtakes.then_some(now));
             line.held.push_front(held);
             line.why = Some(why);
             self.ask_again(key, until);

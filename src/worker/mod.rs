@@ -319,7 +319,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 let Some(held) = self.join_lane(held, now) else {
                     return;
                 };
-                if self.may_go_at_once(now) {
+                // What came on a channel that is gone since comes again: it goes the long way, and back.
+                if self.may_go_at_once(now) && self.given.inlet.usable(&held.receipt) {
                     self.ask_for_a_permit(held, false, now);
                 } else {
                     self.hand.take(held);

@@ -167,10 +167,15 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         Some(held)
     }
 
-    /// The lane that may hold earlier messages of the key of one from the queue: it follows them.
+    /// The lane that may hold earlier messages of the key of one from the queue: it follows them. But not past those from the queue
+    /// that are still here, since what comes from a lane goes first.
     fn lane_ahead(&self, held: &Held) -> Option<Lane> {
         let by_key = held.order == Order::Key && held.lane.is_none();
-        self.lanes.holding(held.key().filter(|_| by_key)?)
+        let lane = self.lanes.holding(held.key().filter(|_| by_key)?)?;
+        let at_work = self.at_work.values().map(|work| &work.held);
+        let before_it = |other: &Held| other.lane.is_none() && other.line() == held.line();
+        let passes = self.hand.iter().chain(at_work).any(before_it);
+        (!passes).then_some(lane)
     }
 
     /// Lets a message wait in its line.

@@ -13,6 +13,9 @@ use crate::seams::{Inlet, LaneNews, Outlet, Wanted};
 
 /// How long nothing is taken from a lane of which a message was held here for too long.
 const REST: Duration = Duration::from_secs(30);
+/// So many of a lane are out at once where order is kept: one is at work, and the last must not wait here for half an hour, after
+/// which the broker takes all of them back.
+const MOST_IN_ORDER: u16 = 16;
 
 impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Takes up the lanes that the book knows, before anything is taken from the queue.
@@ -55,8 +58,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Says what is wanted of a lane.
     pub(in super::super) fn steer(&mut self, lane: Lane, now: Duration) {
         let nothing = self.stopping || self.gate.is_shut() || self.takes_nothing_until.is_some();
+        let most = if self.keeps_order() {
+            MOST_IN_ORDER
+        } else {
+            u16::MAX
+        };
         let prefetch = match lane {
-            Lane::Own(key) => self.pace(key, now).prefetch(),
+            Lane::Own(key) => self.pace(key, now).prefetch().map(|few| few.min(most)),
             Lane::Shared => Some(shared_prefetch()),
         };
         let Some(state) = self.lanes.all.get_mut(&lane) else {

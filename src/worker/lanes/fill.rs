@@ -236,7 +236,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         self.numbers.publish_failed();
         let lost = !self.given.inlet.usable(&one.held.receipt);
-        if lost || self.stopping || (self.gate.is_shut() && !self.keeps_order()) {
+        // Where order is kept it goes back with all the rest, when nothing is at work any more.
+        let goes_back = (self.stopping || self.gate.is_shut()) && !self.keeps_order();
+        if lost || goes_back {
             self.lanes.does_not_join(&one.held);
             return self.give_back(one.held);
         }
