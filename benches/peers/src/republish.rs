@@ -1,7 +1,11 @@
 //! The bare way from one queue into another, or into a stream: publish with confirms, a thousand in flight, and acknowledge many
 //! by one frame once they are confirmed.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use anyhow::{Context, Result, ensure};
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::{
@@ -9,7 +13,7 @@ use lapin::options::{
 };
 
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use lapin::{BasicProperties, Channel};
 
 use crate::consume::{Order, consumer};
 use crate::load::{Load, channel};
@@ -45,8 +49,8 @@ pub async fn republish(what: &Republished) -> Result<()> {
     while !marks.done() {
         tokio::select! {
             biased;
-            Some((tag, confirmed)) = flying.next() => {
-                confirm(confirmed)?;
+            Some(confirmed) = flying.next() => {
+                let tag = confirmed?;
                 waiting += 1;
                 if waiting >= BATCH || flying.is_empty() {
                     let all = BasicAckOptions { multiple: true };
@@ -58,9 +62,11 @@ pub async fn republish(what: &Republished) -> Result<()> {
             next = consumer.next(), if flying.len() < IN_FLIGHT => {
                 let delivery = next.context("the queue was cancelled")??;
                 marks.begun();
-                let tag = delivery.delivery_tag;
-                let sent = put(&channel, &what.to, &delivery.data, delivery.properties).await?;
-                flying.push_back(sent.map(move |confirmed| (tag, confirmed)));
+                let (channel, to, tag) = (channel.clone(), what.to.clone(), delivery.delivery_tag);
+                flying.push_back(begun(async move {
+                    put(&channel, &to, &delivery.data, delivery.properties).await?;
+                    Ok(tag)
+                }).await);
             }
         }
     }
@@ -82,11 +88,14 @@ pub async fn publish(what: &Republished) -> Result<()> {
     marks.begun();
     while !marks.done() {
         if number < load.count && flying.len() < IN_FLIGHT {
-            flying.push_back(put(&channel, &what.to, &body, load.properties(number)).await?);
+            let (channel, to, body) = (channel.clone(), &what.to, &body);
+            let properties = load.properties(number);
+            let placed = async move { put(&channel, to, body, properties).await };
+            flying.push_back(begun(placed).await);
             number += 1;
             continue;
         }
-        confirm(flying.next().await.context("nothing is in flight")?)?;
+        flying.next().await.context("nothing is in flight")??;
         marks.one();
     }
     connection.close(200, "done".into()).await?;
@@ -110,20 +119,23 @@ async fn ready(what: &Republished) -> Result<(lapin::Connection, Channel)> {
     Ok((connection, channel))
 }
 
-async fn put(
-    channel: &Channel,
-    to: &str,
-    body: &[u8],
-    properties: BasicProperties,
-) -> Result<PublisherConfirm> {
+/// Publishes, and waits until the broker has confirmed.
+async fn put(channel: &Channel, to: &str, body: &[u8], properties: BasicProperties) -> Result<()> {
     let options = BasicPublishOptions::default();
-    Ok(channel
-        .basic_publish("".into(), to.into(), options, body, properties)
-        .await?)
-}
-
-fn confirm(said: lapin::Result<Confirmation>) -> Result<()> {
-    let said = said?;
+    let sent = channel.basic_publish("".into(), to.into(), options, body, properties);
+    let said = sent.await?.await?;
     ensure!(said.is_ack(), "a message was not confirmed: {said:?}");
     Ok(())
+}
+
+/// Work that has begun: asked once, which puts the frames of a publish in their place, and not waited for.
+async fn begun<'a, T>(work: impl Future<Output = Result<T>> + 'a) -> LocalBoxFuture<'a, Result<T>>
+where
+    T: 'a,
+{
+    let mut work = work.boxed_local();
+    match poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+        Poll::Ready(done) => std::future::ready(done).boxed_local(),
+        Poll::Pending => work,
+    }
 }
