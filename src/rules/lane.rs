@@ -22,8 +22,10 @@ const AHEAD: Duration = Duration::from_secs(2);
 const SURE_AFTER: Duration = Duration::from_secs(2);
 /// At most so many messages of a key that is limited are out at once.
 const MOST_AHEAD: u16 = 64;
-/// So many are out when no limit stands any more, and of the shared lane, where those of many keys stand in a row.
-const AT_FULL_SPEED: u16 = 250;
+/// So many are out when no limit stands any more; up to 64 lanes may be emptied at once.
+const AT_FULL_SPEED: u16 = 64;
+/// So many are out of the shared lane, where those of many keys stand in a row.
+const OF_THE_SHARED: u16 = 250;
 
 /// One lane of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,7 +174,7 @@ impl Pace {
 /// How many messages of the shared lane may be out at once.
 #[must_use]
 pub fn shared_prefetch() -> u16 {
-    AT_FULL_SPEED
+    OF_THE_SHARED
 }
 
 /// One key of the shared lane, whose messages go round: what cannot run soon is put at the tail again, while new ones join there.

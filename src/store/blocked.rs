@@ -14,6 +14,7 @@ use crate::rules::order::{EVERYTHING, Order};
 pub struct Blocked {
     book: BlockBook,
     live: Mutex<BTreeMap<KeyHash, BlockedEntry>>,
+    writing: Mutex<()>,
     /// How many they are; asked for each message, so without the lock.
     count: AtomicU64,
     metrics: Arc<QueueMetrics>,
@@ -54,6 +55,7 @@ impl Blocked {
                     .map(|entry| (entry.hash, entry))
                     .collect(),
             ),
+            writing: Mutex::default(),
             count: AtomicU64::new(0),
             metrics,
         };
@@ -95,8 +97,9 @@ impl Blocked {
     /// # Errors
     /// When it cannot be written; then the key is not blocked.
     pub fn keep(&self, entry: BlockedEntry) -> Result<(), BookError> {
-        let mut live = self.live();
+        let _one_at_a_time = self.writing();
         self.book.keep(&entry)?;
+        let mut live = self.live();
         live.insert(entry.hash, entry);
         self.counted(&live);
         Ok(())
@@ -117,15 +120,13 @@ impl Blocked {
     /// # Errors
     /// When it cannot be written; then this key and those after it are still blocked.
     pub fn release(&self, entries: &[BlockedEntry]) -> Result<usize, BookError> {
-        let mut live = self.live();
         let mut released = 0;
         for entry in entries {
-            let forgotten = self.book.forget(entry.hash);
-            if forgotten.is_ok() {
-                released += usize::from(live.remove(&entry.hash).is_some());
-            }
+            let _one_at_a_time = self.writing();
+            self.book.forget(entry.hash)?;
+            let mut live = self.live();
+            released += usize::from(live.remove(&entry.hash).is_some());
             self.counted(&live);
-            forgotten?;
         }
         Ok(released)
     }
@@ -133,6 +134,11 @@ impl Blocked {
     fn counted(&self, live: &BTreeMap<KeyHash, BlockedEntry>) {
         self.count.store(live.len() as u64, Ordering::Relaxed);
         self.metrics.blocked_keys(live.len() as u64);
+    }
+
+    /// Held while the disk is written, so that disk and memory change in the same order; who reads does not wait for it.
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn live(&self) -> MutexGuard<'_, BTreeMap<KeyHash, BlockedEntry>> {

@@ -67,7 +67,9 @@ pub fn arguments(queue: &Queue, place: Place) -> Arguments {
             ("x-dead-letter-exchange", text("")),
             ("x-dead-letter-routing-key", text(&queue.broker_name)),
         ],
-        Place::Lane(_) => Arguments::new(),
+        // Written out, since a vhost may have another default: only a classic queue can be removed if it is empty, and none but it
+        // gives a message back as often as need be.
+        Place::Lane(_) => vec![("x-queue-type", text("classic"))],
         Place::Admitted => vec![
             ("x-max-length", Argument::Number(queue.slots.into())),
             ("x-overflow", text("reject-publish")),
