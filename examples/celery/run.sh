@@ -41,6 +41,7 @@ trap 'exit 130' INT TERM
 start() { # NAME COMMAND…: starts it, its words go to a file
   local name=$1
   shift
+  : > "$work/$name.log" # now, so that it can be followed before the program says its first word
   "$@" > "$work/$name.log" 2>&1 &
   started+=($!)
 }
