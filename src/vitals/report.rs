@@ -14,11 +14,11 @@ pub struct VitalsReport {
     pub state_detail: String,
     /// Messages ready at the broker; null: not known yet.
     pub ready: Option<u64>,
-    /// Age of the oldest message in seconds: in hand, and with [management] also at the head of the queue.
+    /// Age of the oldest message in seconds: in hand, and with `[management]` also at the head of the queue.
     pub oldest_age_seconds: Option<f64>,
-    /// Age of the message at the queue's head, in seconds; null: not told (it needs [management], and messages with a timestamp).
+    /// Age of the message at the queue's head, in seconds; null: not told (it needs `[management]`, and messages with a timestamp).
     pub head_age_seconds: Option<f64>,
-    /// Consumers that read the queue past the gate; null: unknown, it needs [management].
+    /// Consumers that read the queue past the gate; null: unknown, it needs `[management]`.
     pub other_consumers: Option<u64>,
     /// Messages at the target now.
     pub slots_busy: u32,
