@@ -20,6 +20,8 @@ on_both_kinds![
 const SETTINGS: &str =
     "slots = 8\nkey = \"account\"\n[queue.attributes]\naccount = \"header:x-account\"";
 const SLOTS: usize = 8;
+/// So many of the flood may be in hand at once: the prefetch, grown twice.
+const MOST_IN_HAND: usize = 256;
 const OTHERS: usize = 99;
 
 fn of(account: &str, number: usize) -> Message {
@@ -129,7 +131,13 @@ fn a_flood_holds_nobody_up(kind: Kind) {
 }
 
 /// Every two seconds `kill` strikes while a flood waits in its lane; at the end all ran, in order.
-fn survives(scene: &Scene<'_>, daemon: Daemon, kills: usize, kill: impl Fn(&Daemon)) {
+/// `may_be_late`: so many may run after those that follow them, for each kill.
+fn survives(
+    scene: &Scene<'_>,
+    daemon: Daemon,
+    (kills, may_be_late): (usize, usize),
+    kill: impl Fn(&Daemon),
+) {
     scene.worker.always(Reply::Slow(Duration::from_millis(2)));
     turn(&daemon, "rate_each", "100/s burst 1");
     let flood = 800;
@@ -147,9 +155,8 @@ fn survives(scene: &Scene<'_>, daemon: Daemon, kills: usize, kill: impl Fn(&Daem
         (got == OTHERS).then_some(()).ok_or(format!("{got} are"))
     });
     scene.worker_got(flood + OTHERS, secs(30));
-    // Those at work when it struck are done again, and may be late.
     let late = out_of_order(&flood_in_order(scene));
-    assert!(late.len() <= SLOTS * kills, "{late:?}");
+    assert!(late.len() <= may_be_late * kills, "{late:?}");
     let now = scene.settles(&daemon, secs(20));
     assert!(now.of_queue("lanes", QUEUE) <= 1.0);
     let found = scene.nothing_lost(daemon);
@@ -160,7 +167,8 @@ fn survives(scene: &Scene<'_>, daemon: Daemon, kills: usize, kill: impl Fn(&Daem
 fn a_killed_daemon_goes_on_with_its_lanes(kind: Kind) {
     let scene = Scene::set(Broker::shared(), "lanes-daemon", kind);
     let daemon = scene.daemon(SETTINGS);
-    survives(&scene, daemon, 3, |daemon| {
+    // Those at work when it struck are done again, and may be late.
+    survives(&scene, daemon, (3, SLOTS), |daemon| {
         daemon.kill_9();
         daemon.restart();
     });
@@ -170,7 +178,12 @@ fn a_killed_broker_loses_no_lane(kind: Kind) {
     let broker = Broker::own();
     let scene = Scene::set(&broker, "lanes-broker", kind);
     let daemon = scene.daemon(SETTINGS);
-    survives(&scene, daemon, 1, |_| {
+    // A quorum queue of RabbitMQ 3.10 may redeliver what was in hand after what follows it.
+    let may_be_late = match kind {
+        Kind::Quorum => MOST_IN_HAND,
+        Kind::Classic => SLOTS,
+    };
+    survives(&scene, daemon, (1, may_be_late), |_| {
         broker.kill_9();
         broker.start_and_wait_for_port();
     });
