@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use peers::arguments::{Arguments, role};
+use peers::arguments::Arguments;
 use peers::consume::Order;
 use peers::daemon::Daemon;
 use peers::load::{Load, channel};
@@ -27,10 +27,7 @@ const WINDOW: u16 = 1_000;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sluicegate");
 
 fn main() -> Result<()> {
-    match role() {
-        Some((role, arguments)) => roles::play(&role, &arguments),
-        None => measure(Arguments::read()),
-    }
+    roles::play_or(measure)
 }
 
 fn measure(arguments: Arguments) -> Result<()> {

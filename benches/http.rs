@@ -4,7 +4,7 @@
 //! `cargo bench --bench http [-- --quick | --rounds N]`
 
 use anyhow::Result;
-use peers::arguments::{Arguments, ourselves, role};
+use peers::arguments::{Arguments, ourselves};
 use peers::consume::Order;
 use peers::daemon::Daemon;
 use peers::load::Load;
@@ -20,10 +20,7 @@ const QUEUE: &str = "posted";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sluicegate");
 
 fn main() -> Result<()> {
-    match role() {
-        Some((role, arguments)) => roles::play(&role, &arguments),
-        None => measure(Arguments::read()),
-    }
+    roles::play_or(measure)
 }
 
 fn measure(arguments: Arguments) -> Result<()> {

@@ -12,7 +12,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use peers::arguments::{Arguments, ourselves, role};
+use peers::arguments::{Arguments, ourselves};
 use peers::consume::Order;
 use peers::daemon::{Daemon, Files};
 use peers::load::Load;
@@ -41,10 +41,7 @@ struct Quiet {
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sluicegate");
 
 fn main() -> Result<()> {
-    match role() {
-        Some((role, arguments)) => roles::play(&role, &arguments),
-        None => measure(Arguments::read()),
-    }
+    roles::play_or(measure)
 }
 
 fn measure(arguments: Arguments) -> Result<()> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
-use peers::arguments::{Arguments, ourselves, role};
+use peers::arguments::{Arguments, ourselves};
 use peers::daemon::{Daemon, Files};
 use peers::load::{Load, steadily, timed_body};
 use peers::processes::Process;
@@ -32,10 +32,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sluicegate");
 
 fn main() -> Result<()> {
-    match role() {
-        Some((role, arguments)) => roles::play(&role, &arguments),
-        None => measure(Arguments::read()),
-    }
+    roles::play_or(measure)
 }
 
 /// What became of the messages of one run.

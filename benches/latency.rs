@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lapin::BasicProperties;
-use peers::arguments::{Arguments, ourselves, role};
+use peers::arguments::{Arguments, ourselves};
 use peers::consume::Order;
 use peers::daemon::{Daemon, Files};
 use peers::load::{Load, steadily, timed_body};
@@ -34,10 +34,7 @@ const START: Duration = Duration::from_secs(30);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sluicegate");
 
 fn main() -> Result<()> {
-    match role() {
-        Some((role, arguments)) => roles::play(&role, &arguments),
-        None => measure(Arguments::read()),
-    }
+    roles::play_or(measure)
 }
 
 fn measure(arguments: Arguments) -> Result<()> {

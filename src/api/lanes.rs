@@ -10,9 +10,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::Doors;
 use super::body::{Asked, Named};
 use super::error::Problem;
-use super::page::{Page, Paging, encoded};
+use super::page::{Page, Paging};
 use super::queues::find;
 use super::views::rfc3339;
+use crate::rules::names::segment;
 use crate::vitals::LaneLine;
 
 /// Which keys.
@@ -87,7 +88,7 @@ pub(super) async fn list(
         // One more than the page has, so that it knows whether there is another.
         None => vitals.lanes_after(after, paging.limit()? + 1),
     };
-    let path = format!("/api/v1/queues/{}/lanes", encoded(&name));
+    let path = format!("/api/v1/queues/{}/lanes", segment(&name));
     let rest = found.into_iter().map(LaneView::from);
     Page::of(&path, &paging, rest, |lane| lane.key.clone())
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::{MALFORMED_REQUEST, Problem};
+use crate::rules::names::segment;
 
 const USUAL_LIMIT: usize = 100;
 const MOST: usize = 500;
@@ -68,7 +69,7 @@ impl<T> Page<T> {
         let link = next.as_ref().map(|next| {
             format!(
                 "<{path}?limit={limit}&cursor={}>; rel=\"next\"",
-                encoded(next)
+                segment(next)
             )
         });
         Ok(Self { items, next, link })
@@ -87,16 +88,4 @@ impl<T: Serialize> IntoResponse for Page<T> {
         }
         response
     }
-}
-
-/// A text as one part of a path or query.
-pub(super) fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }

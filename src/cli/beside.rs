@@ -5,13 +5,12 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use super::client::segment;
 use super::failure::{Exit, Failure};
 use super::grammar::{Format, TopologyArgs};
 use super::session::Session;
 use super::views::{QueueView, read};
 use crate::config::{self, Queue, Settings};
-use crate::rules::names::QueueName;
+use crate::rules::names::{QueueName, segment};
 use crate::topology::bypass::{self, Live};
 use crate::topology::{definitions, page, permissions::permissions};
 

@@ -275,19 +275,6 @@ impl Client {
     }
 }
 
-/// A name as one segment of a path.
-pub(super) fn segment(name: &str) -> String {
-    let mut escaped = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,17 +297,6 @@ mod tests {
         ] {
             let read = text.parse::<BaseUrl>().ok().map(|url| url.to_string());
             assert_eq!(read.as_deref(), wanted, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_name_cannot_leave_its_place_in_a_path() {
-        for (name, wanted) in [
-            ("queue.orders.skip", "queue.orders.skip"),
-            ("queue.billing/orders.skip", "queue.billing%2Forders.skip"),
-            ("a?b#c%d", "a%3Fb%23c%25d"),
-        ] {
-            assert_eq!(segment(name), wanted);
         }
     }
 }

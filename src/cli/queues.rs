@@ -2,7 +2,6 @@
 
 use serde_json::{Value as Json, json};
 
-use super::client::segment;
 use super::console::harmless;
 use super::failure::{Exit, Failure};
 use super::grammar::{Length, Terms};
@@ -11,7 +10,7 @@ use super::session::{Session, would};
 use super::table::{Cell, Side, Table, Tint};
 use super::views::{FlagView, KeyLoad, LaneView, QueueView, Settled, ValveNow, read};
 use super::words::{about, lasting, moment, per_second, shown};
-use crate::rules::names::{FlagKey, QueueName};
+use crate::rules::names::{FlagKey, QueueName, segment};
 use crate::rules::valve::Valve;
 
 /// `queue list`

@@ -4,7 +4,7 @@ use hyper::Method;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::client::{Ask, segment};
+use super::client::Ask;
 use super::console::Console;
 use super::failure::Failure;
 use super::grammar::{Terms, Which};
@@ -12,7 +12,7 @@ use super::session::{Session, fields, would};
 use super::table::{Side, Table};
 use super::views::read;
 use super::words::moment;
-use crate::rules::names::QueueName;
+use crate::rules::names::{QueueName, segment};
 
 /// The keys of a queue that wait for their release, as the daemon tells of them.
 #[derive(Debug, Default, Deserialize)]

@@ -4,12 +4,13 @@
 use hyper::Method;
 use serde_json::{Map, Value as Json, json};
 
-use super::client::{Answer, Ask, Client, segment};
+use super::client::{Answer, Ask, Client};
 use super::console::Console;
 use super::failure::{Exit, Failure};
 use super::grammar::{Length, Terms};
 use super::views::{FlagView, read};
 use super::words;
+use crate::rules::names::segment;
 use crate::rules::opening::DEFAULT_LENGTH;
 use crate::rules::units::Span;
 

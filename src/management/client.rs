@@ -1,4 +1,4 @@
-//! One question to the management API, one answer, within a deadline and a bound. Imports `config`.
+//! One question to the management API, one answer, within a deadline and a bound. Imports `config` and `rules`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::told::{Page, QueueTold};
 use crate::config::Management;
 use crate::config::secret::Secret;
+use crate::rules::names::segment;
 
 /// How long an answer may take, whole.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -94,7 +95,7 @@ impl Client {
         vhost: &str,
         name: &str,
     ) -> Result<Option<QueueTold>, Trouble> {
-        let path = format!("/api/queues/{}/{}", encoded(vhost), encoded(name));
+        let path = format!("/api/queues/{}/{}", segment(vhost), segment(name));
         let told: Option<QueueTold> = self.get(&path).await?;
         match told {
             Some(told) if told.name != name => {
@@ -112,8 +113,8 @@ impl Client {
     pub(super) async fn ours(&self, vhost: &str) -> Result<Vec<QueueTold>, Trouble> {
         let path = format!(
             "/api/queues/{}?page=1&page_size={PAGE}&use_regex=true&name={}",
-            encoded(vhost),
-            encoded(r"^sluicegate\.")
+            segment(vhost),
+            segment(r"^sluicegate\.")
         );
         let page: Option<Page> = self.get(&path).await?;
         Ok(page.map_or_else(Vec::new, |page| page.items))
@@ -159,17 +160,4 @@ fn said(error: &reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
-}
-
-/// A part of a path.
-fn encoded(text: &str) -> String {
-    let mut path = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            path.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    path
 }

@@ -1,7 +1,7 @@
 //! The rules of the house: given the knobs and the facts, what happens to a message, and why?
 //!
 //! Pure: no clock, lock, log, await or I/O; time is an argument. May use `std`, `serde`, `serde_json`, `thiserror` and small
-//! pure crates (xxhash-rust, sha2), and no other room, so that all of it can be replayed: in a test, in a benchmark, in a
+//! pure crates (xxhash-rust, sha2, jiff, percent-encoding), and no other room, so that all of it can be replayed: in a test, in a benchmark, in a
 //! preview.
 
 pub mod backoff;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -182,6 +183,19 @@ impl fmt::Display for Day {
 /// What the tags of Sluicegate's consumers begin with; after it comes which daemon it is.
 pub const CONSUMER_TAG: &str = "sluicegate@";
 
+/// What stands in a part of a URL as it is (RFC 3986, *unreserved*).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A name as one segment of a URL's path, or as a value in its query.
+#[must_use]
+pub fn segment(name: &str) -> String {
+    utf8_percent_encode(name, UNRESERVED).to_string()
+}
+
 /// The delay queue of `queue` whose messages come back after `delay`, such as `sluicegate.delay.orders.30s`.
 #[must_use]
 pub fn delay_queue(queue: &str, delay: super::units::Span) -> String {
@@ -249,6 +263,19 @@ mod tests {
             (4_107_542_400_000, "2100-03-01"),
         ] {
             assert_eq!(Day::of(at_ms).to_string(), day, "{at_ms}");
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_place_in_a_path() {
+        for (name, wanted) in [
+            ("queue.orders.skip", "queue.orders.skip"),
+            ("queue.billing/orders.skip", "queue.billing%2Forders.skip"),
+            ("a?b#c%d", "a%3Fb%23c%25d"),
+            ("/a b", "%2Fa%20b"),
+            ("grüße-._~", "gr%C3%BC%C3%9Fe-._~"),
+        ] {
+            assert_eq!(segment(name), wanted);
         }
     }
 }

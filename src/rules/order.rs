@@ -88,12 +88,12 @@ impl Order {
 /// The next step for a message of an ordered queue that came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// It is settled so, and the next of its line may go.
-    Over(Next),
+    /// It is acknowledged, and the next of its line may go.
+    Over,
     /// It stays at the head of its line and is tried again after so long; by then it is known to have been tried so often.
     Again(Duration, u32),
-    /// Its line is blocked, which is written down first; then it is settled so.
-    Blocked(Next),
+    /// Its line is blocked, which is written down first; then it is put there, known to have been tried so often.
+    Blocked(Place, u32),
 }
 
 /// What becomes of a message of an ordered queue that came back from its `attempt`th attempt (from 1) of at most `attempts`;
@@ -107,9 +107,9 @@ pub fn after_run_in_order(
 ) -> Option<(Turn, Why)> {
     let (next, why) = after_run(outcome, attempt, attempts, on_unknown)?;
     let turn = match next {
-        Next::Ack => Turn::Over(next),
+        Next::Ack => Turn::Over,
         Next::Move(Place::Delay(_), tried) => Turn::Again(wait_in_place(outcome, attempt), tried),
-        Next::Move(..) => Turn::Blocked(next),
+        Next::Move(place, tried) => Turn::Blocked(place, tried),
     };
     Some((turn, why))
 }
@@ -134,12 +134,11 @@ mod tests {
     fn check(what: &str, outcome: &Outcome, attempt: u32, on_unknown: OnUnknown, expected: &str) {
         let (turn, why) = after_run_in_order(outcome, attempt, 5, on_unknown).unwrap();
         let said = match turn {
-            Turn::Over(_) => "over".to_owned(),
+            Turn::Over => "over".to_owned(),
             Turn::Again(wait, tried) => format!("again after {} s, tried {tried}", wait.as_secs()),
-            Turn::Blocked(Next::Move(place, tried)) => {
+            Turn::Blocked(place, tried) => {
                 format!("blocked, {place:?}, tried {tried}").to_lowercase()
             }
-            Turn::Blocked(Next::Ack) => "blocked and gone".to_owned(),
         };
         assert_eq!(format!("{said} ({})", why.word()), expected, "{what}");
     }

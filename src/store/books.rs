@@ -63,7 +63,7 @@ pub enum BookError {
     },
     /// There are too many blocked keys.
     #[error(
-        "{MOST_BLOCKED} keys of `{0}` are blocked, no more can be kept; mend what they wait for and unblock them, or use `order = \"none\"`"
+        "{MOST_BLOCKED} keys of `{0}` are blocked, no more can be kept; mend what they wait for and release them (`sluicegate queue release`), or use `order = \"none\"`"
     )]
     Full(QueueName),
     /// The disk refuses.

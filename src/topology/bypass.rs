@@ -4,9 +4,10 @@
 use std::fmt::Write as _;
 
 use super::places::name;
-use super::shell::{encoded, quoted};
+use super::shell::quoted;
 use crate::config::{Queue, Settings, TargetSettings, reads_celery};
 use crate::rules::lane::Lane;
+use crate::rules::names::segment;
 use crate::rules::settlement::Place;
 use crate::rules::units::Span;
 
@@ -212,7 +213,7 @@ fn shovel(vhost: &str, from: &str, to: &str) -> String {
 }
 
 fn shovel_of(vhost: &str, from: &str, to: &str) -> String {
-    let uri = format!("amqp:///{}", encoded(vhost));
+    let uri = format!("amqp:///{}", segment(vhost));
     let definition = serde_json::json!({
         "src-protocol": "amqp091", "src-uri": uri, "src-queue": from, "src-delete-after": "queue-length",
         "dest-protocol": "amqp091", "dest-uri": uri, "dest-queue": to, "ack-mode": "on-confirm",

@@ -86,7 +86,8 @@ fn declared(queue: &Queue) -> Vec<String> {
     patterns
 }
 
-/// What is read: the queue itself, the reports of its workers, and where we declare, what dead-letters (to declare it asks for that) and the lanes.
+/// What is read: the queue itself, the reports of its workers, and where we declare, the lanes and what dead-letters (to declare it
+/// asks for that).
 fn read(queue: &Queue, declare: bool) -> Vec<String> {
     let mut patterns = vec![escaped(&queue.broker_name)];
     patterns.extend(queue.outcomes_queue.as_deref().map(escaped));

@@ -10,20 +10,6 @@ pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// A vhost as the path of a URL.
-#[must_use]
-pub(super) fn encoded(vhost: &str) -> String {
-    let mut path = String::new();
-    for byte in vhost.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            path.push(char::from(byte));
-        } else {
-            path.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    path
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +27,5 @@ mod tests {
         ] {
             assert_eq!(quoted(word), shown, "{word}");
         }
-        assert_eq!(encoded("/a b"), "%2Fa%20b");
     }
 }

@@ -1,5 +1,5 @@
-//! Dispatching: the free slots are filled with the next messages in hand. Each is asked once more whether it may run, then for a
-//! permit; who gets none waits, here or elsewhere.
+//! Dispatching: a message that has just come may go at once; else the free slots are filled with the next messages in hand, each
+//! asked once more whether it may run. Then it is asked for a permit; who gets none waits, here or elsewhere.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +98,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 if was_head {
                     self.hand.wait(held, true, Why::Rate, Some(until), now.mono);
                 } else {
-                    self.hand.put_back(held);
+                    self.hand.put(held);
                 }
             }
             Err(Hold::Key(why, until)) => self.line_up(held, was_head, why, until, now),
@@ -137,8 +137,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             None => {}
         }
         // Many short waits need a larger prefetch, not a way round.
-        if expected <= LONGEST_WAIT && self.prefetch.occupied(self.hand.waiting() + 1) {
-            self.consume();
+        if expected <= LONGEST_WAIT {
+            self.occupied(self.hand.waiting() + 1);
         }
         if was_head || may_wait(expected, self.hand.waiting(), self.prefetch.get()) {
             self.hand.wait(held, was_head, why, until, now.mono);
@@ -188,6 +188,31 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.answers
             .push(Box::pin(async move { (id, answer.await) }));
         self.at_work.insert(id, work);
+    }
+
+    /// Before this nothing may be dispatched.
+    pub(super) fn not_before(&self) -> Duration {
+        self.rate_until
+            .max(self.target_rests_until)
+            .max(self.target_rests())
+    }
+
+    /// When there may be something to do though nothing happens. With all slots busy it is an answer that wakes us.
+    pub(super) fn next_wake(&self, next_tick: Duration) -> Duration {
+        if self.at_work.len() >= self.slots() as usize
+            || self.hand.len() == 0
+            || self.gate.is_shut()
+            || self.waits_for_an_answer()
+        {
+            return next_tick;
+        }
+        let not_before = self.not_before();
+        let held_up = (not_before > self.now().mono).then_some(not_before);
+        let line = self.hand.next_due().map(|due| due.max(not_before));
+        [held_up, line]
+            .into_iter()
+            .flatten()
+            .fold(next_tick, Duration::min)
     }
 
     /// When a job is useless: what the message says, else what the file says of all.

@@ -124,14 +124,10 @@ impl Hand {
         self.lines.get(&key).map_or(0, |line| line.held.len())
     }
 
-    pub(super) fn take(&mut self, held: Held) {
-        self.put_back(held);
-    }
-
     /// The next message that may be asked for a permit, and whether it stood at the head of a line.
     pub(super) fn next(&mut self, now: Duration) -> Option<(Held, bool)> {
         while let Some(held) = self.early.pop_due(now) {
-            self.take(held);
+            self.put(held);
         }
         let due = self.due.first().copied();
         if let Some((until, key)) = due.filter(|(until, _)| *until <= now)
@@ -150,8 +146,8 @@ impl Hand {
         head.is_some_and(|head| ready.is_none_or(|ready| head.rank() < ready))
     }
 
-    /// A message that was not dispatched after all, though nothing is wrong with it: in its place again.
-    pub(super) fn put_back(&mut self, held: Held) {
+    /// Takes a message in its place: one that has come, or one that was not dispatched after all though nothing is wrong with it.
+    pub(super) fn put(&mut self, held: Held) {
         self.ready.insert(held.rank(), held);
     }
 
@@ -166,7 +162,7 @@ impl Hand {
         now: Duration,
     ) {
         let Some(key) = held.line() else {
-            return self.put_back(held);
+            return self.put(held);
         };
         held.waits_since.get_or_insert(now);
         self.count(&held, true);
@@ -256,7 +252,19 @@ impl Hand {
         taken.map(|(_, held)| held).collect()
     }
 
-    /// The lanes of single keys of which a message was taken before `taken` and is still here.
+    /// Takes out those of `key` for which `wanted` holds: first those in line, then those that do not stand in line yet.
+    pub(super) fn take_key(
+        &mut self,
+        key: KeyHash,
+        wanted: impl Fn(&Held) -> bool,
+        now: Duration,
+    ) -> Vec<Held> {
+        let mut all = self.take_line(key, &wanted, now);
+        all.extend(self.take_ready(key, wanted));
+        all
+    }
+
+    /// The lanes of which a message was taken before `taken` and is still here.
     pub(super) fn lanes_held_since_before(&self, taken: Duration) -> BTreeSet<Lane> {
         self.iter()
             .filter(|held| held.taken < taken)
@@ -389,7 +397,7 @@ mod tests {
     fn by_priority_then_age() {
         let mut hand = Hand::default();
         for one in [held(1, 0, 3), held(1, 0, 1), held(2, 9, 5), held(2, 9, 4)] {
-            hand.take(one);
+            hand.put(one);
         }
         assert_eq!(order(&mut hand, SECOND), [4, 5, 1, 3]);
         assert_eq!(hand.len(), 0);
@@ -400,7 +408,7 @@ mod tests {
         let mut hand = Hand::default();
         hand.wait(held(1, 0, 1), false, Why::Rate, Some(SECOND * 2), SECOND);
         hand.wait(held(1, 0, 2), false, Why::Rate, Some(SECOND * 9), SECOND);
-        hand.take(held(2, 0, 3));
+        hand.put(held(2, 0, 3));
         assert_eq!(order(&mut hand, SECOND), [3]);
         let (first, at_head) = hand.next(SECOND * 2).unwrap();
         assert_eq!((first.facts.published_ms, at_head), (Some(1), true));
@@ -417,7 +425,7 @@ mod tests {
         let mut hand = Hand::default();
         hand.wait(held(1, 0, 1), false, Why::Concurrency, None, SECOND);
         hand.wait(held(1, 0, 2), false, Why::Concurrency, None, SECOND * 4);
-        hand.take(held(1, 0, 3));
+        hand.put(held(1, 0, 3));
         let overdue = hand.overdue(SECOND * 3, SECOND * 5);
         assert_eq!(overdue, [(KeyHash(1), Why::Concurrency)]);
         let mut out = hand.take_line(KeyHash(1), |_| true, SECOND * 5);
@@ -454,7 +462,7 @@ mod tests {
     fn everything_can_be_taken_out() {
         let mut hand = Hand::default();
         hand.wait(held(1, 0, 1), false, Why::Rate, Some(SECOND), SECOND);
-        hand.take(held(2, 0, 2));
+        hand.put(held(2, 0, 2));
         hand.wait_until(SECOND, held(3, 0, 3));
         assert_eq!(hand.oldest_ms(), Some(1));
         assert_eq!(hand.take_out(|_| true).len(), 3);

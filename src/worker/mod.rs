@@ -323,7 +323,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 if self.may_go_at_once(now) && self.given.inlet.usable(&held.receipt) {
                     self.ask_for_a_permit(held, false, now);
                 } else {
-                    self.hand.take(held);
+                    self.hand.put(held);
                 }
             }
             Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),

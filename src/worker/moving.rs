@@ -13,6 +13,9 @@ use super::lanes::lane_of;
 use crate::rules::verdict::Why;
 use crate::seams::{NotPlaced, Outgoing, Outlet, Place};
 
+/// The longest wait before what could not be placed is tried again.
+pub(super) const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
 /// One message on the move.
 #[derive(Debug)]
 pub(super) struct Move {

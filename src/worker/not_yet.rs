@@ -23,8 +23,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return self.hand.wait(held, was_head, Why::NotYet, until, now.mono);
         }
         let line = held.line();
-        if wait <= LONGEST_WAIT && self.prefetch.occupied(self.hand.waiting() + 1) {
-            self.consume();
+        if wait <= LONGEST_WAIT {
+            self.occupied(self.hand.waiting() + 1);
         }
         if may_wait(wait, self.hand.waiting(), self.prefetch.get()) {
             self.hand.wait_until(now.mono + wait, held);

@@ -14,7 +14,7 @@ use crate::rules::envelope::Stamp;
 use crate::rules::lane::Lane;
 use crate::rules::lots::KeyHash;
 use crate::rules::order::{Order, Turn, after_run_in_order};
-use crate::rules::settlement::{Next, Place};
+use crate::rules::settlement::Place;
 use crate::rules::verdict::{Verdict, Why};
 use crate::seams::{Answer, Inlet, Outlet, Receipt, Settle, Wanted};
 use crate::store::BlockedEntry;
@@ -132,7 +132,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return if self.ordered.has_let_go {
                 self.give_back(held);
             } else {
-                self.hand.take(held);
+                self.hand.put(held);
             };
         }
         if let Some(cause) = self.blocked_by(&held) {
@@ -141,7 +141,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         match self.decide(&held, now) {
             Verdict::Run | Verdict::NotYet(_) => match self.lane_ahead(&held) {
                 Some(lane) => self.divert(held, lane, self.why_keys_wait(), now),
-                None => self.hand.take(held),
+                None => self.hand.put(held),
             },
             Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),
         }
@@ -209,9 +209,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return;
         };
         let from_queue = |held: &Held| held.lane.is_none();
-        let mut all = self.hand.take_line(key, from_queue, now.mono);
-        all.extend(self.hand.take_ready(key, from_queue));
-        for held in all {
+        for held in self.hand.take_key(key, from_queue, now.mono) {
             self.divert(held, lane, self.why_keys_wait(), now);
         }
     }
@@ -247,10 +245,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             settings.on_unknown,
         );
         let Some((turn, why)) = turn else {
-            return self.hand.put_back(held);
+            return self.hand.put(held);
         };
         match turn {
-            Turn::Over(_) | Turn::Blocked(Next::Ack) => {
+            Turn::Over => {
                 let line = held.line();
                 self.ordered.forget(&held);
                 self.given.inlet.settle(held.receipt, Settle::Ack, why);
@@ -263,14 +261,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 let until = held.rests_until;
                 self.line_up_in_order(held, true, why, until, now);
             }
-            Turn::Blocked(Next::Move(place, tried)) => {
+            Turn::Blocked(place, tried) => {
                 let stamp = Stamp {
-                    why,
-                    cause: answer.outcome.cause().to_owned(),
                     revision,
-                    opening: None,
-                    at_ms: now.ms,
-                    attempt: tried,
+                    ..self.stamp(why, answer.outcome.cause(), tried, now)
                 };
                 self.block(Unwritten { held, place, stamp }, now);
             }

@@ -1,5 +1,5 @@
-//! When something may be dispatched, and the back-pressure of the target: what it does not take stays in hand, untried and undelayed, and is asked again by the gate when
-//! the target has room. Who was handed over is remembered until somebody reports what came of it.
+//! The back-pressure of the target: what it does not take stays in hand, untried and undelayed, and is asked again by the gate
+//! when the target has room. Who was handed over is remembered until somebody reports what came of it.
 
 use std::time::Duration;
 
@@ -40,31 +40,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return false;
         }
         self.pressure.rule.room(now, self.at_work.len()) == Room::Now
-    }
-
-    /// Before this nothing may be dispatched.
-    pub(super) fn not_before(&self) -> Duration {
-        self.rate_until
-            .max(self.target_rests_until)
-            .max(self.target_rests())
-    }
-
-    /// When there may be something to do though nothing happens. With all slots busy it is an answer that wakes us.
-    pub(super) fn next_wake(&self, next_tick: Duration) -> Duration {
-        if self.at_work.len() >= self.slots() as usize
-            || self.hand.len() == 0
-            || self.gate.is_shut()
-            || self.waits_for_an_answer()
-        {
-            return next_tick;
-        }
-        let not_before = self.not_before();
-        let held_up = (not_before > self.now().mono).then_some(not_before);
-        let line = self.hand.next_due().map(|due| due.max(not_before));
-        [held_up, line]
-            .into_iter()
-            .flatten()
-            .fold(next_tick, Duration::min)
     }
 
     /// Until when the target rests; zero when it does not.
@@ -128,7 +103,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             self.hand
                 .wait(held, true, Why::Concurrency, Some(now.mono), now.mono);
         } else {
-            self.hand.put_back(held);
+            self.hand.put(held);
         }
         self.hand.release(key, now.mono);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::hand::Held;
 use super::lanes::lane_of;
-use super::moving::{Move, Step};
+use super::moving::{LONGEST_RETRY, Move, Step};
 use super::{AtWork, Worker};
 use crate::clock::Now;
 use crate::rules::backoff::{delay_for, full_jitter};
@@ -15,8 +15,6 @@ use crate::rules::settlement::{Next, Outcome, Place, after_run, after_shed};
 use crate::rules::verdict::Why;
 use crate::seams::{Answer, Inlet, NotPlaced, Outgoing, Outlet, Settle, Wanted};
 
-/// The longest wait before a message that could not be placed is tried again.
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// How long nothing is taken after messages had to go back because their place did not take them.
 const REST_AFTER_GIVING_UP: Duration = Duration::from_secs(30);
 
@@ -58,18 +56,14 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             settings.on_unknown,
         );
         let Some((next, why)) = next else {
-            return self.hand.put_back(held);
+            return self.hand.put(held);
         };
         match next {
             Next::Ack => self.given.inlet.settle(held.receipt, Settle::Ack, why),
             Next::Move(place, tried) => {
                 let stamp = Stamp {
-                    why,
-                    cause: answer.outcome.cause().to_owned(),
                     revision: gate.revision,
-                    opening: None,
-                    at_ms: now.ms,
-                    attempt: tried,
+                    ..self.stamp(why, answer.outcome.cause(), tried, now)
                 };
                 self.send_off(held, place, stamp, now);
             }
@@ -119,12 +113,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             Next::Ack => self.given.inlet.settle(held.receipt, Settle::Ack, why),
             Next::Move(place, tried) => {
                 let stamp = Stamp {
-                    why,
-                    cause: cause.to_owned(),
-                    revision: self.gate.revision,
                     opening,
-                    at_ms: now.ms,
-                    attempt: tried,
+                    ..self.stamp(why, cause, tried, now)
                 };
                 self.send_off(held, place, stamp, now);
             }
@@ -133,15 +123,20 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// This message must wait longer than it may wait here.
     pub(super) fn defer(&mut self, held: Held, why: Why, wait: Duration, now: Now) {
-        let stamp = Stamp {
+        let stamp = self.stamp(why, "", held.tried, now);
+        self.send_off(held, Place::Delay(delay_for(wait)), stamp, now);
+    }
+
+    /// What is written on the outside of a message that goes elsewhere now, under the valves of now.
+    pub(super) fn stamp(&self, why: Why, cause: &str, attempt: u32, now: Now) -> Stamp {
+        Stamp {
             why,
-            cause: String::new(),
+            cause: cause.to_owned(),
             revision: self.gate.revision,
             opening: None,
             at_ms: now.ms,
-            attempt: held.tried,
-        };
-        self.send_off(held, Place::Delay(delay_for(wait)), stamp, now);
+            attempt,
+        }
     }
 
     /// Puts a message in its envelope and on its way.
@@ -151,8 +146,19 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
         let one = self.envelope(held, place, stamp, now);
         self.moving.publish(&self.given.outlet, one);
-        let aside = self.moving.gone_aside() + self.lanes.len();
-        if !self.given.outlet.blocked() && self.prefetch.occupied(aside) {
+        self.make_room_for_what_goes_aside();
+    }
+
+    /// What is on its way elsewhere is out until its confirm, and needs no slot: more may be taken meanwhile.
+    pub(super) fn make_room_for_what_goes_aside(&mut self) {
+        if !self.given.outlet.blocked() {
+            self.occupied(self.moving.gone_aside() + self.lanes.len());
+        }
+    }
+
+    /// So many messages are out that need no slot now: the prefetch may have to grow.
+    pub(super) fn occupied(&mut self, out: usize) {
+        if self.prefetch.occupied(out) {
             self.consume();
         }
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use tokio::runtime::Builder;
 
-use crate::arguments::ourselves;
+use crate::arguments::{Arguments, ourselves, role};
 use crate::consume::{self, Order};
 use crate::post::{self, Posted};
 use crate::republish::{self, Republished};
@@ -81,6 +81,17 @@ pub fn command(role: &str, order: &Order) -> Command {
 
 /// The runtime that everybody gets who writes `#[tokio::main]`: the role ends so when it has that one.
 const AS_IN_README: &str = "-as-in-readme";
+
+/// The whole of a benchmark: plays the role that this process was started for; without one, measures.
+///
+/// # Errors
+/// When the role is not known, or one of the two fails.
+pub fn play_or(measure: impl FnOnce(Arguments) -> Result<()>) -> Result<()> {
+    match role() {
+        Some((role, arguments)) => play(&role, &arguments),
+        None => measure(Arguments::read()),
+    }
+}
 
 /// Plays a role to its end; on a runtime of one thread, which is the fastest for one connection, unless its name says otherwise.
 ///

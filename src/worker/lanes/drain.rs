@@ -7,6 +7,7 @@ use super::super::Worker;
 use super::super::hand::Held;
 use super::{LaneState, Stage};
 use crate::clock::Now;
+use crate::rules::hold::LONGEST_WAIT;
 use crate::rules::lane::{Belief, Lane, Pace, lane_for, may_be_removed, shared_prefetch};
 use crate::rules::lots::KeyHash;
 use crate::seams::{Inlet, LaneNews, Outlet, Wanted};
@@ -157,7 +158,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// A message from the shared lane cannot run soon, and makes room. Its key gets a lane of its own if there is one.
     pub(in super::super) fn turn(&mut self, held: Held, was_head: bool, now: Now) {
         let Some(key) = held.key() else {
-            return self.hand.put_back(held);
+            return self.hand.put(held);
         };
         let from_shared = |held: &Held| held.lane == Some(Lane::Shared);
         let mut all = vec![held];
@@ -212,9 +213,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     fn move_on_what_waits_too_long(&mut self, now: Now) {
-        let overdue = self
-            .hand
-            .overdue(crate::rules::hold::LONGEST_WAIT, now.mono);
+        let overdue = self.hand.overdue(LONGEST_WAIT, now.mono);
         for (key, why) in overdue {
             let from_shared = |held: &Held| held.lane == Some(Lane::Shared);
             let line = self.hand.take_line(key, from_shared, now.mono);

@@ -6,19 +6,16 @@ use std::time::Duration;
 
 use super::super::Worker;
 use super::super::hand::Held;
-use super::super::moving::Move;
+use super::super::moving::{LONGEST_RETRY, Move};
 use super::{Errand, LaneState, Stage};
 use crate::clock::Now;
 use crate::rules::backoff::full_jitter;
-use crate::rules::envelope::Stamp;
+use crate::rules::hold::LONGEST_WAIT;
 use crate::rules::lane::{Belief, Lane, lane_for};
 use crate::rules::lots::KeyHash;
 use crate::rules::verdict::Why;
 use crate::seams::{Inlet, NotPlaced, Outlet, Place, Settle};
 use crate::store::LaneEntry;
-
-/// The longest wait before a lane is tried again.
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
 
 impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// A message came that may run. While a limit of single keys stands, it follows earlier ones of its key into their lane; then
@@ -69,13 +66,12 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Messages from the queue have waited for this key longer than they may: all of its that are in hand step aside.
     pub(in super::super) fn all_step_aside(&mut self, key: KeyHash, why: Why, now: Now) {
         let from_queue = |held: &Held| held.lane.is_none();
-        let mut all = self.hand.take_line(key, from_queue, now.mono);
-        all.extend(self.hand.take_ready(key, from_queue));
+        let all = self.hand.take_key(key, from_queue, now.mono);
         let lane = self.lane_to_be(key);
         for held in all {
             match lane {
                 Some(lane) => self.divert(held, lane, why, now),
-                None => self.defer(held, why, crate::rules::hold::LONGEST_WAIT, now),
+                None => self.defer(held, why, LONGEST_WAIT, now),
             }
         }
     }
@@ -107,14 +103,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         } else {
             held.guest = None;
         }
-        let stamp = Stamp {
-            why,
-            cause: String::new(),
-            revision: self.gate.revision,
-            opening: None,
-            at_ms: now.ms,
-            attempt: held.tried,
-        };
+        let stamp = self.stamp(why, "", held.tried, now);
         let key = held.facts.key.as_ref().map(|(_, key)| Arc::clone(key));
         let one = self.envelope(held, Place::Lane(lane), stamp, now);
         if super::lane_of(&one).is_none() {
@@ -127,12 +116,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             state.line_up(one);
         }
         self.send(lane);
-        if !self.given.outlet.blocked() {
-            let out = self.moving.gone_aside() + self.lanes.len();
-            if self.prefetch.occupied(out) {
-                self.consume();
-            }
-        }
+        self.make_room_for_what_goes_aside();
     }
 
     fn ensure_lane(&mut self, lane: Lane, key: Option<Arc<str>>, now: Now) {
