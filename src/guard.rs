@@ -97,17 +97,10 @@ impl Guard {
     }
 
     fn end(&self, opening: &Opening, now: Now) {
+        let (edit, by) = (Edit::Close(opening.id), Actor::new("guard", "guard"));
         let change = Change {
-            edit: Edit::Close(opening.id),
-            by: Actor {
-                name: "guard".to_owned(),
-                via: "guard".to_owned(),
-            },
-            reason: "its time was over".to_owned(),
             cause: Cause::Expiry,
-            seen: None,
-            confirm: None,
-            at_ms: now.ms,
+            ..Change::new(edit, by, "its time was over", now.ms)
         };
         let (id, owner, why) = (opening.id, &opening.owner, &opening.reason);
         match self.store.turn_even_unwritten(&change) {
@@ -244,40 +237,28 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::rules::opening::Restore;
     use crate::rules::record::ChangeRecord;
-    use crate::rules::snapshot::GatedQueue;
+    use crate::rules::snapshot::{GatedQueue, Stored};
 
     const START_MS: i64 = 1_800_000_000_000;
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn store() -> Arc<Store> {
-        let queue = GatedQueue {
-            name: "orders".parse().unwrap(),
-            modes: vec![],
-        };
+        let queue = GatedQueue::named("orders".parse().unwrap());
         let metrics = Arc::new(Metrics::new(&[]).unwrap());
         Arc::new(Store::in_memory(
-            Snapshot::of(vec![queue], 0, vec![], vec![]),
+            Snapshot::of(vec![queue], Stored::default()),
             metrics,
         ))
     }
 
     fn open(store: &Store, minutes: i64, now: Now) -> OpeningId {
-        let change = Change {
-            edit: Edit::Open {
-                values: vec![("queue.orders.skip".parse().unwrap(), json!(0.2))],
-                ends_at_ms: now.ms + minutes * 60_000,
-                restore: Restore::Snap,
-            },
-            by: Actor {
-                name: "ana".into(),
-                via: "cli".into(),
-            },
-            reason: "INC-481".into(),
-            cause: Cause::Operator,
-            seen: None,
-            confirm: None,
-            at_ms: now.ms,
+        let edit = Edit::Open {
+            values: vec![("queue.orders.skip".parse().unwrap(), json!(0.2))],
+            when: vec![],
+            ends_at_ms: now.ms + minutes * 60_000,
+            restore: Restore::Snap,
         };
+        let change = Change::new(edit, Actor::new("ana", "cli"), "INC-481", now.ms);
         OpeningId(store.turn(&change).unwrap().revision())
     }
 

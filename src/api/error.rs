@@ -41,6 +41,7 @@ pub(super) const MALFORMED_JSON: Sort = sort("malformed-json", 400, "The body is
 pub(super) const CROSS_SITE: Sort = sort("cross-site", 403, "Other sites may not turn knobs");
 pub(super) const NO_SUCH_PATH: Sort = sort("no-such-path", 404, "There is nothing here");
 pub(super) const NO_SUCH_FLAG: Sort = sort("no-such-flag", 404, "No such flag");
+pub(super) const NO_SUCH_SEGMENT: Sort = sort("no-such-segment", 404, "No such segment");
 pub(super) const NO_SUCH_OPENING: Sort = sort("no-such-opening", 404, "No such opening");
 pub(super) const NO_SUCH_QUEUE: Sort = sort("no-such-queue", 404, "No such queue");
 pub(super) const NO_SUCH_KEY: Sort = sort("no-such-key", 404, "No such blocked key");
@@ -141,14 +142,15 @@ impl Problem {
         look_up: impl FnOnce(&str) -> Option<FlagView>,
     ) -> Self {
         let sort = match refused {
-            Refused::Stale { .. } => STALE,
-            Refused::Exists(_) => EXISTS,
+            Refused::Stale { .. } | Refused::StaleSegment { .. } => STALE,
+            Refused::Exists(_) | Refused::Tombstone { .. } => EXISTS,
             Refused::NoFlag(_) => NO_SUCH_FLAG,
+            Refused::NoSegment(_) => NO_SUCH_SEGMENT,
             Refused::NoOpening(_) => NO_SUCH_OPENING,
-            Refused::Bad(_) => BAD_VALUE,
+            Refused::Bad(_) | Refused::BadSegment(_) => BAD_VALUE,
             Refused::Incomplete(_) => INCOMPLETE,
             Refused::ConfirmSize { .. } => CONFIRM_SIZE,
-            Refused::Limit(_) => LIMIT,
+            Refused::Limit(_) | Refused::NeedsAnEnd(_) | Refused::ManagedByFile(_) => LIMIT,
             Refused::Store(_) => STORE,
         };
         let mut problem = Self::new(sort, refused.to_string());
@@ -209,6 +211,7 @@ fn wrong_part(bad: &BadFlag, edit: &Edit) -> String {
         BadFlag::WrongType { key, .. }
         | BadFlag::OutOfBounds { key, .. }
         | BadFlag::NotAChoice { key, .. } => (key, "value"),
+        BadFlag::Clause { key, .. } | BadFlag::Shape { key, .. } => (key, "rules"),
     };
     match edit {
         Edit::Open { .. } => format!("/values/{}", in_pointer(key)),

@@ -18,6 +18,7 @@ use super::views::{FlagView, kinds, types};
 use super::write::{Answer, Turned, Wants, Words, Write, WriteQuery, turn};
 use crate::rules::change::Edit;
 use crate::rules::flag::{Flag, FlagDocument, Kind, ValueType};
+use crate::rules::lots::Bucketing;
 
 const LIST: &str = "/api/v1/flags";
 
@@ -102,6 +103,9 @@ pub(super) struct FlagPut {
     /// The size of a big move, as the answer 409 `confirm-size` told it.
     #[serde(default)]
     confirm: Option<u64>,
+    /// `true`: a valve that sheds or stops stays so without an end.
+    #[serde(default)]
+    keep: bool,
     /// Checks the change and shows what it would lead to; nothing is changed.
     #[serde(default)]
     dry_run: bool,
@@ -140,17 +144,24 @@ pub(super) async fn put(
         kind: body.kind,
         value_type: body.value_type,
         value: body.value,
+        enabled: true,
         min: body.min,
         max: body.max,
         choices: body.choices,
         description: body.description,
         owner: body.owner,
         runbook: body.runbook,
+        rules: Vec::new(),
+        by: None,
+        seed: None,
+        bucketing: Bucketing::default(),
+        managed: None,
         revision: 0, // the daemon's to set
     });
     let words = Words {
         reason: body.reason,
         confirm: body.confirm,
+        keep: body.keep,
         dry_run: body.dry_run,
     };
     let (edit, seen, status) = match wants {
@@ -206,6 +217,9 @@ pub(super) struct FlagPatch {
     /// The size of a big move, as the answer 409 `confirm-size` told it.
     #[serde(default)]
     confirm: Option<u64>,
+    /// `true`: a valve that sheds or stops stays so without an end.
+    #[serde(default)]
+    keep: bool,
     /// Checks the change and shows what it would lead to; nothing is changed.
     #[serde(default)]
     dry_run: bool,
@@ -243,6 +257,7 @@ pub(super) async fn patch(
     let words = Words {
         reason: body.reason.clone(),
         confirm: body.confirm,
+        keep: body.keep,
         dry_run: body.dry_run,
     };
     let edit = body.edit(flag)?;

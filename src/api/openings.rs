@@ -103,12 +103,14 @@ pub(super) async fn open(
         .collect::<Result<_, _>>()?;
     let edit = Edit::Open {
         values,
+        when: Vec::new(),
         ends_at_ms,
         restore: body.restore,
     };
     let words = Words {
         reason: body.reason,
         confirm: body.confirm,
+        keep: false,
         dry_run: body.dry_run,
     };
     turn(doors, sender, edit, None, words, |turned| {
@@ -178,6 +180,7 @@ pub(super) async fn close(
     let words = Words {
         reason: body.reason,
         confirm: None,
+        keep: false,
         dry_run: body.dry_run,
     };
     turn(doors, sender, Edit::Close(id), None, words, move |turned| {

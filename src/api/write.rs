@@ -17,7 +17,7 @@ use super::body::{self, Asked};
 use super::error::{BROKEN, LONGEST_ECHO, MALFORMED_REQUEST, Problem, SAY_WHAT_YOU_SAW};
 use super::idempotency::Ticket;
 use super::views::FlagView;
-use crate::rules::change::{Actor, Cause, Change, Edit};
+use crate::rules::change::{Actor, Change, Edit};
 use crate::rules::snapshot::Snapshot;
 
 /// The header by which callers tell their name, until there are tokens.
@@ -50,6 +50,8 @@ pub(super) struct Sender {
 pub(super) struct Words {
     pub(super) reason: String,
     pub(super) confirm: Option<u64>,
+    /// Whether a valve that sheds may stay so without an end.
+    pub(super) keep: bool,
     pub(super) dry_run: bool,
 }
 
@@ -165,10 +167,7 @@ fn actor(headers: &HeaderMap) -> Result<Actor, Problem> {
     let by_cli = headers
         .get(header::USER_AGENT)
         .is_some_and(|agent| agent.as_bytes().starts_with(b"sluicegate/"));
-    Ok(Actor {
-        name: name.to_owned(),
-        via: if by_cli { "cli" } else { "api" }.to_owned(),
-    })
+    Ok(Actor::new(name, if by_cli { "cli" } else { "api" }))
 }
 
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
@@ -300,13 +299,10 @@ pub(super) async fn turn(
         let now = doors.clock.now();
         let dry_run = sender.dry_run || words.dry_run;
         let change = Change {
-            edit,
-            by: sender.by,
-            reason: words.reason,
-            cause: Cause::Operator,
             seen,
             confirm: words.confirm,
-            at_ms: now.ms,
+            keep: words.keep,
+            ..Change::new(edit, sender.by, &words.reason, now.ms)
         };
         let act = || turn_now(&doors, &change, dry_run).map(|turned| answer(&turned));
         let outcome = match sender.ticket {

@@ -51,6 +51,8 @@ pub(super) fn gated(settings: &Settings) -> Vec<GatedQueue> {
         .map(|queue| GatedQueue {
             name: queue.name.clone(),
             modes: queue.modes.clone(),
+            attributes: queue.reading.attributes.clone(),
+            pass: queue.pass.clone(),
         })
         .collect()
 }

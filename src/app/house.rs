@@ -20,7 +20,7 @@ use crate::config::{Queue, Settings};
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
 use crate::rules::names::QueueName;
-use crate::rules::snapshot::Snapshot;
+use crate::rules::snapshot::{Snapshot, Stored};
 use crate::seams::{Inlet, Outlet};
 use crate::store::{Blocked, Store};
 use crate::supervise::Tasks;
@@ -106,7 +106,7 @@ impl House {
         clock: Clock,
     ) -> anyhow::Result<(Self, Vec<MemoryQueue>)> {
         let metrics = metrics_of(&settings)?;
-        let start = Snapshot::of(gated(&settings), 0, Vec::new(), Vec::new());
+        let start = Snapshot::of(gated(&settings), Stored::default());
         let store = Store::in_memory(start, Arc::clone(&metrics));
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
         let mut queues = Vec::new();

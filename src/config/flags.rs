@@ -62,6 +62,7 @@ fn documents(tree: &Table, notes: &mut Notes) -> Vec<FlagDocument> {
                 BadFlag::WrongType { .. }
                 | BadFlag::OutOfBounds { .. }
                 | BadFlag::NotAChoice { .. } => "value",
+                BadFlag::Clause { .. } | BadFlag::Shape { .. } => "rules",
             };
             notes.add_sentence(section.place(culprit), &path, &why.to_string());
         }

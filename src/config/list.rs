@@ -354,7 +354,36 @@ const FLAG: &[Setting] = &[
     setting("owner", Text(TEXT), "The team that answers for it."),
     setting("runbook", Text(TEXT), "Where to read what to do."),
     not_here("revision", "it is set by the daemon; leave it out"),
-    not_here("rules", LATER),
-    not_here("managed", LATER),
-    not_here("seed", LATER),
+    setting(
+        "enabled",
+        Boolean,
+        "false: everybody gets the value, no rule is asked.",
+    )
+    .or("true"),
+    setting(
+        "rules",
+        Any,
+        "Rules in order, as the API takes them: name, when, and value or split.",
+    ),
+    setting(
+        "by",
+        Text(TEXT),
+        "The attribute whose lot decides in splits; usually account.",
+    ),
+    setting(
+        "seed",
+        Text(TEXT),
+        "What lots are drawn with, instead of the key.",
+    ),
+    setting(
+        "bucketing",
+        OneOf(&["sluicegate", "flagd", "unleash", "rollout"], &[]),
+        "Whose formula draws the lots.",
+    )
+    .or("\"sluicegate\""),
+    setting(
+        "managed",
+        OneOf(&["file"], &[]),
+        "Who edits it: file, by `flag apply` alone.",
+    ),
 ];

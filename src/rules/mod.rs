@@ -1,11 +1,19 @@
 //! The rules of the house: given the knobs and the facts, what happens to a message, and why?
 //!
 //! Pure: no clock, lock, log, await or I/O; time is an argument. May use `std`, `serde`, `serde_json`, `thiserror` and small
-//! pure crates (xxhash-rust, sha2, jiff, percent-encoding), and no other room, so that all of it can be replayed: in a test, in a benchmark, in a
+//! pure crates (xxhash-rust, sha2, jiff, percent-encoding, regex, semver, ipnet), and no other room, so that all of it can be replayed: in a test, in a benchmark, in a
 //! preview.
 
+pub mod asks;
 pub mod backoff;
+pub mod big_move;
 pub mod change;
+pub mod choice;
+pub mod clause;
+pub mod compile;
+pub mod context;
+pub mod document;
+pub mod edits;
 pub mod envelope;
 pub mod facts;
 pub mod finding;
@@ -16,13 +24,16 @@ pub mod hold;
 pub mod json;
 pub mod lane;
 pub mod lots;
+pub mod members;
 pub mod message;
 pub mod names;
 pub mod opening;
 pub mod order;
 pub mod patience;
+pub mod policy;
 pub mod pressure;
 pub mod record;
+pub mod segment;
 pub mod settlement;
 pub mod snapshot;
 pub mod times;

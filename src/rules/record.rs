@@ -1,12 +1,17 @@
 //! What is written down of a change: who, when, why, before and after; each record names the hash of the one before it.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use super::change::{Actor, Cause, Change, Edit};
+use super::members::Members;
 use super::names::FlagKey;
 use super::opening::{Opening, OpeningId};
+use super::segment::{Segment, SegmentDocument, SegmentName};
 use super::snapshot::Snapshot;
 
 /// What the first record of all names as the hash before it.
@@ -32,6 +37,9 @@ pub struct ChangeRecord {
     pub opening: Option<Opening>,
     /// The flags that it touched.
     pub touched: Vec<Touched>,
+    /// The segments that it touched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<TouchedSegment>,
     /// The SHA-256 of the record before it, as it was written, in hex; [`FIRST`] for the first.
     pub prev: String,
 }
@@ -46,14 +54,30 @@ pub enum EditKind {
     Replace,
     /// Another value for everybody.
     Set,
+    /// The end of a flag.
+    Delete,
+    /// A flag back to a former definition.
+    Undo,
+    /// The whole document of a segment.
+    PutSegment,
+    /// The end of a segment.
+    DeleteSegment,
+    /// Members came to a segment, or left it.
+    Members,
     /// An opening began.
     Open,
+    /// An opening got another end.
+    Extend,
+    /// A step of an opening's ramp.
+    Ramp,
     /// An opening ended.
     Close,
+    /// Several edits at once.
+    Several,
 }
 
-/// What a change did to one flag. `create` and `replace` keep documents; `set` keeps values for everybody; `open` and `close`
-/// keep what the flag said.
+/// What a change did to one flag. `create`, `replace`, `delete`, `undo` and `several` keep documents; `set` keeps values for
+/// everybody; `open`, `extend`, `ramp` and `close` keep what the flag said to everybody.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Touched {
     /// The flag.
@@ -64,6 +88,23 @@ pub struct Touched {
     pub after: Json,
 }
 
+/// What a change did to one segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TouchedSegment {
+    /// The segment.
+    pub segment: SegmentName,
+    /// Its document before, without members; `None`: it did not exist.
+    pub before: Option<SegmentDocument>,
+    /// Its document after, without members; `None`: it is gone.
+    pub after: Option<SegmentDocument>,
+    /// Who came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<String>,
+    /// Who left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+}
+
 impl ChangeRecord {
     /// The record of `change`, which led from one snapshot to the next, after the record with the hash `prev`.
     #[must_use]
@@ -71,9 +112,14 @@ impl ChangeRecord {
         let edit = kind(&change.edit);
         let opening = match &change.edit {
             Edit::Open { .. } => after.opening(OpeningId(after.revision())),
+            Edit::Extend(id, _) | Edit::Ramp(id, _) => after.opening(*id),
             Edit::Close(id) => before.opening(*id),
-            Edit::Create(_) | Edit::Replace(_) | Edit::Set(..) => None,
+            _ => None,
         };
+        let segments = touched_segments(&change.edit);
+        let segments = segments
+            .into_iter()
+            .filter_map(|name| TouchedSegment::of(name, before, after));
         let touched = touched(&change.edit, before)
             .into_iter()
             .map(|flag| Touched {
@@ -91,6 +137,7 @@ impl ChangeRecord {
             edit,
             opening: opening.map(|opening| opening.as_ref().clone()),
             touched,
+            segments: segments.collect(),
             prev: prev.to_owned(),
         }
     }
@@ -113,6 +160,28 @@ pub fn hash(written: &[u8]) -> String {
         .collect()
 }
 
+impl TouchedSegment {
+    fn of(segment: SegmentName, before: &Snapshot, after: &Snapshot) -> Option<Self> {
+        let of = |snapshot: &Snapshot| snapshot.segments().get(segment.as_str()).cloned();
+        let (old, new) = (of(before), of(after));
+        let none = Members::default();
+        let members = |of: &Option<Arc<Segment>>| {
+            of.as_ref()
+                .map_or_else(|| none.clone(), |of| of.members.as_ref().clone())
+        };
+        let (had, has) = (members(&old), members(&new));
+        let frame = |of: &Option<Arc<Segment>>| of.as_ref().map(|of| of.frame().clone());
+        let touched = Self {
+            before: frame(&old),
+            after: frame(&new),
+            added: has.without(&had),
+            removed: had.without(&has),
+            segment,
+        };
+        (old != new).then_some(touched)
+    }
+}
+
 /// The flags that an edit touches.
 #[must_use]
 pub fn touched(edit: &Edit, before: &Snapshot) -> Vec<FlagKey> {
@@ -121,12 +190,30 @@ pub fn touched(edit: &Edit, before: &Snapshot) -> Vec<FlagKey> {
         Edit::Create(document) | Edit::Replace(document) => {
             document.key.parse().into_iter().collect()
         }
-        Edit::Set(key, _) => vec![key.clone()],
+        Edit::Set(key, _) | Edit::Delete(key) | Edit::Undo(key, _) => vec![key.clone()],
         Edit::Open { values, .. } => of(values),
-        Edit::Close(id) => before
+        Edit::Close(id) | Edit::Extend(id, _) | Edit::Ramp(id, _) => before
             .opening(*id)
             .map(|opening| of(&opening.values))
             .unwrap_or_default(),
+        Edit::Several(edits) => {
+            let all = edits.iter().flat_map(|one| touched(&one.edit, before));
+            all.collect::<BTreeSet<FlagKey>>().into_iter().collect()
+        }
+        Edit::PutSegment(_) | Edit::DeleteSegment(_) | Edit::Members { .. } => Vec::new(),
+    }
+}
+
+/// The segments that an edit touches.
+fn touched_segments(edit: &Edit) -> BTreeSet<SegmentName> {
+    match edit {
+        Edit::PutSegment(document) => document.name.parse().into_iter().collect(),
+        Edit::DeleteSegment(name) | Edit::Members { segment: name, .. } => [name.clone()].into(),
+        Edit::Several(edits) => edits
+            .iter()
+            .flat_map(|one| touched_segments(&one.edit))
+            .collect(),
+        _ => BTreeSet::new(),
     }
 }
 
@@ -135,21 +222,29 @@ fn kind(edit: &Edit) -> EditKind {
         Edit::Create(_) => EditKind::Create,
         Edit::Replace(_) => EditKind::Replace,
         Edit::Set(..) => EditKind::Set,
+        Edit::Delete(_) => EditKind::Delete,
+        Edit::Undo(..) => EditKind::Undo,
+        Edit::PutSegment(_) => EditKind::PutSegment,
+        Edit::DeleteSegment(_) => EditKind::DeleteSegment,
+        Edit::Members { .. } => EditKind::Members,
         Edit::Open { .. } => EditKind::Open,
+        Edit::Extend(..) => EditKind::Extend,
+        Edit::Ramp(..) => EditKind::Ramp,
         Edit::Close(_) => EditKind::Close,
+        Edit::Several(_) => EditKind::Several,
     }
 }
 
 fn part(kind: EditKind, snapshot: &Snapshot, key: &FlagKey) -> Json {
     let flag = snapshot.flag(key.as_str());
     match kind {
-        EditKind::Create | EditKind::Replace => flag
-            .and_then(|flag| serde_json::to_value(flag.document()).ok())
-            .unwrap_or_default(),
         EditKind::Set => flag.map(|flag| flag.value.to_json()).unwrap_or_default(),
-        EditKind::Open | EditKind::Close => snapshot
+        EditKind::Open | EditKind::Extend | EditKind::Ramp | EditKind::Close => snapshot
             .value(key.as_str())
             .map(|(value, _)| value.to_json())
+            .unwrap_or_default(),
+        _ => flag
+            .and_then(|flag| serde_json::to_value(flag.document()).ok())
             .unwrap_or_default(),
     }
 }
@@ -160,29 +255,18 @@ mod tests {
 
     use super::*;
     use crate::rules::opening::Restore;
-    use crate::rules::snapshot::GatedQueue;
+    use crate::rules::snapshot::{GatedQueue, Stored};
 
     fn change(edit: Edit) -> Change {
         Change {
-            edit,
-            by: Actor {
-                name: "ana".into(),
-                via: "cli".into(),
-            },
-            reason: "INC-481".into(),
-            cause: Cause::Operator,
-            seen: None,
-            confirm: None,
-            at_ms: 1_000,
+            keep: true,
+            ..Change::new(edit, Actor::new("ana", "cli"), "INC-481", 1_000)
         }
     }
 
     #[test]
     fn a_record_says_what_stood_before_and_after() {
-        let queue = GatedQueue {
-            name: "orders".parse().unwrap(),
-            modes: vec![],
-        };
+        let queue = GatedQueue::named("orders".parse().unwrap());
         let skip: FlagKey = "queue.orders.skip".parse().unwrap();
         let document = json!({"key": "a.b", "kind": "config", "type": "integer", "value": 3});
         let document = Box::new(serde_json::from_value(document).unwrap());
@@ -195,6 +279,7 @@ mod tests {
             (
                 Edit::Open {
                     values: vec![(skip, json!(0.2))],
+                    when: vec![],
                     ends_at_ms: 61_000,
                     restore: Restore::Snap,
                 },
@@ -208,7 +293,7 @@ mod tests {
                 json!({"key": "a.b", "kind": "config", "type": "integer", "value": 3, "revision": 4}),
             ),
         ];
-        let mut now = Snapshot::of(vec![queue], 0, vec![], vec![]);
+        let mut now = Snapshot::of(vec![queue], Stored::default());
         for (edit, before, after) in edits {
             let change = change(edit);
             let next = now.with(&change).unwrap();

@@ -19,7 +19,7 @@ use crate::rules::change::{Actor, Cause, Change, Edit, Refused};
 use crate::rules::flag::FlagDocument;
 use crate::rules::names::FlagKey;
 use crate::rules::record::{self, ChangeRecord};
-use crate::rules::snapshot::{GatedQueue, Snapshot};
+use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 
 const DATABASE: &str = "store.redb";
 
@@ -74,7 +74,7 @@ pub enum OpenError {
         /// the flag
         key: String,
         /// the reason
-        why: Refused,
+        why: Box<Refused>,
     },
 }
 
@@ -242,13 +242,13 @@ impl<O: Fn() -> Opener> How<'_, O> {
     }
 
     fn make_new(&self) -> Result<Found, OpenError> {
-        let mut snapshot = Snapshot::of(self.queues.clone(), 0, Vec::new(), Vec::new());
+        let mut snapshot = Snapshot::of(self.queues.clone(), Stored::default());
         let (mut records, mut hash) = (Vec::new(), record::FIRST.to_owned());
         for document in &self.seed {
             let change = self.seeding(document, &snapshot);
             let (change, next) = sized(&snapshot, change).map_err(|why| OpenError::Seed {
                 key: document.key.clone(),
-                why,
+                why: Box::new(why),
             })?;
             let record = ChangeRecord::of(&change, &snapshot, &next, &hash);
             let written = record
@@ -281,17 +281,10 @@ impl<O: Fn() -> Opener> How<'_, O> {
             Some(key) => Edit::Set(key, document.value.clone()),
             None => Edit::Create(Box::new(document.clone())),
         };
+        let reason = "from the file of flags, when the store was new";
         Change {
-            edit,
-            by: Actor {
-                name: "flags".to_owned(),
-                via: "file".to_owned(),
-            },
-            reason: "from the file of flags, when the store was new".to_owned(),
-            cause: Cause::Operator,
-            seen: None,
-            confirm: None,
-            at_ms: self.now_ms,
+            cause: Cause::File,
+            ..Change::new(edit, Actor::new("flags", "file"), reason, self.now_ms)
         }
     }
 

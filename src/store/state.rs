@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::rules::flag::{Flag, FlagDocument};
 use crate::rules::opening::Opening;
-use crate::rules::snapshot::{GatedQueue, Snapshot};
+use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 
 /// The version of what we write; a store of a later one is refused.
 pub(super) const SCHEMA: u32 = 1;
@@ -77,7 +77,13 @@ impl State {
                 Flag::try_from(document).map_err(|why| Fault::Damaged(format!("flag {key}: {why}")))
             })
             .collect::<Result<Vec<Flag>, Fault>>()?;
-        let snapshot = Snapshot::of(queues, self.revision, flags.clone(), self.openings);
+        let stored = Stored {
+            revision: self.revision,
+            flags: flags.clone(),
+            openings: self.openings,
+            ..Stored::default()
+        };
+        let snapshot = Snapshot::of(queues, stored);
         let notes = flags
             .iter()
             .filter_map(|flag| no_longer_allowed(flag, &snapshot))

@@ -13,7 +13,7 @@ use super::state::{Fault, SCHEMA, State, kept_flags, readable, sealed, unsealed}
 use crate::rules::flag::FlagDocument;
 use crate::rules::opening::Opening;
 use crate::rules::record::ChangeRecord;
-use crate::rules::snapshot::Snapshot;
+use crate::rules::snapshot::{Snapshot, Stored};
 
 const FLAGS: TableDefinition<&str, &[u8]> = TableDefinition::new("flags");
 const OPENINGS: TableDefinition<u64, &[u8]> = TableDefinition::new("openings");
@@ -121,7 +121,7 @@ pub(super) fn write_whole(
     txn.open_table(OPENINGS)?.retain(|_, _| false)?;
     txn.open_table(CHANGES)?
         .retain_in(known.saturating_add(1).., |_, _| false)?;
-    let nothing = Snapshot::of(Vec::new(), 0, Vec::new(), Vec::new());
+    let nothing = Snapshot::of(Vec::new(), Stored::default());
     write_changed(txn, &nothing, live)
 }
 

@@ -43,7 +43,7 @@ use crate::rules::hold::Prefetch;
 use crate::rules::patience::Patience;
 use crate::rules::pressure::Round;
 use crate::rules::snapshot::Snapshot;
-use crate::rules::verdict::{Verdict, Why};
+use crate::rules::verdict::{By, Verdict, Why};
 use crate::seams::{Answer, Arrival, Delivery, Inlet, LinkState, Outlet, Settle, Target, Wanted};
 use crate::store::{Blocked, LaneBook};
 use crate::throttle::{Permit, Throttle};
@@ -105,7 +105,6 @@ pub struct Worker<I, O> {
     given: Given<I, O>,
     numbers: Arc<QueueMetrics>,
     gate: Arc<Gate>,
-    passed: Arc<[(String, String)]>,
     throttle: Throttle,
     hand: Hand,
     at_work: HashMap<u64, AtWork>,
@@ -148,7 +147,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             given,
             numbers,
             gate,
-            passed: Arc::new([]),
             throttle: Throttle::default(),
             hand: Hand::default(),
             at_work: HashMap::new(),
@@ -221,7 +219,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         let now = self.now().mono;
         self.gate = Arc::clone(gate);
-        self.passed = dispatch::passed_flags(&self.given.settings.pass, &snapshot);
         self.throttle.obey(gate, now);
         self.hand.release_all(now);
         self.rate_until = now;
@@ -284,7 +281,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.ledger.received += 1;
         let now = self.now();
         let (raw, tried) = envelope::open(delivery.raw);
-        let read = self.given.settings.reading.read(&raw);
+        let read = self.given.settings.reading.read(&raw, &self.gate.asks);
         let (facts, malformed) = match read {
             Ok(facts) => (facts, None),
             Err(why) => (Facts::of_unreadable(&raw), Some(why)),
@@ -306,7 +303,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.lanes.took(&mut held, now.mono);
         self.note_arrival(&held, now);
         if let Some(why) = malformed {
-            return self.shed(held, Why::Malformed, None, &why.to_string());
+            return self.shed(held, Why::Malformed, By::default(), &why.to_string());
         }
         if held.order.is_kept() {
             return self.take_in_order(held, now);
@@ -314,7 +311,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if self.gate.is_shut() || self.takes_nothing_until.is_some() {
             return self.give_back(held);
         }
-        match self.decide(&held, now) {
+        match self.decide(&mut held, now) {
             Verdict::Run => {
                 let Some(held) = self.join_lane(held, now) else {
                     return;
@@ -326,13 +323,15 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                     self.hand.put(held);
                 }
             }
-            Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),
+            Verdict::Shed { why, by } => self.shed(held, why, by, ""),
             Verdict::NotYet(wait) => self.not_yet(held, false, wait, now),
         }
     }
 
-    fn decide(&mut self, held: &Held, now: Now) -> Verdict {
+    fn decide(&mut self, held: &mut Held, now: Now) -> Verdict {
         self.decided += 1;
+        let reading = &self.given.settings.reading;
+        reading.read_again(&mut held.facts, &held.raw, &self.gate.asks);
         decide(&self.gate, &held.facts, now.ms)
     }
 

@@ -120,10 +120,14 @@ async fn a_foreign_page_turns_no_knob() {
         .without("content-type")
         .with("content-type", "Application/JSON; charset=utf-8");
     check("with a charset", &doors, with_charset, "201", "o").await;
-    let merge = send("PATCH", SKIP, &json!({"value": 0.1, "reason": "x"}))
-        .without("content-type")
-        .with("content-type", "application/merge-patch+json")
-        .with("if-match", "\"0\"");
+    let merge = send(
+        "PATCH",
+        SKIP,
+        &json!({"value": 0.1, "keep": true, "reason": "x"}),
+    )
+    .without("content-type")
+    .with("content-type", "application/merge-patch+json")
+    .with("if-match", "\"0\"");
     check("a merge patch by its name", &doors, merge, "200", "0.1").await;
 }
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::config::{Disposition, OnUnknown, Order, ParkSettings, TargetSettings};
 use crate::metrics::Ledger;
 use crate::rules::facts::Reading;
-use crate::rules::snapshot::{GatedQueue, Snapshot};
+use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 use crate::rules::verdict::Why;
 use crate::seams::LinkState;
 
@@ -66,9 +66,11 @@ fn doors() -> Arc<Doors> {
         .map(|queue| GatedQueue {
             name: queue.name.clone(),
             modes: queue.modes.clone(),
+            attributes: queue.reading.attributes.clone(),
+            pass: queue.pass.clone(),
         })
         .collect();
-    let start = Snapshot::of(gated, 0, vec![], vec![]);
+    let start = Snapshot::of(gated, Stored::default());
     let store = Arc::new(Store::in_memory(start, Arc::clone(&metrics)));
     let queues = settings.map(|settings| {
         let numbers = Arc::clone(metrics.queue(settings.name.as_str()).unwrap());

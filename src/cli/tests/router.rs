@@ -8,7 +8,7 @@ use crate::config::{Queue, TargetSettings};
 use crate::metrics::Metrics;
 use crate::rules::facts::Reading;
 use crate::rules::lots::KeyHash;
-use crate::rules::snapshot::{GatedQueue, Snapshot};
+use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 use crate::store::{Blocked, BlockedEntry, Store};
 use crate::vitals::QueueVitals;
 
@@ -79,11 +79,8 @@ impl Drop for Daemon {
 fn doors(stopping: CancellationToken) -> Doors {
     let settings = Arc::new(orders());
     let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
-    let gated = GatedQueue {
-        name: settings.name.clone(),
-        modes: Vec::new(),
-    };
-    let start = Snapshot::of(vec![gated], 0, Vec::new(), Vec::new());
+    let gated = GatedQueue::named(settings.name.clone());
+    let start = Snapshot::of(vec![gated], Stored::default());
     let store = Arc::new(Store::in_memory(start, Arc::clone(&metrics)));
     let numbers = Arc::clone(metrics.queue("orders").unwrap());
     let book = store.blocked(&settings.name);

@@ -12,7 +12,7 @@ use super::*;
 use crate::rules::change::{Actor, Cause, Edit};
 use crate::rules::flag::FlagDocument;
 use crate::rules::opening::{OpeningId, Restore};
-use crate::rules::snapshot::GatedQueue;
+use crate::rules::snapshot::{GatedQueue, Stored};
 use state::{SCHEMA, State};
 
 pub(crate) use full_disk::on_a_disk_that_fills;
@@ -25,8 +25,8 @@ const NOW_MS: i64 = 1_800_000_000_000;
 
 fn queues(names: &[&str]) -> Vec<GatedQueue> {
     let queue = |name: &&str| GatedQueue {
-        name: name.parse().unwrap(),
         modes: vec!["light".to_owned()],
+        ..GatedQueue::named(name.parse().unwrap())
     };
     names.iter().map(queue).collect()
 }
@@ -48,16 +48,8 @@ fn open(dir: &Path) -> Store {
 
 fn change(edit: Edit) -> Change {
     Change {
-        edit,
-        by: Actor {
-            name: "ana".into(),
-            via: "cli".into(),
-        },
-        reason: "INC-481".into(),
-        cause: Cause::Operator,
-        seen: None,
-        confirm: None,
-        at_ms: NOW_MS,
+        keep: true,
+        ..Change::new(edit, Actor::new("ana", "cli"), "INC-481", NOW_MS)
     }
 }
 
@@ -68,6 +60,7 @@ fn set(flag: &str, value: Json) -> Change {
 fn lay(flag: &str, value: Json) -> Change {
     change(Edit::Open {
         values: vec![(flag.parse().unwrap(), value)],
+        when: vec![],
         ends_at_ms: NOW_MS + 60_000,
         restore: Restore::Snap,
     })
@@ -145,7 +138,7 @@ fn the_changes_are_chained_and_paged_newest_first() {
     let store = open(dir.path());
     store.turn(&close(4)).unwrap();
     let memory = Store::in_memory(
-        Snapshot::of(queues(&["orders"]), 0, vec![], vec![]),
+        Snapshot::of(queues(&["orders"]), Stored::default()),
         metrics(),
     );
     for record in store.changes(None, 10).unwrap().iter().rev() {
@@ -289,7 +282,7 @@ fn a_store_of_a_later_version_is_refused() {
 #[test]
 fn metrics_tell_what_flags_say_and_what_changed() {
     let metrics = metrics();
-    let start = Snapshot::of(queues(&["orders"]), 0, vec![], vec![]);
+    let start = Snapshot::of(queues(&["orders"]), Stored::default());
     let store = Store::in_memory(start, Arc::clone(&metrics));
     let check = |series: &str| {
         let page = metrics.encode().unwrap();
@@ -327,6 +320,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
         (1u32..9).prop_map(move |n| Edit::Set(valve("max_age"), json!(format!("{n}s")))),
         (skip, 1i64..9).prop_map(move |(value, minutes)| Edit::Open {
             values: vec![(valve("skip"), value)],
+            when: vec![],
             ends_at_ms: NOW_MS + minutes * 60_000,
             restore: Restore::Snap,
         }),
