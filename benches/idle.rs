@@ -50,6 +50,7 @@ fn measure(arguments: Arguments) -> Result<()> {
     let (mut starts, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=arguments.rounds.min(3) {
         starts.push(first_delivery(&stage)?);
+        stage.fill(&Load::plain(QUEUE, 0))?; // idle is who has a queue, and nothing in it
         ours.push(quiet(&daemon(&stage, free_port())?, arguments)?);
         theirs.push(probe(&stage, arguments)?);
         println!("round {round}");
@@ -104,7 +105,6 @@ fn quiet(files: &Files, arguments: Arguments) -> Result<Quiet> {
 
 /// A bare consumer with nothing to do.
 fn probe(stage: &Stage, arguments: Arguments) -> Result<Quiet> {
-    stage.fill(&Load::plain(QUEUE, 0))?;
     let order = Order {
         url: stage.url(),
         queue: QUEUE.to_owned(),
