@@ -8,7 +8,7 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, Bucket, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::queue::{OUTCOMES, QueueMetrics};
+use super::queue::{DONE, OUTCOMES, QueueMetrics};
 use super::register::{desc, family, label};
 use crate::rules::names::QueueName;
 
@@ -44,7 +44,7 @@ pub(super) struct Histogram<const N: usize> {
     counts: Mutex<Counts<N>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Counts<const N: usize> {
     within: [u64; N],
     beyond: u64,
@@ -66,14 +66,12 @@ impl<const N: usize> Histogram<N> {
     pub(super) fn observe(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         // All bounds are looked at: that is cheaper than a branch that is guessed wrong.
-        let below = self
-            .bounds
-            .0
-            .iter()
-            .map(|&bound| usize::from(bound < nanos));
-        let bucket: usize = below.sum();
+        let bounds = self.bounds.0.iter();
+        let bucket = bounds.fold(0_u8, |below, &bound| {
+            below.wrapping_add(u8::from(bound < nanos))
+        });
         let mut counts = self.counts();
-        match counts.within.get_mut(bucket) {
+        match counts.within.get_mut(usize::from(bucket)) {
             Some(count) => *count += 1,
             None => counts.beyond += 1,
         }
@@ -85,10 +83,30 @@ impl<const N: usize> Histogram<N> {
     }
 
     fn metric(&self, labels: Vec<LabelPair>) -> Metric {
-        let counts = self.counts();
+        self.counts().metric(self.bounds, labels)
+    }
+
+    /// This and another as one.
+    fn metric_with(&self, other: &Self, labels: Vec<LabelPair>) -> Metric {
+        let mut counts = *self.counts();
+        counts.add(&other.counts());
+        counts.metric(self.bounds, labels)
+    }
+}
+
+impl<const N: usize> Counts<N> {
+    fn add(&mut self, other: &Self) {
+        for (count, more) in self.within.iter_mut().zip(other.within) {
+            *count += more;
+        }
+        self.beyond += other.beyond;
+        self.nanos += other.nanos;
+    }
+
+    fn metric(&self, bounds: &Bounds<N>, labels: Vec<LabelPair>) -> Metric {
         let mut total = 0;
         let mut buckets = Vec::with_capacity(N);
-        for (bound, count) in self.bounds.0.iter().zip(counts.within) {
+        for (bound, count) in bounds.0.iter().zip(self.within) {
             total += count;
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(*bound as f64 / 1e9);
@@ -97,8 +115,8 @@ impl<const N: usize> Histogram<N> {
         }
         let mut histogram = proto::Histogram::default();
         histogram.set_bucket(buckets);
-        histogram.set_sample_count(total + counts.beyond);
-        histogram.set_sample_sum(counts.nanos as f64 / 1e9);
+        histogram.set_sample_count(total + self.beyond);
+        histogram.set_sample_sum(self.nanos as f64 / 1e9);
         let mut metric = Metric::from_label(labels);
         metric.set_histogram(histogram);
         metric
@@ -179,7 +197,10 @@ impl Collector for Histograms {
                 queue.message_age.metric(labels)
             }),
             family(&self.processing, MetricType::HISTOGRAM, processing),
-            self.each(&self.service, |queue, labels| queue.service.metric(labels)),
+            // What was done here is counted once, as processed.
+            self.each(&self.service, |queue, labels| {
+                queue.processing[DONE].metric_with(&queue.service_elsewhere, labels)
+            }),
             self.each(&self.throttle_wait, |queue, labels| {
                 queue.throttle_wait.metric(labels)
             }),
@@ -228,12 +249,19 @@ mod tests {
         for _ in 0..3 {
             queue.processed("retry", Duration::from_millis(100));
         }
+        queue.processed("done", Duration::from_millis(5));
+        queue.completed_elsewhere(None, Duration::from_millis(6));
         queue.picked_up(Some(-5_000)); // a sender's clock that is ahead makes no sum shrink
         let page = metrics.encode().unwrap();
         for series in [
             "processing_seconds_sum{outcome=\"retry\",queue=\"orders\"} 0.3",
             "processing_seconds_count{outcome=\"retry\",queue=\"orders\"} 3",
-            "processing_seconds_count{outcome=\"done\",queue=\"orders\"} 0",
+            "processing_seconds_count{outcome=\"done\",queue=\"orders\"} 1",
+            "processing_seconds_count{outcome=\"failed\",queue=\"orders\"} 0",
+            "service_seconds_bucket{queue=\"orders\",le=\"0.005\"} 1",
+            "service_seconds_bucket{queue=\"orders\",le=\"0.01\"} 2",
+            "service_seconds_sum{queue=\"orders\"} 0.011",
+            "service_seconds_count{queue=\"orders\"} 2",
             "message_age_seconds_sum{queue=\"orders\"} 0",
             "message_age_seconds_count{queue=\"orders\"} 1",
         ] {

@@ -21,6 +21,8 @@ pub const OUTCOMES: [&str; 6] = [
     "failed",
     "unknown",
 ];
+/// The first of them.
+pub(super) const DONE: usize = 0;
 /// Why a report of an outcome does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -41,7 +43,7 @@ pub struct QueueMetrics {
     ledger: Mutex<Ledger>,
     pub(super) message_age: Histogram<12>,
     pub(super) processing: [Histogram<14>; OUTCOMES.len()],
-    pub(super) service: Histogram<14>,
+    pub(super) service_elsewhere: Histogram<14>,
     completed: [IntCounter; ON_TIME.len()],
     pub(super) throttle_wait: Histogram<14>,
     ready: IntGauge,
@@ -109,14 +111,19 @@ impl QueueMetrics {
     }
 
     /// A job was done: on time, late, or without a known deadline.
-    pub fn completed(&self, on_time: Option<bool>, service: Duration) {
+    pub fn completed(&self, on_time: Option<bool>) {
         let index = match on_time {
             Some(true) => 0,
             Some(false) => 1,
             None => 2,
         };
         self.completed[index].inc();
-        self.service.observe(service);
+    }
+
+    /// A job that was handed over was done, after this long.
+    pub fn completed_elsewhere(&self, on_time: Option<bool>, service: Duration) {
+        self.completed(on_time);
+        self.service_elsewhere.observe(service);
     }
 
     /// A message was held by a throttle for this long.
@@ -305,7 +312,7 @@ impl Families {
             ledger: Mutex::default(),
             message_age: Histogram::new(&AGE),
             processing: OUTCOMES.map(|_| Histogram::new(&PROCESSING)),
-            service: Histogram::new(&PROCESSING),
+            service_elsewhere: Histogram::new(&PROCESSING),
             completed: ON_TIME.map(|on_time| self.completed.with_label_values(&[name, on_time])),
             throttle_wait: Histogram::new(&PROCESSING),
             ready: self.ready.with_label_values(of),
