@@ -118,12 +118,15 @@ fn probe(stage: &Stage, arguments: Arguments) -> Result<Quiet> {
 
 fn watch(process: &Process, arguments: Arguments) -> Quiet {
     let seconds = arguments.of(60, 2);
-    let before = process.cpu();
+    let before = process.cpu_by_thread();
     std::thread::sleep(Duration::from_secs(seconds));
-    let used = process.cpu() - before;
+    // A thread that ended meanwhile had come to rest before.
+    let after = process.cpu_by_thread().into_iter();
+    let used = after.map(|(thread, now)| now - before.get(&thread).copied().unwrap_or(0));
+    let used = used.sum::<u64>() as f64;
     Quiet {
         resident: process.resident(),
-        cpu_ms: used * 1_000.0 * 60.0 / seconds as f64,
+        cpu_ms: used / 1e6 * 60.0 / seconds as f64,
     }
 }
 
