@@ -531,6 +531,10 @@ mod tests {
             &["a", "ba1"],
             false,
         );
+    }
+
+    #[test]
+    fn numbers_versions_and_addresses_are_compared_as_such() {
         check("eq", json!([5]), &["5", "5.0"], &["6", "five", ""], false);
         check("ne", json!([5]), &["6"], &["5", "five"], true);
         check(
