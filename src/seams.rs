@@ -174,6 +174,10 @@ pub enum LaneNews {
     Gone,
     /// It could not be removed: there is something in it, or the broker cannot be asked.
     Stays,
+    /// It is there and cannot be read, because of this. That is tried again by itself, until it is [`LaneNews::Read`].
+    Unread(String),
+    /// It could not be read, and now it is.
+    Read,
 }
 
 /// A queue to take messages from. One owner, one thread; nothing here blocks.

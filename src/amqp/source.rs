@@ -264,6 +264,11 @@ impl Source {
         }
     }
 
+    /// How often in a row its channel was gone.
+    pub(super) fn tries(&self) -> u32 {
+        self.tries.count()
+    }
+
     /// It goes well: the next trouble is a new one.
     pub(super) fn well(&mut self) {
         self.tries.over();

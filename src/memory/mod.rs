@@ -8,7 +8,7 @@ mod ready;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -42,6 +42,8 @@ struct State {
     ready: Ready,
     lanes: BTreeMap<Lane, Ready>,
     put_into_lanes: u64,
+    /// Lanes that cannot be read.
+    unread: BTreeSet<Lane>,
     delayed: BTreeMap<(Instant, u64), Raw>,
     delayed_in_all: u64,
     parked: Kept,
@@ -173,6 +175,16 @@ impl MemoryQueue {
     /// Whether every place refuses what is put there.
     pub fn refuse(&self, refusing: bool) {
         self.lock().refusing = refusing;
+    }
+
+    /// Whether a lane cannot be read.
+    pub fn forbid(&self, lane: Lane, forbidden: bool) {
+        let mut state = self.lock();
+        match forbidden {
+            true => state.unread.insert(lane),
+            false => state.unread.remove(&lane),
+        };
+        self.shared.changed.notify_one();
     }
 
     /// The two ends that a worker is given; there is one worker at a time.

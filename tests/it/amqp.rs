@@ -20,7 +20,7 @@ use crate::ledger::{Kind, Ledger, Message, long, now_ms};
 use crate::scene::on_both_kinds;
 
 pub(crate) const QUEUE: &str = "orders";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 on_both_kinds!(
     every_delivery_is_told_exactly_once,
@@ -200,8 +200,8 @@ fn deferred_messages_come_back_as_they_went(kind: Kind) {
 }
 
 /// The ledger has a runtime of its own, which must not run inside another.
-pub(crate) fn aside(work: impl FnOnce() + Send) {
-    std::thread::scope(|threads| threads.spawn(work).join().unwrap());
+pub(crate) fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|threads| threads.spawn(work).join().unwrap())
 }
 
 #[test]

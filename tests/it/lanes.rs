@@ -156,6 +156,7 @@ fn survives(
     });
     scene.worker_got(flood + OTHERS, secs(30));
     let late = out_of_order(&flood_in_order(scene));
+    eprintln!("{} late", late.len());
     assert!(late.len() <= may_be_late * kills, "{late:?}");
     let now = scene.settles(&daemon, secs(20));
     assert!(now.of_queue("lanes", QUEUE) <= 1.0);

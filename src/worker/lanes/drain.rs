@@ -108,7 +108,25 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                     self.send(lane);
                 }
             }
-            LaneNews::Gone => self.gone(lane, now),
+            LaneNews::Gone => {
+                state.unread = None;
+                self.gone(lane, now);
+            }
+            LaneNews::Unread(why) => self.unread(lane, why),
+            LaneNews::Read => {
+                state.unread = None;
+                tracing::info!(queue = %self.given.settings.name, ?lane, "a lane can be read again");
+            }
+        }
+    }
+
+    /// What lies in a lane stays there for now.
+    fn unread(&mut self, lane: Lane, why: &str) {
+        let Some(state) = self.lanes.all.get_mut(&lane) else {
+            return;
+        };
+        if state.unread.replace(why.into()).is_none() {
+            tracing::error!(queue = %self.given.settings.name, ?lane, key = ?state.key, why, "a lane cannot be read: what lies in it stays there until that is mended; `sluicegate topology` says what the user must be permitted");
         }
     }
 
@@ -168,7 +186,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         all.extend(self.hand.take_ready(key, from_shared));
         let own = lane_for(key, self.lanes.own());
         let may = own != Lane::Shared && self.given.settings.declare;
-        if may || self.lanes.all.contains_key(&Lane::Own(key)) {
+        let has_own = may || self.lanes.all.contains_key(&Lane::Own(key));
+        if has_own && self.lanes.is_read(Lane::Own(key)) {
             let why = self.why_keys_wait();
             return all
                 .into_iter()

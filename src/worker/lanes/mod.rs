@@ -56,6 +56,8 @@ struct LaneState {
     /// Publishes to it that are not confirmed yet.
     flying: usize,
     failures: u32,
+    /// Why it cannot be read, if so.
+    unread: Option<Arc<str>>,
     /// What was last said to the inlet; `None`: nothing yet.
     wanted: Option<Wanted>,
     /// When something last came from it or went to it.
@@ -75,6 +77,7 @@ impl LaneState {
             last_turn: 0,
             flying: 0,
             failures: 0,
+            unread: None,
             wanted: None,
             busy_at: now,
             rests_until: Duration::ZERO,
@@ -158,6 +161,12 @@ impl Lanes {
             .get(&own)
             .filter(|state| state.holds())
             .map(|_| own)
+    }
+
+    /// Whether what is put in a lane can be taken out again, as far as is known.
+    fn is_read(&self, lane: Lane) -> bool {
+        let state = self.all.get(&lane);
+        state.is_none_or(|state| state.unread.is_none())
     }
 
     /// The key of `held` in the shared lane; `None`: it has none, or too many are known already.

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::super::tests::{House, START_MS, after, in_made_up_time, settings};
 use crate::config::Queue;
-use crate::rules::lane::MOST_LANES;
+use crate::rules::lane::{Lane, MOST_LANES};
+use crate::rules::lots::KeyHash;
 use crate::rules::verdict::Why;
 
 /// `acme-0`, `acme-1`, …
@@ -260,5 +261,32 @@ fn where_no_lane_may_be_opened_delay_queues_serve() {
         assert!(house.queue.delayed() > 0);
         after(60_000).await;
         assert_eq!(house.done(), 50);
+    });
+}
+
+#[test]
+fn a_lane_that_cannot_be_read_is_told_and_filled_no_further() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.script.takes.set(Duration::from_millis(1));
+        house.turn("rate_each", json!("10/s burst 1"));
+        let lane = Lane::Own(KeyHash::of(b"flood"));
+        house.queue.forbid(lane, true);
+        house.publish(0..100, "flood", START_MS);
+        after(3_000).await;
+        let line = house.vitals.lane("flood").unwrap();
+        assert!(line.unread.unwrap().contains("not permitted"));
+        assert_eq!(line.eta, None);
+        let detail = house.vitals.report(clock.now().mono).state_detail;
+        assert!(detail.contains("1 lanes cannot be read"), "{detail}");
+        let there = house.queue.lane(lane).unwrap().len();
+        house.publish(100..160, "flood", START_MS);
+        after(30_000).await;
+        assert_eq!(house.queue.lane(lane).unwrap().len(), there);
+        assert_eq!(house.done(), 160 - there, "the others take another way");
+        house.queue.forbid(lane, false);
+        after(20_000).await;
+        assert_eq!(house.done(), 160);
+        assert_eq!(house.vitals.report(clock.now().mono).state_detail, "");
     });
 }
