@@ -11,6 +11,7 @@ use crate::rules::hold::LONGEST_WAIT;
 use crate::rules::lane::{Belief, Lane, Pace, lane_for, may_be_removed, shared_prefetch};
 use crate::rules::lots::KeyHash;
 use crate::seams::{Inlet, LaneNews, Outlet, Wanted};
+use crate::store::KeptLanes;
 
 /// How long nothing is taken from a lane of which a message was held here for too long.
 const REST: Duration = Duration::from_secs(30);
@@ -23,20 +24,24 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     pub(in super::super) async fn take_up_lanes(&mut self) {
         let book = self.given.lanes.clone();
         let read = tokio::task::spawn_blocking(move || book.all()).await;
-        let entries = match read.map_err(|why| why.to_string()) {
-            Ok(Ok(entries)) => entries,
-            Ok(Err(why)) => return self.lanes_are_unread(&why.to_string()),
-            Err(why) => return self.lanes_are_unread(&why),
+        let queue = &self.given.settings.name;
+        let KeptLanes { whole, damaged } = match read {
+            Ok(kept) => kept,
+            Err(why) => {
+                return tracing::error!(%queue, %why, "which lanes there are cannot be read, so what lies in them stays there until the next start");
+            }
         };
-        let now = self.now().mono;
-        for entry in entries {
-            let state = LaneState::new(entry.key.into(), entry.since_ms, Stage::Open, now);
+        let now = self.now();
+        for entry in whole {
+            let state = LaneState::new(entry.key.into(), entry.since_ms, Stage::Open, now.mono);
             self.lanes.all.insert(entry.lane, state);
         }
-    }
-
-    fn lanes_are_unread(&mut self, why: &str) {
-        tracing::error!(queue = %self.given.settings.name, why, "which lanes there are cannot be read, so what lies in them stays there");
+        for (lane, why) in damaged {
+            tracing::error!(%queue, %why, "a record of a lane is damaged; what lies in a lane of that name is taken all the same, like what lies in the others. If the broker has lanes of this queue that `sluicegate queue lanes` does not list, move what lies in them back to the queue");
+            let mut state = LaneState::new("".into(), now.ms, Stage::Open, now.mono);
+            state.key_is_known = lane == Lane::Shared;
+            self.lanes.all.insert(lane, state);
+        }
     }
 
     /// How fast `key` may go now.

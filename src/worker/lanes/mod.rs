@@ -47,6 +47,8 @@ enum Stage {
 struct LaneState {
     /// Its key; empty for the shared one.
     key: Arc<str>,
+    /// Not so when its record was damaged; then the first message that is taken from it tells.
+    key_is_known: bool,
     since_ms: i64,
     stage: Stage,
     belief: Belief,
@@ -70,6 +72,7 @@ impl LaneState {
     fn new(key: Arc<str>, since_ms: i64, stage: Stage, now: Duration) -> Self {
         Self {
             key,
+            key_is_known: true,
             since_ms,
             stage,
             belief: Belief::default(),
@@ -194,6 +197,9 @@ impl Lanes {
         if let Some(state) = self.all.get_mut(&lane) {
             state.belief.one_less();
             state.busy_at = now;
+            if let Some((_, key)) = held.facts.key.as_ref().filter(|_| !state.key_is_known) {
+                (state.key, state.key_is_known) = (Arc::clone(key), true);
+            }
         }
         if lane == Lane::Shared
             && let Some(guest) = held.key().and_then(|key| self.guests.get_mut(&key))

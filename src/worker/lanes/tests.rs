@@ -9,6 +9,7 @@ use crate::config::Queue;
 use crate::rules::lane::{Lane, MOST_LANES};
 use crate::rules::lots::KeyHash;
 use crate::rules::verdict::Why;
+use crate::store::KeptLanes;
 
 /// `acme-0`, `acme-1`, …
 fn in_order(account: &str, count: usize) -> Vec<String> {
@@ -288,5 +289,31 @@ fn a_lane_that_cannot_be_read_is_told_and_filled_no_further() {
         after(20_000).await;
         assert_eq!(house.done(), 160);
         assert_eq!(house.vitals.report(clock.now().mono).state_detail, "");
+    });
+}
+
+#[test]
+fn a_damaged_record_keeps_no_lane_from_being_emptied() {
+    in_made_up_time(async |clock| {
+        let mut house = House::open(clock);
+        house.script.takes.set(Duration::from_millis(1));
+        house.turn("rate_each", json!("10/s burst 1"));
+        house.publish(0..100, "flood", START_MS);
+        house.publish(0..100, "spate", START_MS);
+        after(3_000).await;
+        let book = house.store.lanes(&house.settings.name);
+        book.damage(Lane::Own(KeyHash::of(b"flood")));
+        house.die_and_begin_again(clock).await;
+        after(3_000).await;
+        let line = house.vitals.lane("flood").unwrap();
+        assert!(line.waiting > Some(0), "its key is known again: {line:?}");
+        after(10_000).await;
+        for account in ["flood", "spate"] {
+            let mut done = house.done_of(account);
+            done.dedup();
+            assert_eq!(done, in_order(account, 100));
+        }
+        after(60_000).await;
+        assert_eq!(book.all(), KeptLanes::default(), "gone with its lane");
     });
 }

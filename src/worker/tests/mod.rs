@@ -68,14 +68,14 @@ pub(super) type MakeTarget = Box<dyn FnOnce(&MemoryOutlet) -> Rc<dyn Target>>;
 /// A queue with its worker running, and all that a test may do to them.
 pub(super) struct House {
     pub(super) queue: MemoryQueue,
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     pub(super) metrics: Arc<Metrics>,
     blocked: Arc<Blocked>,
     pub(super) vitals: Arc<QueueVitals>,
     pub(super) script: Rc<Script>,
     pub(super) stop: CancellationToken,
     pub(super) worker: tokio::task::JoinHandle<Finished>,
-    settings: Arc<Queue>,
+    pub(super) settings: Arc<Queue>,
 }
 
 pub(super) fn settings() -> Queue {
