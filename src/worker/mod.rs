@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod admitted_tests;
+mod blocking;
 mod dispatch;
 mod finish;
 mod hand;
@@ -198,6 +199,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 Some((id, answer)) = self.answers.next() => self.came_back(id, &answer),
                 Some(step) = self.moving.next() => self.moved(step),
                 Some(errand) = self.lanes.next_errand() => self.errand_done(errand),
+                Some(written) = self.ordered.blocks.next() => self.blocks_written(written),
                 arrival = self.given.inlet.next() => self.take_in(arrival),
                 () = &mut alarm => {}
             }
