@@ -182,7 +182,8 @@ pub enum LaneNews {
 
 /// A queue to take messages from. One owner, one thread; nothing here blocks.
 pub trait Inlet {
-    /// The next thing that happened. Cancel safe: may be dropped at any await and called again.
+    /// The next thing that happened. Cancel safe: may be dropped at any await and called again. There may be something for a long
+    /// time: who takes it lets the other tasks of the thread have their turn now and then, the client of the broker among them.
     fn next(&mut self) -> impl Future<Output = Arrival>;
 
     /// Says what is wanted from now on. Takes effect while `next` is polled; messages that were on their way still come.

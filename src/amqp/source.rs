@@ -24,8 +24,6 @@ pub(super) struct Notes {
     pub(super) news: VecDeque<Arrival>,
     /// What became of settlements since the worker last heard of it.
     pub(super) tally: Tally,
-    /// Deliveries since the other tasks of the thread had their turn.
-    pub(super) in_a_row: u32,
     /// The number of the newest channel.
     epoch: u32,
 }
@@ -185,7 +183,6 @@ impl Source {
         let Some(acks) = &mut self.acks else { return };
         acks.delivered(delivery.delivery_tag);
         self.fed = true;
-        notes.in_a_row += 1;
         let receipt = Receipt::new(acks.epoch(), delivery.delivery_tag);
         let message = Arrival::Message(Box::new(Delivery {
             raw: raw(delivery),

@@ -57,7 +57,8 @@ use pressure::TargetPressure;
 
 /// How often the house is kept: long waits, backlog, idle keys.
 const TICK: Duration = Duration::from_secs(1);
-/// So many arrivals are taken in one after the other before answers, knobs and the account get their turn.
+/// So many arrivals are taken in one after the other before answers, knobs, the account and the other tasks of this thread get
+/// their turn.
 const ROUND: usize = 64;
 
 /// What a worker is given: all of it belongs to one queue.
@@ -132,6 +133,8 @@ pub struct Worker<I, O> {
     takes_nothing_until: Option<Duration>,
     stopping: bool,
     decided: u64,
+    /// Arrivals since the other tasks of this thread had their turn.
+    in_a_row: usize,
 }
 
 impl<I: Inlet, O: Outlet> Worker<I, O> {
@@ -171,6 +174,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             takes_nothing_until: None,
             stopping: false,
             decided: 0,
+            in_a_row: 0,
         })
     }
 
@@ -184,6 +188,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             // A valve that was turned holds for the very next message.
             if self.given.flags.has_changed().unwrap_or(false) {
                 self.obey();
+            }
+            // Here, because an arrival is waited for where the wait may be dropped.
+            if self.in_a_row >= ROUND {
+                self.in_a_row = 0;
+                tokio::task::yield_now().await;
             }
             self.dispatch();
             self.let_go_when_free();
@@ -263,6 +272,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     fn arrived(&mut self, arrival: Arrival) {
+        self.in_a_row += 1;
         match arrival {
             Arrival::Message(delivery) => self.take(*delivery),
             Arrival::Settled(tally) => {

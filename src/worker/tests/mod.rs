@@ -316,6 +316,28 @@ fn messages_are_done_in_so_many_slots() {
 }
 
 #[test]
+fn a_crowd_of_arrivals_leaves_the_other_tasks_of_the_thread_their_turns() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.turn("max_age", json!("30s"));
+        after(100).await;
+        let turns = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&turns);
+        let queue = house.queue.clone();
+        tokio::task::spawn_local(async move {
+            while queue.ready() > 0 {
+                counted.set(counted.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        });
+        house.publish(0..6_400, "acme", START_MS - 31_000);
+        after(1_000).await;
+        assert_eq!(house.settled(Why::Expired), 6_400);
+        assert!(turns.get() >= 90, "{} turns", turns.get());
+    });
+}
+
+#[test]
 fn late_messages_cost_the_worker_nothing() {
     in_made_up_time(async |clock| {
         let house = House::open(clock);
