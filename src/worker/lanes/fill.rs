@@ -194,7 +194,15 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return;
         }
         let mut lost = Vec::new();
-        while let Some((_, one)) = state.line.pop_first() {
+        // Where order is promised, the next one waits until the broker has this one: it might refuse this and take the next.
+        let most = if self.given.settings.order.is_kept() {
+            1
+        } else {
+            usize::MAX
+        };
+        while state.flying < most
+            && let Some((_, one)) = state.line.pop_first()
+        {
             if self.given.inlet.usable(&one.held.receipt) {
                 state.flying += 1;
                 self.moving.publish(&self.given.outlet, one);
@@ -222,10 +230,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                     state.failures = 0;
                 }
             }
-            return self
-                .given
+            self.given
                 .inlet
                 .settle(one.held.receipt, Settle::Ack, one.why);
+            return self.send(lane);
         };
         self.numbers.publish_failed();
         let lost = !self.given.inlet.usable(&one.held.receipt);

@@ -259,6 +259,26 @@ fn the_end_of_a_long_line_waits_in_its_lane_and_others_have_room() {
 }
 
 #[test]
+fn one_that_its_lane_refuses_comes_before_those_that_follow_it() {
+    in_made_up_time(async |clock| {
+        let house = House::open_in_order(clock, Order::Key);
+        house.script.takes.set(Duration::from_millis(10));
+        house.answers(|job| match (&*job.id, job.attempt) {
+            ("acme-0", 1 | 2) => down(),
+            _ => Outcome::Done,
+        });
+        house.queue.refuse_some(40);
+        house.publish(0..600, "acme", START_MS);
+        after(100_000).await;
+        let mut done = house.of("acme");
+        done.retain(|one| !one.contains('.') && one != "0");
+        let rest: Vec<String> = (1..600).map(|n| n.to_string()).collect();
+        assert_eq!(done, rest);
+        assert!(house.queue.put_into_lanes() > 0);
+    });
+}
+
+#[test]
 fn a_broken_link_loses_neither_the_order_nor_the_count_of_attempts() {
     in_made_up_time(async |clock| {
         let house = House::open_in_order(clock, Order::Key);
