@@ -362,6 +362,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let lost = self.hand.take_out(|held| !inlet.usable(&held.receipt));
         lost.into_iter().for_each(|held| self.give_back(held));
         self.drop_lost_blocks();
+        self.drop_lost_lines();
     }
 
     /// Gives a message back undispatched. On a channel that is gone this settles nothing, and is counted so.

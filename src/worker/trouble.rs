@@ -21,6 +21,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .blocked_keys_trouble()
             .into_iter()
             .chain(self.unread_lanes_trouble())
+            .chain(self.left_lanes_trouble())
             .chain(place)
             .chain(target)
             .chain(self.target_trouble())

@@ -31,6 +31,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 return tracing::error!(%queue, %why, "which lanes there are cannot be read, so what lies in them stays there until the next start");
             }
         };
+        let count = whole.len() + damaged.len();
+        if count > 0 && !self.given.settings.declare {
+            tracing::warn!(%queue, count, "there are lanes of a time before `declare = false`: they are read until they are empty, for which the user must be permitted to read them (`sluicegate topology` prints that), and then they may be removed");
+        }
         let now = self.now();
         for entry in whole {
             let state = LaneState::new(entry.key.into(), entry.since_ms, Stage::Open, now.mono);
@@ -215,6 +219,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// Once a second: what turns is put at the tail, what failed is tried again, empty lanes are removed, and all is told.
     pub(in super::super) fn keep_lanes(&mut self, now: Now) {
+        self.drop_lost_lines();
         // Where order is kept what waits does so in its place.
         if !self.keeps_order() {
             self.give_back_what_was_held_too_long(now.mono);

@@ -216,6 +216,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
+    /// What waits to be published to a lane and cannot be settled any more comes again. It says nothing of the lane.
+    pub(in super::super) fn drop_lost_lines(&mut self) {
+        let inlet = &self.given.inlet;
+        let lost = self.lanes.take_lost(|held| !inlet.usable(&held.receipt));
+        lost.into_iter().for_each(|held| self.give_back(held));
+    }
+
     /// A publish to a lane came to its end.
     pub(in super::super) fn flown(&mut self, lane: Lane, one: Move, result: Result<(), NotPlaced>) {
         let now = self.now().mono;

@@ -249,6 +249,18 @@ impl Lanes {
         out
     }
 
+    /// Takes out everything of which `lost` holds that waits to be published to a lane.
+    fn take_lost(&mut self, lost: impl Fn(&Held) -> bool) -> Vec<Held> {
+        let mut out = Vec::new();
+        for state in self.all.values_mut() {
+            let of_this = state.line.extract_if(.., |_, one| lost(&one.held));
+            out.extend(of_this.map(|(_, one)| one.held));
+        }
+        out.extend(self.turning.extract_if(.., |held| lost(held)));
+        out.iter().for_each(|held| self.does_not_join(held));
+        out
+    }
+
     /// Takes out everything that waits to be published to this lane, in its order.
     fn take_line(&mut self, lane: Lane) -> Vec<Held> {
         let Some(state) = self.all.get_mut(&lane) else {

@@ -93,6 +93,15 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         ))
     }
 
+    /// What is to be known of lanes that are left from a time when they could be made.
+    pub(in super::super) fn left_lanes_trouble(&self) -> Option<String> {
+        let left = self.lanes.all.values().filter(|state| state.holds());
+        let left = left.count();
+        (left > 0 && !self.given.settings.declare).then(|| {
+            format!("{left} lanes of a time before `declare = false` are being emptied; the user must be permitted to read them (`sluicegate topology`)")
+        })
+    }
+
     fn eta(&self, pace: crate::rules::lane::Pace, waiting: u64) -> Option<std::time::Duration> {
         (!self.gate.is_shut())
             .then(|| pace.eta(waiting, self.service))

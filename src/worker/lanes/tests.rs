@@ -1,5 +1,6 @@
 //! The worker's lanes on the queue in memory, in made-up time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -315,5 +316,52 @@ fn a_damaged_record_keeps_no_lane_from_being_emptied() {
         }
         after(60_000).await;
         assert_eq!(book.all(), KeptLanes::default(), "gone with its lane");
+    });
+}
+
+#[test]
+fn what_was_lost_while_it_waited_for_its_lane_says_nothing_of_the_lane() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.script.takes.set(Duration::from_millis(1));
+        house.turn("rate_each", json!("1/s burst 1"));
+        house.queue.refuse(true);
+        house.publish(0..100, "flood", START_MS);
+        after(200_000).await;
+        house.queue.break_link();
+        after(110_000).await;
+        house.queue.refuse(false);
+        house.publish(0..1, "other", START_MS);
+        after(6_000).await;
+        assert_eq!(house.done_of("other").len(), 1, "more is taken");
+        assert_eq!(house.settled(Why::GivenBack), 0);
+    });
+}
+
+#[test]
+fn lanes_of_before_are_emptied_where_none_may_be_made() {
+    in_made_up_time(async |clock| {
+        let mut house = House::open(clock);
+        house.script.takes.set(Duration::from_millis(1));
+        house.turn("rate_each", json!("20/s burst 1"));
+        house.publish(0..200, "flood", START_MS);
+        after(3_000).await;
+        house.settings = Arc::new(Queue {
+            declare: false,
+            ..settings()
+        });
+        house.die_and_begin_again(clock).await;
+        after(1_500).await;
+        let detail = || house.vitals.report(clock.now().mono).state_detail;
+        assert!(
+            detail().contains("1 lanes of a time before"),
+            "{}",
+            detail()
+        );
+        after(15_000).await;
+        let mut done = house.done_of("flood");
+        done.dedup();
+        assert_eq!(done, in_order("flood", 200));
+        assert_eq!(detail(), "");
     });
 }
