@@ -3,11 +3,14 @@
 //! says what others have to do about it. May import `rules` and `seams`.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::{Channel, Consumer};
+use tokio::time::{Sleep, sleep};
 
 use super::acks::{Acks, merge, unsettled};
 use super::connection::{Link, Lost, Tries};
@@ -16,6 +19,9 @@ use crate::rules::lane::Lane;
 use crate::rules::verdict::Why;
 use crate::rules::watermark::Tally;
 use crate::seams::{Arrival, Delivery, LaneNews, Receipt, Settle, Wanted};
+
+/// How long it is waited for that nothing is on its way, before a consumer ends for one with another prefetch.
+const FILLS_WITHIN: Duration = Duration::from_millis(500);
 
 /// What all sources of an inlet write down for the worker.
 #[derive(Debug, Default)]
@@ -63,6 +69,8 @@ pub(super) struct Source {
     acks: Option<Acks>,
     tries: Tries,
     fed: bool,
+    /// While the prefetch is about to change: until when the consumer may wait to be full.
+    change: Option<Pin<Box<Sleep>>>,
     /// Whether what is out goes back all at once, in its order.
     in_order: bool,
 }
@@ -78,6 +86,7 @@ impl Source {
             acks: None,
             tries: Tries::default(),
             fed: false,
+            change: None,
             in_order: false,
         }
     }
@@ -124,6 +133,9 @@ impl Source {
             }
             return;
         }
+        if self.waits_to_be_full() {
+            return;
+        }
         match (&mut self.tap, self.wanted) {
             (Tap::Shut, Wanted::Consume { prefetch }) => {
                 let channel = self.acks.as_ref().map(|acks| Rc::clone(acks.channel()));
@@ -138,12 +150,41 @@ impl Source {
         }
     }
 
+    /// Whether the consumer is to have another prefetch and must not end yet. A quorum queue takes back what is on its way to a
+    /// consumer that ends, and gives it again after what followed it. So the queue's own ends when it has all that it may have, while
+    /// acknowledgements wait; a lane is no such queue.
+    fn waits_to_be_full(&mut self) -> bool {
+        let (Some(acks), Some(Wanted::Consume { prefetch })) = (&mut self.acks, self.tap.flowing())
+        else {
+            self.change = None;
+            return false;
+        };
+        let changes = self.wanted != (Wanted::Consume { prefetch });
+        if self.lane.is_some() || !changes || self.wanted == Wanted::Idle {
+            if self.change.take().is_some() {
+                acks.hold(false);
+            }
+            return false;
+        }
+        let change = &mut self.change;
+        let until = change.get_or_insert_with(|| Box::pin(sleep(FILLS_WITHIN)));
+        acks.hold(true);
+        !until.is_elapsed() && !acks.is_full(prefetch)
+    }
+
     /// What happens next. The consumer comes last: it may always have something.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         if let Some(acks) = &mut self.acks
             && let Poll::Ready(Some(tally)) = acks.poll_next_unpin(context)
         {
             return Poll::Ready(Event::Told(tally));
+        }
+        if let Some(change) = &mut self.change
+            && !change.is_elapsed()
+            && change.as_mut().poll(context).is_ready()
+        {
+            // Nothing to tell, but to be steered.
+            return Poll::Ready(Event::Told(Tally::default()));
         }
         self.tap.poll(context).map(Event::Tap)
     }
@@ -219,6 +260,9 @@ impl Source {
     fn ended(&mut self) -> Step {
         if self.tap.is_ending() {
             self.tap = Tap::Shut;
+            if let Some(acks) = &mut self.acks {
+                acks.hold(false);
+            }
             return Step::Nothing;
         }
         if !self.acks.as_ref().is_some_and(Acks::usable) {

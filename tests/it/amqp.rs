@@ -324,3 +324,32 @@ fn check_says_what_is_missing_and_leaves_nothing_behind() {
     let report = runtime.block_on(amqp::check::check(&settings, &clock));
     assert!(!report.passed(), "{report:#?}");
 }
+
+#[test]
+fn a_prefetch_that_changes_under_load_breaks_no_order() {
+    let (ledger, settings) = scene("prefetch", Kind::Quorum, "");
+    publish(&ledger, 3_000);
+    on_a_queue_thread(&settings, async |mut inlet, _outlet| {
+        let mut held = std::collections::VecDeque::new();
+        for number in 0..3_000 {
+            if number % 100 == 0 {
+                let prefetch = if number % 200 == 0 { 16 } else { 64 };
+                inlet.want(Wanted::Consume { prefetch });
+            }
+            let (raw, receipt) = message(&mut inlet).await;
+            assert_eq!(raw.properties.message_id, Some(format!("m{number}")));
+            held.push_back(receipt);
+            // Some are always in hand, and never so many that no more would come.
+            if held.len() > 8
+                && let Some(first) = held.pop_front()
+            {
+                inlet.settle(first, Settle::Ack, Why::Done);
+            }
+        }
+        for receipt in held {
+            inlet.settle(receipt, Settle::Ack, Why::Done);
+        }
+        inlet.close().await;
+    });
+    assert_eq!(ledger.ready(QUEUE), Some(0));
+}
