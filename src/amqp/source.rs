@@ -2,7 +2,6 @@
 //! which it consumes. What is wanted and what is meet in [`Source::steer`]; what happens is taken in by [`Source::take_in`], which
 //! says what others have to do about it. May import `rules` and `seams`.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -14,32 +13,15 @@ use tokio::time::{Sleep, sleep};
 
 use super::acks::{Acks, merge, unsettled};
 use super::connection::{Link, Lost, Tries};
+use super::notes::Notes;
 use super::tap::{Flow, Tap, raw};
 use crate::rules::lane::Lane;
 use crate::rules::verdict::Why;
 use crate::rules::watermark::Tally;
-use crate::seams::{Arrival, Delivery, LaneNews, Receipt, Settle, Wanted};
+use crate::seams::{Arrival, Delivery, Receipt, Settle, Wanted};
 
 /// How long it is waited for that nothing is on its way, before a consumer ends for one with another prefetch.
 const FILLS_WITHIN: Duration = Duration::from_millis(500);
-
-/// What all sources of an inlet write down for the worker.
-#[derive(Debug, Default)]
-pub(super) struct Notes {
-    /// What came and was not told yet.
-    pub(super) news: VecDeque<Arrival>,
-    /// What became of settlements since the worker last heard of it.
-    pub(super) tally: Tally,
-    /// The number of the newest channel.
-    epoch: u32,
-}
-
-impl Notes {
-    /// News of a lane.
-    pub(super) fn tell(&mut self, lane: Lane, news: LaneNews) {
-        self.news.push_back(Arrival::Lane(lane, news));
-    }
-}
 
 /// What happened at a source.
 pub(super) enum Event {
@@ -244,8 +226,7 @@ impl Source {
             Some(acks) if Rc::ptr_eq(acks.channel(), &channel) => acks.prefetch(prefetch),
             _ => {
                 self.end_epoch(notes);
-                notes.epoch = notes.epoch.wrapping_add(1);
-                let acks = Acks::new(channel, notes.epoch, prefetch);
+                let acks = Acks::new(channel, notes.new_epoch(), prefetch);
                 self.acks = Some(acks.in_order(self.in_order));
             }
         }
