@@ -18,7 +18,7 @@ use lines::{Subject, Wanted};
 use state::Fault;
 
 pub use blocked::Blocked;
-pub use books::{BlockBook, BlockedEntry, BookError, LaneBook, LaneEntry, MOST_BLOCKED};
+pub use books::{BlockBook, BlockedEntry, BookError, KeptLanes, LaneBook, LaneEntry, MOST_BLOCKED};
 pub use former::NoFormer;
 pub use open::{OpenError, Opened};
 pub use verify::{Break, Chain, Noted};
