@@ -20,6 +20,9 @@ pub(crate) use full_disk::on_a_disk_that_fills;
 mod books;
 mod broken;
 mod full_disk;
+mod log;
+mod rescue;
+mod whole;
 
 const NOW_MS: i64 = 1_800_000_000_000;
 
@@ -273,8 +276,9 @@ fn a_store_of_a_later_version_is_refused() {
     worked(dir.path());
     tables::written_by(&dir.path().join("store.redb"), SCHEMA + 1);
     let sentence = try_open(dir.path()).unwrap_err().to_string();
+    assert!(sentence.contains("sluicegate store export"), "{sentence}");
     assert!(
-        sentence.contains("written by a later version (schema 2, this one knows 1)"),
+        sentence.contains("written by a later version (schema 3, this one knows 2)"),
         "{sentence}"
     );
 }
