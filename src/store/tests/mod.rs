@@ -330,6 +330,15 @@ fn any_edit() -> impl Strategy<Value = Edit> {
         }),
         (1u64..20).prop_map(|id| Edit::Close(OpeningId(id))),
         (1u64..4).prop_map(move |n| Edit::Create(document(n, String::new()))),
+        (1u64..4).prop_map(|n| Edit::Delete(format!("f.{n}").parse().unwrap())),
+        (1u64..3, 0usize..300)
+            .prop_map(|(n, count)| { whole::put(&format!("s.{n}"), &whole::accounts(count)).edit }),
+        (1u64..3, "[a-c]", "[a-c]").prop_map(|(n, came, left)| Edit::Members {
+            segment: format!("s.{n}").parse().unwrap(),
+            add: vec![came],
+            remove: vec![left, "account-000007".to_owned()],
+        }),
+        (1u64..3).prop_map(|n| Edit::DeleteSegment(format!("s.{n}").parse().unwrap())),
         (1u64..4, "[a-z]{0,9}").prop_map(move |(n, owner)| Edit::Replace(document(n, owner))),
         "[a-z]{0,9}".prop_map(|owner| {
             let queue = "orders".parse().unwrap();
@@ -350,7 +359,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn whatever_was_accepted_stands_after_a_restart(edits in prop::collection::vec(any_edit(), 1..20)) {
+    fn whatever_was_accepted_stands_after_a_restart(edits in prop::collection::vec(any_edit(), 1..30)) {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         for edit in edits {
@@ -362,5 +371,6 @@ proptest! {
         let after = open(copied(dir.path()).path());
         prop_assert_eq!(all(&after.snapshot()), all(&store.snapshot()));
         prop_assert_eq!(after.changes(None, 99).unwrap(), store.changes(None, 99).unwrap());
+        prop_assert_eq!(after.verify(None).unwrap().broken, None);
     }
 }
