@@ -134,6 +134,12 @@ impl Metrics {
         }
     }
 
+    /// A flag was deleted: it says nothing any more. What was counted of it stays.
+    pub fn flag_gone(&self, flag: &str) {
+        let _ = self.flag_value.remove_label_values(&[flag]);
+        let _ = self.opening_ends.remove_label_values(&[flag]);
+    }
+
     /// What a flag says has changed at this time, in seconds since 1970.
     pub fn flag_changed(&self, flag: &str, cause: Cause, at: f64) {
         self.flag_changes

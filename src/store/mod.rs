@@ -155,10 +155,10 @@ impl Store {
     }
 
     /// Writes the snapshot beside the store, when something changed and the last one was written some seconds ago; with `None`
-    /// whenever something changed, as at a clean stop. Waits for the disk.
-    pub fn keep(&self, now_ms: Option<i64>) {
+    /// whenever something changed, as at a clean stop. Waits for the disk. Whether something is left to be written.
+    pub fn keep(&self, now_ms: Option<i64>) -> bool {
         let mut history = self.one_at_a_time();
-        history.keep_due(&self.snapshot(), now_ms);
+        history.keep_due(&self.snapshot(), now_ms)
     }
 
     /// The revision of the newest change and the hash of its record: noted elsewhere, it shows when the end of the log was cut off.
@@ -276,6 +276,8 @@ fn say(metrics: &Metrics, snapshot: &Snapshot, key: &str) {
         let ends = snapshot.openings_on(key).next_back();
         let ends = ends.map(|opening| seconds(opening.ends_at_ms));
         metrics.flag_says(key, value.as_number(), ends);
+    } else {
+        metrics.flag_gone(key);
     }
 }
 
