@@ -1,6 +1,7 @@
 //! Why a message runs, is shed or waits: the valves of its queue in the order of [`decide`](super::gate::decide), each with what it
 //! asked, what it found, and whether it decided.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
@@ -18,7 +19,7 @@ use super::valve::Valve;
 use super::verdict::{By, Verdict, Why};
 
 /// What happens to a message, and why.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Chain {
     /// The queue.
     pub queue: String,
@@ -29,6 +30,7 @@ pub struct Chain {
     /// The word of the reason; `null`: it runs.
     pub reason: Option<&'static str>,
     /// The opening that decided.
+    #[schemars(with = "Option<String>")]
     pub opening: Option<OpeningId>,
     /// The rule that decided.
     pub rule: Option<String>,
@@ -41,7 +43,7 @@ pub struct Chain {
 }
 
 /// One thing that was asked of a message.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Link {
     /// A valve, or `deadline` and `not_before`: what the message itself says.
     pub asks: &'static str,
@@ -58,7 +60,7 @@ pub struct Link {
 }
 
 /// The lot that a message drew for `skip`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Lot {
     /// The attribute that draws.
     pub by: String,
@@ -73,11 +75,12 @@ pub struct Lot {
 }
 
 /// What the target is told of a message.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Told {
     /// The light version it shall do.
     pub mode: Option<String>,
     /// How long it may take.
+    #[schemars(with = "String")]
     pub timeout: Span,
 }
 

@@ -3,6 +3,7 @@
 //! The compiled flag that decides is asked, clause by clause; beside each answer stand the words that people wrote and what was
 //! found. The value and the reason at the end are those of [`Choice::choose`].
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -18,7 +19,7 @@ use super::snapshot::Snapshot;
 pub const MOST_SHOWN: usize = 20;
 
 /// What a flag says to somebody, and why.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Explanation {
     /// The flag's key.
     pub flag: String,
@@ -35,10 +36,11 @@ pub struct Explanation {
 }
 
 /// An opening or a rule that was asked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Step {
     /// The opening, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub opening: Option<OpeningId>,
     /// The rule's name, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +57,7 @@ pub struct Step {
 }
 
 /// A clause that was asked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Asked {
     /// What it asks, with its first values.
     pub clause: ClauseDocument,
@@ -72,7 +74,7 @@ pub struct Asked {
 }
 
 /// A lot that was drawn.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Drawn {
     /// The attribute that draws.
     pub by: String,
@@ -87,7 +89,7 @@ pub struct Drawn {
 }
 
 /// A share of a split.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Share {
     /// What it gives.
     pub value: Json,

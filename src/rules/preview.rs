@@ -121,6 +121,27 @@ impl Effect {
         all
     }
 
+    /// What would become of them, in a sentence: `1,003 -> 2,512 of the last 10,000 messages are shed; 87 accounts; protected: 0`.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let shed = self.shed();
+        let (before, after) = (shed.before.messages, shed.after.messages);
+        let mut told = format!(
+            "{} -> {} of the last {} messages are shed",
+            thousands(before),
+            thousands(after),
+            thousands(self.messages)
+        );
+        if self.stand_for > self.messages as u64 {
+            let stand_for = usize::try_from(self.stand_for).unwrap_or(usize::MAX);
+            told += &format!(" (a sample of {})", thousands(stand_for));
+        }
+        if let Some(accounts) = self.accounts {
+            told += &format!("; {} accounts", thousands(accounts));
+        }
+        told + &format!("; protected: {}", thousands(self.protected.after.messages))
+    }
+
     /// The minutes that the messages came in; `None`: they came too fast to tell.
     #[must_use]
     pub fn minutes(&self) -> Option<f64> {
@@ -313,6 +334,21 @@ impl Counting {
     }
 }
 
+/// A count as people read it: `10,000`.
+#[must_use]
+pub fn thousands(count: usize) -> String {
+    let digits = count.to_string();
+    let first = digits.len() % 3;
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && at % 3 == first {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
 /// The number of a verdict's reason; [`Why::COUNT`]: it runs.
 fn place(verdict: &Verdict) -> usize {
     match verdict {
@@ -456,6 +492,8 @@ mod tests {
         );
         assert_eq!(effect.accounts, Some(5), "the even ones are young");
         assert_eq!(effect.most_touched[0], ("a-0".into(), 100));
+        let summary = "500 -> 1,000 of the last 1,000 messages are shed (a sample of 2,000); 5 accounts; protected: 0";
+        assert_eq!(effect.summary(), summary);
         let minutes = effect.minutes().unwrap();
         assert!((minutes - 1.0).abs() < 0.01, "{minutes}");
     }
@@ -480,6 +518,19 @@ mod tests {
         assert_eq!(effect.protected.before.messages, 0);
         assert_eq!(effect.protected.after.messages, 100);
         assert_eq!(effect.shed().after.messages, 0);
+    }
+
+    #[test]
+    fn counts_are_written_in_groups_of_three() {
+        for (count, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (12_345, "12,345"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(thousands(count), text);
+        }
     }
 
     #[test]
