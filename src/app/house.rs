@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::flags_on_disk::{gated, open_store};
+use super::flags_on_disk::{gated, look_after, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
@@ -278,6 +278,9 @@ impl House {
         let (store, clock) = (Arc::clone(&self.store), self.clock);
         self.tasks
             .spawn("guard", |stop| guard::run(store, clock, stop));
+        let store = Arc::clone(&self.store);
+        self.tasks
+            .spawn("store", |stop| look_after(store, clock, stop));
         let (listener, router) = (self.listener, api::router(Arc::clone(&self.doors)));
         self.tasks.spawn("api", async move |stop| {
             note(api::serve(listener, router, stop).await)
