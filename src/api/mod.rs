@@ -24,6 +24,7 @@ mod body;
 mod changes;
 mod checks;
 mod error;
+mod explain;
 mod flags;
 mod health;
 mod idempotency;
@@ -32,8 +33,10 @@ mod openapi;
 mod openings;
 mod outcomes;
 mod page;
+mod preview;
 mod queues;
 mod release;
+mod schemas;
 mod serve;
 mod status;
 #[cfg(test)]
@@ -84,6 +87,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(status::status))
         .routes(routes!(flags::list))
         .routes(routes!(flags::read, flags::put, flags::patch))
+        .routes(routes!(preview::preview))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
         .routes(routes!(changes::list))
@@ -92,6 +96,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(release::release))
         .routes(routes!(outcomes::report))
         .routes(routes!(lanes::list))
+        .routes(routes!(explain::explain))
         .routes(routes!(openapi::read))
 }
 
