@@ -162,23 +162,28 @@ pub fn hash(written: &[u8]) -> String {
 
 impl TouchedSegment {
     fn of(segment: SegmentName, before: &Snapshot, after: &Snapshot) -> Option<Self> {
-        let of = |snapshot: &Snapshot| snapshot.segments().get(segment.as_str()).cloned();
-        let (old, new) = (of(before), of(after));
-        let none = Members::default();
-        let members = |of: &Option<Arc<Segment>>| {
-            of.as_ref()
-                .map_or_else(|| none.clone(), |of| of.members.as_ref().clone())
+        let (old, new) = (
+            before.segments().get(segment.as_str()),
+            after.segments().get(segment.as_str()),
+        );
+        let untouched = match (old, new) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (old, new) => old.is_none() && new.is_none(),
         };
-        let (had, has) = (members(&old), members(&new));
-        let frame = |of: &Option<Arc<Segment>>| of.as_ref().map(|of| of.frame().clone());
-        let touched = Self {
-            before: frame(&old),
-            after: frame(&new),
-            added: has.without(&had),
-            removed: had.without(&has),
+        if untouched {
+            return None;
+        }
+        let none = Arc::new(Members::default());
+        let had = old.map_or(&none, |old| &old.members);
+        let has = new.map_or(&none, |new| &new.members);
+        let frame = |of: &Arc<Segment>| of.frame().clone();
+        Some(Self {
+            before: old.map(frame),
+            after: new.map(frame),
+            added: has.without(had),
+            removed: had.without(has),
             segment,
-        };
-        (old != new).then_some(touched)
+        })
     }
 }
 
