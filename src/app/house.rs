@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Queue, Settings};
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
+use crate::notices::Board;
 use crate::rules::names::QueueName;
 use crate::rules::snapshot::{Snapshot, Stored};
 use crate::seams::{Inlet, Outlet};
@@ -59,6 +60,7 @@ pub(super) struct House {
     clock: Clock,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
+    board: Board,
     doors: Arc<Doors>,
     running: Vec<Running>,
     /// Told to the workers first, so that the doors answer until all is settled.
@@ -79,7 +81,7 @@ impl House {
         let metrics = metrics_of(&settings)?;
         let store = open_store(&settings, clock, &metrics).await?;
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
-        guard::end_what_is_over(&house.store, &clock);
+        guard::end_what_is_over(&house.guarded());
         for queue in house.settings.queues.clone() {
             let (queue, broker, handlers) = (
                 Arc::new(queue),
@@ -169,6 +171,7 @@ impl House {
             clock,
             store,
             metrics,
+            board: Board::default(),
             doors: Arc::new(doors),
             running: Vec::new(),
             stop_workers,
@@ -254,6 +257,15 @@ impl House {
         Ok(())
     }
 
+    fn guarded(&self) -> guard::Given {
+        guard::Given {
+            store: Arc::clone(&self.store),
+            board: self.board.clone(),
+            metrics: Arc::clone(&self.metrics),
+            clock: self.clock,
+        }
+    }
+
     pub(super) fn also<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -275,9 +287,8 @@ impl House {
 
     /// Serves until `stop`, or until something ends unasked; then the workers finish, and last of all the doors close.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
-        let (store, clock) = (Arc::clone(&self.store), self.clock);
-        self.tasks
-            .spawn("guard", |stop| guard::run(store, clock, stop));
+        let guarded = self.guarded();
+        self.tasks.spawn("guard", |stop| guard::run(guarded, stop));
         let (listener, router) = (self.listener, api::router(Arc::clone(&self.doors)));
         self.tasks.spawn("api", async move |stop| {
             note(api::serve(listener, router, stop).await)
