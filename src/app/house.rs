@@ -7,7 +7,7 @@ use anyhow::Context;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::flags_on_disk::{gated, open_store};
@@ -16,10 +16,10 @@ use super::reports;
 use super::surroundings;
 use crate::api::{self, Doors, QueueDoor, Remembered};
 use crate::clock::Clock;
-use crate::config::{Queue, Settings};
+use crate::config::{Notify, Queue, Settings};
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
-use crate::notices::Board;
+use crate::notices::{Board, Teller};
 use crate::rules::names::QueueName;
 use crate::rules::snapshot::{Snapshot, Stored};
 use crate::seams::{Inlet, Outlet};
@@ -61,6 +61,8 @@ pub(super) struct House {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     board: Board,
+    teller: Teller,
+    webhooks: watch::Sender<Vec<Notify>>,
     doors: Arc<Doors>,
     running: Vec<Running>,
     /// Told to the workers first, so that the doors answer until all is settled.
@@ -166,12 +168,20 @@ impl House {
             remembered: Remembered::default(),
         };
         let tasks = Tasks::stopping_with(stop_tasks.clone());
+        let (board, webhooks) = (
+            Board::default(),
+            watch::Sender::new(settings.notify.clone()),
+        );
+        let numbers = Arc::clone(&metrics);
+        let teller = Teller::new(&store, &board, webhooks.subscribe(), clock, numbers);
         Ok(Self {
             settings,
             clock,
             store,
             metrics,
-            board: Board::default(),
+            board,
+            teller,
+            webhooks,
             doors: Arc::new(doors),
             running: Vec::new(),
             stop_workers,
@@ -277,6 +287,11 @@ impl House {
         &self.doors
     }
 
+    /// Where the webhooks are told, so that a reload can name others.
+    pub(super) fn webhooks(&self) -> watch::Sender<Vec<Notify>> {
+        self.webhooks.clone()
+    }
+
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -289,6 +304,8 @@ impl House {
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
         let guarded = self.guarded();
         self.tasks.spawn("guard", |stop| guard::run(guarded, stop));
+        let teller = self.teller;
+        self.tasks.spawn("notices", |stop| teller.run(stop));
         let (listener, router) = (self.listener, api::router(Arc::clone(&self.doors)));
         self.tasks.spawn("api", async move |stop| {
             note(api::serve(listener, router, stop).await)

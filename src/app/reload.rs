@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::logging::LogFilter;
 use super::systemd;
-use crate::config::{self, Settings};
+use crate::config::{self, Notify, Settings};
 use crate::metrics::Metrics;
 
 pub(super) struct Reload {
@@ -17,6 +18,7 @@ pub(super) struct Reload {
     pub(super) settings: Settings,
     pub(super) log: LogFilter,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) webhooks: watch::Sender<Vec<Notify>>,
 }
 
 impl Reload {
@@ -58,6 +60,10 @@ impl Reload {
             tracing::error!(%why, "the log filter stays");
         }
         self.settings.daemon.log = new.daemon.log;
+        if self.settings.notify != new.notify {
+            self.webhooks.send_replace(new.notify.clone());
+            self.settings.notify = new.notify;
+        }
         tracing::info!("the file was read again");
     }
 }

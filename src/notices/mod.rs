@@ -9,6 +9,12 @@ use tokio::sync::broadcast;
 
 use crate::rules::notice::Notice;
 
+pub use tell::Teller;
+
+mod line;
+mod tell;
+mod webhook;
+
 /// How many notices a reader of the board may be behind; then it misses the oldest.
 const BEHIND: usize = 1_024;
 
