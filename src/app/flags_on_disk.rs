@@ -19,7 +19,7 @@ pub(super) async fn open_store(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Store> {
     let seed = match &settings.daemon.flags_file {
-        Some(file) => flags::read(file)?,
+        Some(file) => flags::read(file)?.flags,
         None => Vec::new(),
     };
     let open = || {

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 use crate::rules::change::{Change, Refused};
+use crate::rules::policy::Policy;
 use crate::rules::record::{self, ChangeRecord};
 use crate::rules::snapshot::Snapshot;
 use history::History;
@@ -143,6 +144,14 @@ impl Store {
             );
         }
         Ok(())
+    }
+
+    /// Puts other limits in force; what stands is not touched, also where it is beyond them.
+    pub fn limit(&self, policy: Policy) {
+        let _one_at_a_time = self.one_at_a_time();
+        let live = self.snapshot();
+        self.live
+            .send_replace(Arc::new(live.as_ref().clone().under(policy)));
     }
 
     /// Whether changes are in force that are not on disk.
