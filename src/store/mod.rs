@@ -19,7 +19,7 @@ use state::Fault;
 
 pub use blocked::Blocked;
 pub use books::{BlockBook, BlockedEntry, BookError, KeptLanes, LaneBook, LaneEntry, MOST_BLOCKED};
-pub use open::{OpenError, Opened};
+pub use open::{OpenError, Opened, Seed};
 
 mod blocked;
 mod books;
