@@ -37,6 +37,7 @@ mod pace;
 mod page;
 mod queues;
 mod release;
+mod segments;
 mod serve;
 mod shapes;
 mod status;
@@ -99,6 +100,9 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
             flags::patch,
             flags::delete
         ))
+        .routes(routes!(segments::list))
+        .routes(routes!(segments::read, segments::put, segments::delete))
+        .routes(routes!(segments::members))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
         .routes(routes!(openings::extend))
