@@ -15,7 +15,7 @@ use super::problems::Notes;
 use super::shape::Setting;
 use super::tree::{Place, Table, Value};
 use super::walk::fits;
-use super::{Amqp, Daemon, Settings, broker_url, management, notify, queue};
+use super::{Amqp, Daemon, Settings, broker_url, limits, management, notify, queue};
 use crate::rules::facts::Source;
 use crate::rules::names::FlagKey;
 use crate::rules::notice;
@@ -196,6 +196,7 @@ pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> 
         },
         notify: notify?,
         queues: queues?,
+        limits: limits::read(file.section("limits"), file.section("flags"))?,
     })
 }
 

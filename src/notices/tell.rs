@@ -48,7 +48,7 @@ impl Teller {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            changes: store.records(),
+            changes: store.listen(),
             notices: board.read(),
             board: board.clone(),
             webhooks,

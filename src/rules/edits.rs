@@ -93,9 +93,13 @@ impl Snapshot {
         change: &Change,
         touched: &mut Touched,
     ) -> Result<(), Refused> {
-        if edits.is_empty() || edits.len() > MOST_EDITS {
+        let most = match change.cause {
+            Cause::File => MOST_FLAGS + MOST_SEGMENTS,
+            Cause::Operator | Cause::Expiry => MOST_EDITS,
+        };
+        if edits.is_empty() || edits.len() > most {
             return Err(Refused::Limit(format!(
-                "a change has 1 to {MOST_EDITS} edits, got {}",
+                "a change has 1 to {most} edits, got {}",
                 edits.len()
             )));
         }
@@ -289,16 +293,17 @@ impl Snapshot {
             ..document.clone()
         })?;
         match (self.segments.get(segment.name.as_str()), seen) {
+            (Some(_), Some(0)) => return Err(Refused::SegmentExists(segment.name)),
             (Some(_), _) => {
                 self.standing_segment(&segment.name, seen)?;
             }
-            (None, Some(_)) => return Err(Refused::NoSegment(segment.name.to_string())),
-            (None, None) if self.segments.len() >= MOST_SEGMENTS => {
+            (None, Some(1..)) => return Err(Refused::NoSegment(segment.name.to_string())),
+            (None, _) if self.segments.len() >= MOST_SEGMENTS => {
                 return Err(Refused::Limit(format!(
                     "there are {MOST_SEGMENTS} segments already, which is the most; delete one"
                 )));
             }
-            (None, None) => {}
+            (None, _) => {}
         }
         self.place_segment(segment, touched);
         Ok(())
@@ -366,7 +371,7 @@ impl Snapshot {
         );
         if is_an_edit
             && !change.keep
-            && change.cause == Cause::Operator
+            && change.cause != Cause::Expiry
             && stays_shut(next)
             && !stays_shut(self)
         {

@@ -76,10 +76,33 @@ pub enum EditKind {
     Close,
     /// Several edits at once.
     Several,
+    /// All flags and segments back to a snapshot, while the daemon was down.
+    Rescue,
 }
 
-/// What a change did to one flag. `create`, `replace`, `delete`, `undo` and `several` keep documents; `set` and `set_over` keep
-/// values for everybody; `open`, `extend`, `ramp` and `close` keep what the flag said to everybody.
+impl EditKind {
+    /// Whether what it keeps of a flag is its value for everybody.
+    #[must_use]
+    pub const fn sets_value(self) -> bool {
+        matches!(self, Self::Set | Self::SetOver)
+    }
+
+    /// Whether what it keeps of a flag are whole documents.
+    #[must_use]
+    pub const fn keeps_documents(self) -> bool {
+        match self {
+            Self::Create | Self::Replace | Self::Delete | Self::Undo | Self::Several => true,
+            Self::Rescue => true,
+            Self::Set | Self::SetOver | Self::PutSegment | Self::DeleteSegment | Self::Members => {
+                false
+            }
+            Self::Open | Self::Extend | Self::Ramp | Self::Close => false,
+        }
+    }
+}
+
+/// What a change did to one flag. `create`, `replace`, `delete`, `undo`, `several` and `rescue` keep documents; `set` and
+/// `set_over` keep values for everybody; `open`, `extend`, `ramp` and `close` keep what the flag said to everybody.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Touched {
     /// The flag.
@@ -163,7 +186,9 @@ pub fn hash(written: &[u8]) -> String {
 }
 
 impl TouchedSegment {
-    fn of(segment: SegmentName, before: &Snapshot, after: &Snapshot) -> Option<Self> {
+    /// What lies between two snapshots of a segment; `None`: nothing.
+    #[must_use]
+    pub fn of(segment: SegmentName, before: &Snapshot, after: &Snapshot) -> Option<Self> {
         let (old, new) = (
             before.segments().get(segment.as_str()),
             after.segments().get(segment.as_str()),

@@ -204,6 +204,12 @@ impl Snapshot {
         &self.tombstones
     }
 
+    /// Whether the tombstones are the same as in the snapshot before or after this one, without looking at each.
+    #[must_use]
+    pub fn shares_tombstones(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.tombstones, &other.tombstones)
+    }
+
     /// All openings in force, oldest first.
     pub fn openings(&self) -> impl Iterator<Item = &Arc<Opening>> {
         self.openings.values()
