@@ -16,10 +16,12 @@ use queue::Families;
 use register::{counter, gauge, int_gauge};
 
 pub use ledger::Ledger;
+pub use openings::{Openings, Sent};
 pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
 
 mod histogram;
 mod ledger;
+mod openings;
 mod queue;
 mod register;
 
@@ -35,6 +37,7 @@ pub struct Metrics {
     evaluations: IntCounterVec,
     snapshot_revision: IntGauge,
     config_reload_ok: IntGauge,
+    openings: Openings,
 }
 
 impl Metrics {
@@ -89,7 +92,7 @@ impl Metrics {
             opening_ends: gauge(
                 &registry,
                 "opening_ends_timestamp_seconds",
-                "When the newest opening on a flag ends, in seconds since 1970; 0: none.",
+                "When the newest opening on a flag is over, its way back included, in seconds since 1970; 0: none.",
                 &["flag"],
             )?,
             evaluations: counter(
@@ -106,6 +109,7 @@ impl Metrics {
             )?
             .with_label_values(&[] as &[&str]),
             config_reload_ok,
+            openings: Openings::register(&registry)?,
             queues,
             registry,
         })
@@ -117,7 +121,7 @@ impl Metrics {
         self.queues.get(name)
     }
 
-    /// What a flag says now, and when the newest opening on it ends (seconds since 1970). Makes the flag's series if need be.
+    /// What a flag says now, and when the newest opening on it is over (seconds since 1970). Makes the flag's series if need be.
     pub fn flag_says(&self, flag: &str, value: Option<f64>, ends: Option<f64>) {
         if let Some(value) = value {
             self.flag_value.with_label_values(&[flag]).set(value);
@@ -145,6 +149,12 @@ impl Metrics {
     /// A flag was evaluated so often.
     pub fn evaluated(&self, flag: &str, times: u64) {
         self.evaluations.with_label_values(&[flag]).inc_by(times);
+    }
+
+    /// What is counted of openings and of telling others about them.
+    #[must_use]
+    pub fn openings(&self) -> &Openings {
+        &self.openings
     }
 
     /// The revision in force.

@@ -98,6 +98,8 @@ fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
         hosts: vec!["panel.example".to_owned()],
         stopping: CancellationToken::new(),
         remembered: Remembered::default(),
+        pace: Pace::new(60),
+        evaluated: LastEvaluated::default(),
     })
 }
 
