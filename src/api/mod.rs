@@ -21,9 +21,11 @@ use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
 mod apply;
+mod aside;
 mod body;
 mod changes;
 mod checks;
+mod deletion;
 mod documents;
 mod error;
 mod evaluated;

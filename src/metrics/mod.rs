@@ -60,13 +60,11 @@ impl Metrics {
         build
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1.0);
-        let config_reload_ok = int_gauge(
+        let config_reload_ok = single(
             &registry,
             "config_reload_ok",
             "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
-            &[],
-        )?
-        .with_label_values(&[] as &[&str]);
+        )?;
         config_reload_ok.set(1);
         Ok(Self {
             flag_value: gauge(
@@ -99,21 +97,17 @@ impl Metrics {
                 "How often a flag was evaluated.",
                 &["flag"],
             )?,
-            snapshot_revision: int_gauge(
+            snapshot_revision: single(
                 &registry,
                 "snapshot_revision",
                 "The revision of the flags in force.",
-                &[],
-            )?
-            .with_label_values(&[] as &[&str]),
+            )?,
             config_reload_ok,
-            flags_drifted: int_gauge(
+            flags_drifted: single(
                 &registry,
                 "flags_drifted",
                 "Flags managed by the file that differ from the file of flags last applied or tried, or are not in it.",
-                &[],
-            )?
-            .with_label_values(&[] as &[&str]),
+            )?,
             queues,
             registry,
         })
@@ -179,6 +173,11 @@ impl Metrics {
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// A gauge without labels.
+fn single(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    Ok(int_gauge(registry, name, help, &[])?.with_label_values(&[] as &[&str]))
 }
 
 /// Registers what is not a family of counters and gauges.
