@@ -20,9 +20,12 @@ use crate::store::{Blocked, Store};
 use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
+mod apply;
+mod aside;
 mod body;
 mod changes;
 mod checks;
+mod deletion;
 mod documents;
 mod error;
 mod evaluated;
@@ -42,10 +45,12 @@ mod release;
 mod schemas;
 mod segments;
 mod serve;
+mod several;
 mod shapes;
 mod status;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod views;
 mod write;
 
@@ -110,7 +115,11 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
         .routes(routes!(openings::extend))
-        .routes(routes!(changes::list))
+        .routes(routes!(apply::apply))
+        .routes(routes!(undo::history))
+        .routes(routes!(undo::undo))
+        .routes(routes!(changes::list, several::make))
+        .routes(routes!(changes::verify))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
         .routes(routes!(release::release))

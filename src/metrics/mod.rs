@@ -38,6 +38,7 @@ pub struct Metrics {
     snapshot_revision: IntGauge,
     config_reload_ok: IntGauge,
     openings: Openings,
+    flags_drifted: IntGauge,
 }
 
 impl Metrics {
@@ -62,13 +63,11 @@ impl Metrics {
         build
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1.0);
-        let config_reload_ok = int_gauge(
+        let config_reload_ok = single(
             &registry,
             "config_reload_ok",
             "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
-            &[],
-        )?
-        .with_label_values(&[] as &[&str]);
+        )?;
         config_reload_ok.set(1);
         Ok(Self {
             flag_value: gauge(
@@ -101,15 +100,18 @@ impl Metrics {
                 "How often a flag was evaluated.",
                 &["flag"],
             )?,
-            snapshot_revision: int_gauge(
+            snapshot_revision: single(
                 &registry,
                 "snapshot_revision",
                 "The revision of the flags in force.",
-                &[],
-            )?
-            .with_label_values(&[] as &[&str]),
+            )?,
             config_reload_ok,
             openings: Openings::register(&registry)?,
+            flags_drifted: single(
+                &registry,
+                "flags_drifted",
+                "Flags managed by the file that differ from the file of flags last applied or tried, or are not in it.",
+            )?,
             queues,
             registry,
         })
@@ -168,6 +170,12 @@ impl Metrics {
         self.config_reload_ok.set(i64::from(fine));
     }
 
+    /// How many flags that the file manages are not as the file last applied or tried says.
+    pub fn flags_drifted(&self, count: usize) {
+        self.flags_drifted
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// All numbers in Prometheus' text format.
     ///
     /// # Errors
@@ -175,6 +183,11 @@ impl Metrics {
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// A gauge without labels.
+fn single(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    Ok(int_gauge(registry, name, help, &[])?.with_label_values(&[] as &[&str]))
 }
 
 /// Registers what is not a family of counters and gauges.
