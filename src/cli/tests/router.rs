@@ -246,7 +246,16 @@ fn a_queue_is_paused_and_resumed() {
     let pause = "sluicegate queue pause orders --reason INC-481";
     assert_eq!(daemon.types(pause).code, 6, "all of a queue is a big move");
     daemon.done(&format!("{pause} --yes"));
-    daemon.done("sluicegate flag set queue.orders.pause true -r too --yes");
+    let set = "sluicegate flag set queue.orders.pause true -r too --yes";
+    let refused = daemon.types(set);
+    assert_eq!(refused.code, 6, "{}", refused.talk);
+    assert!(
+        refused.talk.contains("would shed or stop without an end")
+            && refused.talk.contains("say --keep"),
+        "{}",
+        refused.talk
+    );
+    daemon.done(&format!("{set} --keep"));
     assert_eq!(daemon.now("queue.orders.pause"), json!(true));
     let dry = daemon.done("sluicegate queue resume orders -r over --dry-run");
     assert!(dry.starts_with("dry run"), "{dry}");
