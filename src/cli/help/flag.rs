@@ -75,7 +75,7 @@ pub(in crate::cli) const RULE_ADD: &str = "\
 Examples:
   sluicegate flag rule add shop.reports acme --when account=acme --value false --reason INC-482
   sluicegate flag rule add shop.form ring-1 --when segment:beta --split 5%=new -r OPS-7 --last
-  sluicegate flag rule add queue.mail.degrade acme --when account=acme --value reject --keep -r x
+  sluicegate flag rule add queue.mail.degrade off --when account=acme --value reject --keep -r x
 
 The first is \"a 404 for that one customer\", where nginx asks GET /api/v1/authz/shop.reports before each request.
 A rule for a time is an opening: `sluicegate flag open KEY VALUE --when CLAUSE --for 1h`.";
