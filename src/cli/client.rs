@@ -171,13 +171,12 @@ fn typed_here(sentence: &str) -> String {
 pub(super) struct Client {
     base: BaseUrl,
     user: Option<HeaderValue>,
-    /// What it shows to be let in; never printed.
-    bearer: Option<HeaderValue>,
+    token: Option<HeaderValue>,
     http: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
 }
 
 impl Client {
-    pub(super) fn new(base: BaseUrl, user: Option<&str>, token: Option<&str>) -> Self {
+    pub(super) fn new(base: BaseUrl, user: Option<&str>) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_WITHIN));
         // No connection is kept: while somebody thinks about a question, the daemon may close it.
@@ -187,16 +186,24 @@ impl Client {
         let user = user
             .filter(|name| name.len() <= LONGEST_USER && name.bytes().all(|b| b.is_ascii_graphic()))
             .and_then(|name| HeaderValue::from_str(name).ok());
-        let bearer = token.and_then(|token| {
-            let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.trim())).ok()?;
-            bearer.set_sensitive(true);
-            Some(bearer)
-        });
         Self {
             base,
             user,
-            bearer,
+            token: None,
             http,
+        }
+    }
+
+    /// The same, known by a token.
+    pub(super) fn with_token(self, token: Option<&str>) -> Self {
+        let shown = token.and_then(|token| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        Self {
+            token: shown,
+            ..self
         }
     }
 
@@ -235,11 +242,11 @@ impl Client {
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
         let json = HeaderValue::from_static("application/json");
         headers.entry(header::CONTENT_TYPE).or_insert(json);
+        if let Some(token) = &self.token {
+            headers.insert(header::AUTHORIZATION, token.clone());
+        }
         if let Some(user) = &self.user {
             headers.insert(USER, user.clone());
-        }
-        if let Some(bearer) = &self.bearer {
-            headers.insert(header::AUTHORIZATION, bearer.clone());
         }
         Ok(request)
     }

@@ -104,6 +104,16 @@ pub(super) fn file(
     text(&document, notation)
 }
 
+/// Flags and segments of a store as a TOML file for `flag apply`.
+///
+/// # Errors
+/// When something of it cannot be written as TOML.
+pub fn flags_file(flags: &[Json], segments: &[Json]) -> anyhow::Result<String> {
+    let flags = flags.iter().map(of_flag).map(Json::Object);
+    let segments = segments.iter().map(of_segment).map(Json::Object);
+    Ok(file(flags.collect(), segments.collect(), Notation::Toml)?)
+}
+
 /// The flags and segments of a file for `flag apply`.
 pub(super) fn read_file(text: &str) -> Result<(Json, Json), Failure> {
     let mut document = read(text)?;

@@ -4,13 +4,14 @@
 use std::fmt::Write as _;
 
 use serde::Deserialize;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
-use super::clauses::{self, Shown};
-use super::console::harmless;
+use super::clauses::Shown;
+use super::console::{Console, harmless};
 use super::failure::Failure;
 use super::grammar::{ExplainArgs, PreviewArgs, Terms};
 use super::session::{Session, fields, flag_path};
+use super::table::{Side, Table};
 use super::views::read;
 use super::words::{share, shown, typed};
 use crate::rules::clause::ClauseDocument;
@@ -28,6 +29,9 @@ struct Explanation {
     steps: Vec<Step>,
     #[serde(default)]
     not_asked: Vec<String>,
+    /// What was told and no flag asks for.
+    #[serde(default)]
+    unused: Vec<String>,
 }
 
 /// An opening or a rule that was asked.
@@ -45,6 +49,8 @@ struct Step {
 #[derive(Debug, Deserialize)]
 struct Asked {
     clause: ClauseDocument,
+    #[serde(default)]
+    values_left_out: u64,
     found: Option<String>,
     holds: bool,
     through: Option<String>,
@@ -82,6 +88,17 @@ struct Verdict {
     links: Vec<Link>,
     #[serde(default)]
     whole_queue: Map<String, Json>,
+    known: Option<Known>,
+}
+
+/// How the message is known.
+#[derive(Debug, Deserialize)]
+struct Known {
+    #[serde(default)]
+    unused: Vec<String>,
+    #[serde(default)]
+    unknown: Vec<String>,
+    note: Option<String>,
 }
 
 /// One thing that was asked of it.
@@ -103,9 +120,12 @@ pub(super) async fn flag(
     let (flag, _) = session.flag(key.as_str()).await?;
     let path = path("flag", key.as_str(), about);
     let answer = session.get(&path).await?;
-    let explained: Explanation = read(&only(&answer))?;
+    let explained: Explanation = read(&answer)?;
     let page = page_of(&explained, &flag.value_type, about);
-    session.show(&answer, |console| console.data(&page));
+    session.show(&answer, |console| {
+        console.data(&page);
+        unused(console, &explained.unused);
+    });
     Ok(())
 }
 
@@ -118,22 +138,35 @@ pub(super) async fn queue(
     let answer = session.get(&path("queue", queue.as_str(), about)).await?;
     let verdict: Verdict = read(&answer)?;
     let page = page_of_queue(&verdict);
-    session.show(&answer, |console| console.data(&page));
+    session.show(&answer, |console| {
+        console.data(&page);
+        let Some(known) = &verdict.known else { return };
+        unused(console, &known.unused);
+        if !known.unknown.is_empty() {
+            let names = harmless(&known.unknown.join(", "));
+            console.say(&format!("not known of it, so taken for missing: {names}"));
+        }
+        if let Some(note) = &known.note {
+            console.say(&harmless(note));
+        }
+    });
     Ok(())
 }
 
-/// The question as the API takes it: each attribute is a parameter `context.NAME`.
+fn unused(console: &mut Console, names: &[String]) {
+    if !names.is_empty() {
+        let names = harmless(&names.join(", "));
+        console.say(&format!("nothing here asks for {names}: perhaps misspelt"));
+    }
+}
+
+/// The question as the API takes it: each attribute is a parameter of its own.
 fn path(what: &str, name: &str, about: &ExplainArgs) -> String {
     let mut path = format!("/api/v1/explain?{what}={}", segment(name));
     for (attribute, value) in &about.context {
-        path += &format!("&context.{}={}", segment(attribute), segment(value));
+        path += &format!("&{}={}", segment(attribute), segment(value));
     }
     path
-}
-
-/// The one explanation of a list of one.
-fn only(answer: &Json) -> Json {
-    answer["items"].get(0).unwrap_or(answer).clone()
 }
 
 fn page_of(explained: &Explanation, value_type: &str, about: &ExplainArgs) -> String {
@@ -190,8 +223,15 @@ impl Asked {
             Some(_) => ", by the segment's clauses",
             None => "",
         };
-        let holds = if self.holds { "yes" } else { "no" };
-        format!("{holds}  {}   found {found}{through}", Shown(&self.clause))
+        let holds = if self.holds { "yes" } else { "no " };
+        let more = match self.values_left_out {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!(
+            "{holds} {}{more}   found {found}{through}",
+            Shown(&self.clause)
+        )
     }
 }
 
@@ -250,32 +290,56 @@ fn page_of_queue(told: &Verdict) -> String {
 /// `flag preview`
 pub(super) async fn preview(session: &mut Session<'_>, asked: &PreviewArgs) -> Result<(), Failure> {
     let (flag, _) = session.flag(asked.key.as_str()).await?;
-    let mut body = fields([("value", typed(&asked.value, &flag.value_type))]);
-    if !asked.whom.when.is_empty() {
-        body.insert("when".to_owned(), asked.whom.json());
-    }
+    let value = typed(&asked.value, &flag.value_type);
+    let body = match asked.whom.when.is_empty() {
+        true => fields([("value", value)]),
+        false => fields([("open", json!({"value": value, "when": asked.whom.json()}))]),
+    };
     let path = format!("{}/preview", flag_path(&flag.key));
     let answer = session.post(&path, body, &Terms::default()).await?;
-    let whom: Vec<ClauseDocument> = asked
-        .whom
-        .when
-        .iter()
-        .map(|typed| typed.0.clone())
-        .collect();
-    let whom = match whom.is_empty() {
-        true => String::new(),
-        false => format!(" for {}", clauses::shown(&whom)),
-    };
-    let said = ["summary", "sentence", "detail"];
-    let said = said.into_iter().find_map(|name| answer[name].as_str());
-    let page = match said {
-        Some(said) => format!("{} {}{whom}: {said}", flag.key, asked.value),
-        None => format!("{} {}{whom}:\n{answer:#}", flag.key, asked.value),
-    };
+    let told: Preview = read(&answer)?;
     session.show(&answer, |console| {
-        for line in page.lines() {
-            console.data(&harmless(line));
+        console.data(&harmless(&told.summary));
+        let most = told
+            .effect
+            .map(|effect| effect.most_touched)
+            .unwrap_or_default();
+        if !most.is_empty() {
+            let mut table = Table::new([("MOST TOUCHED", Side::Left), ("MESSAGES", Side::Right)]);
+            for touched in &most {
+                table.row([
+                    touched.key.as_str().into(),
+                    touched.messages.to_string().into(),
+                ]);
+            }
+            console.data(&table.render(console.colour));
+        }
+        if let Some(size) = told.confirm {
+            console.say(&format!(
+                "a big move: it will have to be confirmed ({size}), or --yes"
+            ));
         }
     });
     Ok(())
+}
+
+/// What a change would do.
+#[derive(Debug, Deserialize)]
+struct Preview {
+    summary: String,
+    effect: Option<Effect>,
+    confirm: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Effect {
+    #[serde(default)]
+    most_touched: Vec<MostTouched>,
+}
+
+/// Somebody with many messages that would get another verdict.
+#[derive(Debug, Deserialize)]
+struct MostTouched {
+    key: String,
+    messages: u64,
 }

@@ -21,6 +21,7 @@ use grammar::{
 };
 use session::Session;
 
+pub use documents::flags_file;
 pub use grammar::DemoOptions;
 pub use offline::{Offline, OfflineTask};
 
@@ -220,8 +221,8 @@ async fn carry_out(
     caller: &Caller,
     console: &mut Console,
 ) -> Result<(), Exit> {
-    let (user, token) = (caller.user.as_deref(), caller.token.as_deref());
-    let client = Client::new(command.door.url.clone(), user, token);
+    let client = Client::new(command.door.url.clone(), caller.user.as_deref())
+        .with_token(caller.token.as_deref());
     let json = command.door.json;
     let session = &mut Session {
         client: &client,

@@ -126,7 +126,7 @@ async fn every_segment(session: &mut Session<'_>) -> Result<Vec<Json>, Failure> 
     let mut all = Vec::new();
     for segment in list["items"].as_array().into_iter().flatten() {
         let name = segment["name"].as_str().unwrap_or_default();
-        let whole = session.get(&segments::path(name)).await?;
+        let whole = segments::whole(session, name).await?;
         all.push(Json::Object(documents::of_segment(&whole)));
     }
     Ok(all)

@@ -10,7 +10,7 @@ use super::failure::{Exit, Failure};
 use super::files;
 use super::grammar::{Members, MembersArgs, NewSegment, Terms};
 use super::lifecycle::remove as remove_at;
-use super::session::{Session, fields, kept, would};
+use super::session::{Session, fields, would};
 use super::table::{Side, Table};
 use super::views::read;
 use crate::rules::clause::ClauseDocument;
@@ -18,10 +18,12 @@ use crate::rules::names;
 use crate::rules::segment::SegmentName;
 
 const LIST: &str = "/api/v1/segments";
+/// So many members are read at once.
+const LARGEST_PAGE: usize = 10_000;
 /// So many members are shown to people; programs get all.
 const SHOWN: usize = 100;
 
-/// A segment as the daemon shows it; a list may leave the members out and count them.
+/// A segment as the daemon shows it; lists and answers to writes leave the members out.
 #[derive(Debug, Deserialize)]
 struct SegmentView {
     name: String,
@@ -32,47 +34,42 @@ struct SegmentView {
     #[serde(default)]
     by: String,
     #[serde(default)]
-    members: Belonging,
-    member_count: Option<u64>,
+    members: Vec<String>,
+    member_count: u64,
     #[serde(default)]
     when: Vec<ClauseDocument>,
     #[serde(default)]
+    used_by: Vec<String>,
+    #[serde(default)]
     revision: u64,
-}
-
-/// Members, or how many there are.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Belonging {
-    Count(u64),
-    Names(Vec<String>),
-}
-
-impl Default for Belonging {
-    fn default() -> Self {
-        Self::Names(Vec::new())
-    }
-}
-
-impl SegmentView {
-    fn count(&self) -> u64 {
-        self.member_count.unwrap_or(match &self.members {
-            Belonging::Count(count) => *count,
-            Belonging::Names(names) => names.len() as u64,
-        })
-    }
-
-    fn names(&self) -> &[String] {
-        match &self.members {
-            Belonging::Count(_) => &[],
-            Belonging::Names(names) => names,
-        }
-    }
 }
 
 /// The path of a segment.
 pub(super) fn path(name: &str) -> String {
     format!("{LIST}/{}", names::segment(name))
+}
+
+/// A segment with all its members, whatever the pages.
+pub(super) async fn whole(session: &Session<'_>, name: &str) -> Result<Json, Failure> {
+    let path = path(name);
+    let mut whole = session.get(&format!("{path}?limit={LARGEST_PAGE}")).await?;
+    while let Some(next) = whole["next"].as_str() {
+        let next = names::segment(next);
+        let query = format!("{path}?limit={LARGEST_PAGE}&cursor={next}");
+        let mut page = session.get(&query).await?;
+        let more = match page["members"].take() {
+            Json::Array(more) if !more.is_empty() => more,
+            _ => break,
+        };
+        if let Json::Array(members) = &mut whole["members"] {
+            members.extend(more);
+        }
+        whole["next"] = page["next"].take();
+    }
+    if let Json::Object(fields) = &mut whole {
+        fields.shift_remove("next");
+    }
+    Ok(whole)
 }
 
 /// `segment list`
@@ -95,7 +92,7 @@ pub(super) async fn list(session: &mut Session<'_>) -> Result<(), Failure> {
         for segment in &segments {
             table.row([
                 segment.name.as_str().into(),
-                segment.count().to_string().into(),
+                segment.member_count.to_string().into(),
                 segment.by.as_str().into(),
                 clauses::shown(&segment.when).into(),
                 segment.owner.as_str().into(),
@@ -109,7 +106,7 @@ pub(super) async fn list(session: &mut Session<'_>) -> Result<(), Failure> {
 
 /// `segment get`
 pub(super) async fn get(session: &mut Session<'_>, name: &SegmentName) -> Result<(), Failure> {
-    let answer = session.get(&path(name.as_str())).await?;
+    let answer = whole(session, name.as_str()).await?;
     let segment: SegmentView = read(&answer)?;
     session.show(&answer, |console| {
         let mut facts = Table::new([(segment.name.as_str(), Side::Left), ("", Side::Left)]);
@@ -117,8 +114,9 @@ pub(super) async fn get(session: &mut Session<'_>, name: &SegmentName) -> Result
             ("  what it is", segment.description.clone()),
             ("  owner", segment.owner.clone()),
             ("  members by", segment.by.clone()),
-            ("  members", segment.count().to_string()),
+            ("  members", segment.member_count.to_string()),
             ("  and who has", clauses::shown(&segment.when)),
+            ("  used by", segment.used_by.join(", ")),
             ("  revision", segment.revision.to_string()),
         ] {
             if !text.is_empty() {
@@ -127,14 +125,14 @@ pub(super) async fn get(session: &mut Session<'_>, name: &SegmentName) -> Result
         }
         console.data(&facts.render(console.colour));
         let mut members = Table::new([("MEMBER", Side::Left)]);
-        for member in segment.names().iter().take(SHOWN) {
+        for member in segment.members.iter().take(SHOWN) {
             members.row([member.into()]);
         }
         if !members.is_empty() {
             console.data(&format!("\n{}", members.render(console.colour)));
         }
-        if segment.names().len() > SHOWN {
-            let more = segment.names().len() - SHOWN;
+        if segment.members.len() > SHOWN {
+            let more = segment.members.len() - SHOWN;
             console.say(&format!("and {more} more; --json shows all"));
         }
     });
@@ -185,7 +183,7 @@ pub(super) async fn create(session: &mut Session<'_>, new: &NewSegment) -> Resul
         } else {
             "exists"
         };
-        let members = counted(segment.count());
+        let members = counted(segment.member_count);
         console.data(&format!(
             "{}segment {} {exists}, with {members}",
             would(&new.terms),
@@ -215,8 +213,7 @@ pub(super) async fn change(
     }
     let reason = session.reason(&asked.terms)?;
     let named = members.len() as u64;
-    let mut body = fields([(what, Json::from(members)), ("reason", Json::from(reason))]);
-    kept(&mut body, asked.keep);
+    let body = fields([(what, Json::from(members)), ("reason", Json::from(reason))]);
     let path = format!("{}/members", path(asked.name.as_str()));
     let answer = session.post(&path, body, &asked.terms).await?;
     let segment: SegmentView = read(&answer)?;
@@ -226,7 +223,7 @@ pub(super) async fn change(
             (false, "add") => ("has", "added"),
             (false, _) => ("has", "removed"),
         };
-        let members = counted(segment.count());
+        let members = counted(segment.member_count);
         console.data(&format!(
             "{}{past} {}: segment {} {has} {members}",
             would(&asked.terms),
@@ -244,7 +241,8 @@ pub(super) async fn delete(
     terms: &Terms,
 ) -> Result<(), Failure> {
     let path = path(name.as_str());
-    let standing: Answer = session.client.send(Ask::get(path.clone())).await?;
+    let standing = Ask::get(format!("{path}?limit=0"));
+    let standing: Answer = session.client.send(standing).await?;
     let etag = standing.etag.clone().unwrap_or_default();
     standing.done()?;
     let reason = session.reason(terms)?;

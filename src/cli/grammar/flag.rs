@@ -65,7 +65,7 @@ pub(in crate::cli) enum FlagVerb {
         #[command(flatten)]
         terms: Terms,
     },
-    /// Give an opening another end, counted from now.
+    /// Let an opening last longer: --for is added to what is left of it.
     #[command(after_help = help::FLAG_EXTEND)]
     Extend {
         /// The opening, such as o41.

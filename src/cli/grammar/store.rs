@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::super::help;
+use super::Terms;
 use super::flag::{Notation, Whom};
-use super::{Keep, Terms};
 use crate::rules::names::FlagKey;
 use crate::rules::segment::SegmentName;
 
@@ -59,8 +59,6 @@ pub(in crate::cli) struct MembersArgs {
     pub(in crate::cli) name: SegmentName,
     #[command(flatten)]
     pub(in crate::cli) members: Members,
-    #[command(flatten)]
-    pub(in crate::cli) keep: Keep,
     #[command(flatten)]
     pub(in crate::cli) terms: Terms,
 }

@@ -107,7 +107,7 @@ Examples:
   sluicegate flag extend o41 --for 30m --reason \"the burst goes on\"
   sluicegate flag extend o41 --until 2026-11-21T18:00:00Z --reason \"until the shift ends\" --dry-run
 
---for counts from now. It may also bring the end nearer; `flag close` ends it at once.";
+--for 30m: half an hour longer than it would have lasted; in all at most a day from now.";
 
 pub(in crate::cli) const FLAG_UNDO: &str = "\
 Examples:
@@ -158,7 +158,10 @@ It asks the same function that decides about messages, with the newest messages 
 pub(in crate::cli) const EXPLAIN: &str = "\
 Examples:
   sluicegate explain orders --context account=acme
-  sluicegate explain orders -c account=acme -c type=bulk.mail -c id=o-17 --json";
+  sluicegate explain orders -c account=acme -c type=bulk.mail -c age=45s --json
+  sluicegate explain orders -c id=o-17
+
+With an id alone, the message is looked for among those that came lately.";
 
 pub(in crate::cli) fn flag_short() -> String {
     [FLAG, FLAG_HINT].join("\n\n")

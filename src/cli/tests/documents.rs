@@ -236,21 +236,28 @@ fn a_file_of_flags_is_applied_and_the_plan_printed() {
 fn an_export_is_what_apply_reads() {
     let untouched =
         json!({"key": "queue.a.skip", "kind": "ops", "type": "ratio", "value": 0.0, "revision": 0});
-    let beta = json!({"name": "beta", "by": "account", "members": ["acme"], "revision": 3});
+    let page = |member: &str, next: Json| {
+        let members = json!([member]);
+        (
+            200,
+            json!({"name": "beta", "by": "account", "member_count": 2, "members": members, "next": next, "revision": 3}),
+        )
+    };
     let daemon = Scripted::answering(vec![
         (
             200,
             json!({"items": [form("old", json!([rule("b", "b")])), untouched], "next": null}),
         ),
         (200, json!({"items": [{"name": "beta"}], "next": null})),
-        (200, beta),
+        page("acme", json!("acme")),
+        page("globex", json!(null)),
     ]);
     let ended = type_at(&daemon.url, "sluicegate flag export", None);
     let wanted = "\
 [[segment]]
 name = \"beta\"
 by = \"account\"
-members = [\"acme\"]
+members = [\"acme\", \"globex\"]
 
 [[flag]]
 key = \"shop.form\"
@@ -279,8 +286,7 @@ values = [\"b\"]
 
 #[test]
 fn segments_are_made_changed_shown_and_deleted() {
-    let beta =
-        || json!({"name": "beta", "by": "account", "members": ["acme", "globex"], "revision": 3});
+    let beta = || json!({"name": "beta", "by": "account", "members": ["acme", "globex"], "member_count": 2, "revision": 3});
     for (line, input, script, data, asked) in [
         (
             "create beta acme --file - --when type^=bulk. -r x",

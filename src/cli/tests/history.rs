@@ -146,7 +146,7 @@ a says true to account=globex: split ring (revision 41)
   rule acme: does not hold
     no  account=acme   found globex
   rule ring: decides
-    yes  segment:beta   found globex, a member
+    yes segment:beta   found globex, a member
     account=globex drew 17 of 100000, in the 5% below 5000 for true
   not asked any more: last
 ";
@@ -156,4 +156,53 @@ a says true to account=globex: split ring (revision 41)
         "{}",
         ended.talk
     );
+    let asked = daemon.asked.join().unwrap();
+    assert_eq!(asked[1], "ana: GET /api/v1/explain?flag=a&account=globex ");
+}
+
+#[test]
+fn a_queue_is_explained_valve_by_valve() {
+    let told = json!({"queue": "orders", "revision": 9, "verdict": "shed", "reason": "skipped", "opening": "o7", "rule": null,
+        "links": [{"asks": "max_age", "found": "any age may pass", "decides": false},
+                  {"asks": "skip", "found": "30% are skipped; it drew 17", "decides": true}],
+        "whole_queue": {"rate": "50/s"}, "target": {"mode": null, "timeout": "30s"},
+        "known": {"from": "query", "at": null, "unused": ["acount"], "unknown": [], "note": "only what the query tells is known"}});
+    let daemon = Scripted::answering(vec![(200, told)]);
+    let line = "sluicegate explain orders -c acount=acme -c id=17";
+    let ended = type_at(&daemon.url, line, None);
+    let wanted = "\
+orders: shed (skipped), by the opening o7 (revision 9)
+  max_age: any age may pass
+  skip: 30% are skipped; it drew 17 -> decides
+  for the whole queue: rate 50/s
+";
+    assert_eq!((ended.data.as_str(), ended.code), (wanted, 0));
+    assert!(ended.talk.contains("acount: perhaps misspelt"));
+    assert!(ended.talk.contains("only what"));
+    let wanted = "ana: GET /api/v1/explain?queue=orders&acount=acme&id=17 ";
+    assert_eq!(daemon.asked.join().unwrap(), [wanted]);
+}
+
+#[test]
+fn a_value_is_previewed_for_everybody_or_for_some() {
+    for (more, body) in [
+        ("", r#"{"value":"30%"}"#),
+        (
+            " --when segment:beta",
+            r#"{"open":{"value":"30%","when":[{"segment":"beta"}]}}"#,
+        ),
+    ] {
+        let summary = "0 -> 3,012 of the last 10,000 messages are shed";
+        let told = json!({"flag": "queue.orders.skip", "revision": 9, "summary": summary,
+                          "effect": {"most_touched": [{"key": "acme", "messages": 12}]}, "confirm": 30});
+        let daemon = Scripted::answering(vec![skip_flag(json!([])), (200, told)]);
+        let line = format!("sluicegate flag preview queue.orders.skip 30%{more}");
+        let ended = type_at(&daemon.url, &line, None);
+        let wanted = format!("{summary}\nMOST TOUCHED  MESSAGES\nacme                12\n");
+        assert_eq!((ended.data.as_str(), ended.code), (wanted.as_str(), 0));
+        assert!(ended.talk.contains("--yes"), "{}", ended.talk);
+        let asked = daemon.asked.join().unwrap();
+        let path = "/api/v1/flags/queue.orders.skip/preview";
+        assert_eq!(asked[1], format!("ana: POST {path} {body}"));
+    }
 }
