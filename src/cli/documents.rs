@@ -114,17 +114,34 @@ pub fn flags_file(flags: &[Json], segments: &[Json]) -> anyhow::Result<String> {
     Ok(file(flags.collect(), segments.collect(), Notation::Toml)?)
 }
 
+/// What `store export` says beside flags and segments.
+const OF_A_STORE: [&str; 6] = [
+    "schema",
+    "revision",
+    "head",
+    "openings",
+    "tombstones",
+    "notes",
+];
+
 /// The flags and segments of a file for `flag apply`.
 pub(super) fn read_file(text: &str) -> Result<(Json, Json), Failure> {
     let mut document = read(text)?;
     let mut take = |one: &str, many: &str| {
         let found = document.shift_remove(one);
+        let found = found.or_else(|| document.shift_remove(many));
+        let mut found = found.unwrap_or_else(|| Json::Array(Vec::new()));
+        for item in found.as_array_mut().into_iter().flatten() {
+            // It says what stood where it was exported, not what stands here.
+            if let Json::Object(fields) = item {
+                fields.shift_remove("revision");
+            }
+        }
         found
-            .or_else(|| document.shift_remove(many))
-            .unwrap_or_else(|| Json::Array(Vec::new()))
     };
     let (flags, segments) = (take("flag", "flags"), take("segment", "segments"));
-    if let Some(other) = document.keys().next() {
+    let other = |name: &&String| !OF_A_STORE.contains(&name.as_str());
+    if let Some(other) = document.keys().find(other) {
         let sentence =
             format!("the file has no place for `{other}`; it takes [[flag]] and [[segment]]");
         return Err(Failure::new(Exit::Usage, sentence));

@@ -151,13 +151,13 @@ pub(in crate::cli) enum StoreVerb {
         #[command(flatten)]
         terms: Terms,
     },
-    /// Print the flags and segments of a store as a file for `flag apply`.
+    /// Print what a store holds: as JSON all of it, as TOML its flags and segments; `flag apply` reads both.
     #[command(after_help = help::STORE_EXPORT)]
     Export {
         #[command(flatten)]
         place: DataDir,
         /// How it is written.
-        #[arg(long, value_enum, default_value = "toml")]
+        #[arg(long, value_enum, default_value = "json")]
         format: Notation,
     },
 }

@@ -61,7 +61,7 @@ pub(in crate::cli) const STORE: &str = "\
 Examples:
   sluicegate store snapshots --data-dir /var/lib/sluicegate
   sluicegate store restore 4711 --reason \"INC-490\"
-  sluicegate store export > flags.toml
+  sluicegate store export > store.json
 
 The daemon of that directory must not run.";
 
@@ -79,8 +79,10 @@ Stop the daemon first. One flag is brought back by `flag undo` while the daemon 
 
 pub(in crate::cli) const STORE_EXPORT: &str = "\
 Examples:
-  sluicegate store export > flags.toml
-  sluicegate store export --format json --data-dir /var/lib/sluicegate";
+  sluicegate store export > store.json
+  sluicegate store export --format toml --data-dir /var/lib/sluicegate > flags.toml
+
+Of a damaged store, and of one that a later version wrote, the newest good snapshot is printed.";
 
 pub(in crate::cli) fn segment_create_long() -> String {
     [SEGMENT_CREATE, CLAUSES].join("\n\n")
