@@ -23,7 +23,9 @@ use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 mod body;
 mod changes;
 mod checks;
+mod documents;
 mod error;
+mod evaluated;
 mod flags;
 mod health;
 mod idempotency;
@@ -31,18 +33,23 @@ mod lanes;
 mod openapi;
 mod openings;
 mod outcomes;
+mod pace;
 mod page;
 mod queues;
 mod release;
+mod segments;
 mod serve;
+mod shapes;
 mod status;
 #[cfg(test)]
 mod tests;
 mod views;
 mod write;
 
+pub use evaluated::LastEvaluated;
 pub use idempotency::Remembered;
 pub use openapi::openapi;
+pub use pace::Pace;
 pub use serve::serve;
 
 /// What the doors look at, and the one knob behind them.
@@ -62,6 +69,10 @@ pub struct Doors {
     pub stopping: CancellationToken,
     /// The answers to repeated requests; `Remembered::default()` to begin with.
     pub remembered: Remembered,
+    /// How many changes each actor may make a minute.
+    pub pace: Pace,
+    /// When flags were last evaluated; `LastEvaluated::default()`: nobody counts.
+    pub evaluated: LastEvaluated,
 }
 
 /// One queue, as far as the doors see it.
@@ -83,9 +94,18 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(status::root))
         .routes(routes!(status::status))
         .routes(routes!(flags::list))
-        .routes(routes!(flags::read, flags::put, flags::patch))
+        .routes(routes!(
+            flags::read,
+            flags::put,
+            flags::patch,
+            flags::delete
+        ))
+        .routes(routes!(segments::list))
+        .routes(routes!(segments::read, segments::put, segments::delete))
+        .routes(routes!(segments::members))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
+        .routes(routes!(openings::extend))
         .routes(routes!(changes::list))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))

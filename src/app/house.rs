@@ -14,7 +14,7 @@ use super::flags_on_disk::{gated, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
-use crate::api::{self, Doors, QueueDoor, Remembered};
+use crate::api::{self, Doors, LastEvaluated, Pace, QueueDoor, Remembered};
 use crate::clock::Clock;
 use crate::config::{Queue, Settings};
 use crate::memory::MemoryQueue;
@@ -106,7 +106,8 @@ impl House {
         clock: Clock,
     ) -> anyhow::Result<(Self, Vec<MemoryQueue>)> {
         let metrics = metrics_of(&settings)?;
-        let start = Snapshot::of(gated(&settings), Stored::default());
+        let start =
+            Snapshot::of(gated(&settings), Stored::default()).under(settings.limits.policy.clone());
         let store = Store::in_memory(start, Arc::clone(&metrics));
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
         let mut queues = Vec::new();
@@ -162,6 +163,8 @@ impl House {
             hosts: settings.daemon.hosts.clone(),
             stopping: stop_workers.clone(),
             remembered: Remembered::default(),
+            pace: Pace::new(settings.limits.changes_per_minute),
+            evaluated: LastEvaluated::default(),
         };
         let tasks = Tasks::stopping_with(stop_tasks.clone());
         Ok(Self {

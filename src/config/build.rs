@@ -15,7 +15,7 @@ use super::problems::Notes;
 use super::shape::Setting;
 use super::tree::{Place, Table, Value};
 use super::walk::fits;
-use super::{Amqp, Daemon, Settings, broker_url, management, queue};
+use super::{Amqp, Daemon, Settings, broker_url, limits, management, queue};
 use crate::rules::facts::Source;
 use crate::rules::names::FlagKey;
 use crate::rules::units::Span;
@@ -193,6 +193,7 @@ pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> 
             None => None,
         },
         queues: queues?,
+        limits: limits::read(file.section("limits"), file.section("flags"))?,
     })
 }
 

@@ -2,8 +2,9 @@
 //! this list; a test holds `config/sluicegate.toml` to it.
 
 use super::shape::{
-    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MANAGEMENT_URL, MODE, PATH, QUEUE, SOURCE,
-    Setting, Shape, TEXT, VARIABLE, WORD, WORKER_URL, not_here, setting,
+    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MANAGEMENT_URL, MODE, PATH, QUEUE, RATIO,
+    RELEASE_NAME, SEGMENT_NAME, SOURCE, Setting, Shape, TEXT, VARIABLE, WORD, WORKER_URL, not_here,
+    setting,
 };
 use crate::rules::units::Span;
 
@@ -21,6 +22,7 @@ const LONGEST: Span = seconds(3_650 * DAY);
 /// Each queue has a thread of its own, and its twelve valves count among the 2,000 flags.
 pub(super) const MOST_QUEUES: usize = 100;
 const MOST_FLAGS: usize = crate::rules::snapshot::MOST_FLAGS;
+const MOST_SEGMENTS: usize = crate::rules::segment::MOST_SEGMENTS;
 
 /// The ways to say where the broker is: exactly one.
 pub(super) const URL_WAYS: [&str; 3] = ["url", "url_file", "url_env"];
@@ -46,6 +48,12 @@ pub(super) const FILE: &[Setting] = &[
         Section(MANAGEMENT),
         "RabbitMQ's management API, for what AMQP cannot tell; without it that is unknown.",
     ),
+    setting(
+        "limits",
+        Section(LIMITS),
+        "What no change of a flag may do, whoever makes it.",
+    ),
+    setting("flags", Section(FLAGS), "How flags are named."),
     not_here("provider", LATER),
     not_here("pool", LATER),
     not_here("token", LATER),
@@ -113,6 +121,34 @@ const AMQP: &[Setting] = &[
         .or("true"),
     setting("heartbeat", Duration(seconds(1), seconds(300)), "The heartbeat that is asked for, in whole seconds; a dead path is noticed after two.")
         .or("10s"),
+];
+
+const LIMITS: &[Setting] = &[
+    setting("skip", Text(RATIO), "The largest share that any valve `skip` may take.")
+        .or("100%")
+        .live(),
+    setting("skip_by_queue", Free(RATIO), "The same for some queues, by name, `*` for any characters; the first that fits counts.")
+        .live(),
+    setting("changes_per_minute", Integer(1, 100_000), "How many changes one person or program may make a minute; more are answered 429 with Retry-After.")
+        .or("60")
+        .live(),
+];
+
+const FLAGS: &[Setting] = &[
+    setting(
+        "release_name",
+        Text(RELEASE_NAME),
+        "The parts that the key of a release flag has; empty: any key.",
+    )
+    .or("<stakeholder>.<team>.<id>")
+    .live(),
+    setting(
+        "releases_of_a_team",
+        Integer(0, 2_000),
+        "With more open release flags than this a team is warned; 0: never.",
+    )
+    .or("20")
+    .live(),
 ];
 
 const MANAGEMENT: &[Setting] = &[
@@ -312,8 +348,34 @@ const PARK: &[Setting] = &[
 ];
 
 /// `flags.toml`
-pub(super) const FLAGS_FILE: &[Setting] = &[setting("flag", Sections(FLAG, MOST_FLAGS), "A flag.")
-    .needed("[[flag]] with key, kind, type and value")];
+pub(super) const FLAGS_FILE: &[Setting] = &[
+    setting("flag", Sections(FLAG, MOST_FLAGS), "A flag.")
+        .needed("[[flag]] with key, kind, type and value"),
+    setting(
+        "segment",
+        Sections(SEGMENT, MOST_SEGMENTS),
+        "A named audience, for the rules of flags.",
+    ),
+];
+
+const SEGMENT: &[Setting] = &[
+    setting("name", Text(SEGMENT_NAME), "The name.").needed("name = \"beta\""),
+    setting("description", Text(TEXT), "Who is meant, for people."),
+    setting("owner", Text(TEXT), "The team that answers for it."),
+    setting(
+        "by",
+        Text(TEXT),
+        "The attribute that members are values of.",
+    )
+    .or("account"),
+    setting("members", Texts(TEXT), "The members.").or("[]"),
+    setting(
+        "when",
+        Any,
+        "Who else belongs to it: clauses, as the API takes them, all of which hold.",
+    ),
+    not_here("revision", "it is set by the daemon; leave it out"),
+];
 
 const FLAG: &[Setting] = &[
     setting("key", Text(FLAG_KEY), "The key.").needed("key = \"orders.rate\""),

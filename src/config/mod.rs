@@ -19,6 +19,7 @@ pub use crate::rules::settlement::{Disposition, OnUnknown};
 use secret::Secret;
 
 pub use difference::{Difference, difference};
+pub use limits::Limits;
 pub use overlay::{Environment, environment};
 pub use preset::reads_celery;
 pub use problems::{Problem, Problems};
@@ -31,6 +32,7 @@ mod build;
 mod difference;
 mod file;
 pub mod flags;
+mod limits;
 mod list;
 mod management;
 mod near;
@@ -99,6 +101,8 @@ pub struct Settings {
     pub management: Option<Management>,
     /// `[[queue]]`
     pub queues: Vec<Queue>,
+    /// `[limits]` and `[flags]`
+    pub limits: Limits,
 }
 
 /// `[daemon]`

@@ -51,7 +51,7 @@ impl Snapshot {
             change.edit,
             Edit::Close(_) | Edit::Ramp(..) | Edit::Undo(..)
         );
-        if ends || change.cause != Cause::Operator {
+        if ends || change.cause == Cause::Expiry {
             return Ok(());
         }
         // One number is confirmed for the whole change, so it is the largest: else two big moves at once could never be made.

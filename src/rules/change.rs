@@ -112,6 +112,28 @@ pub enum Edit {
     Several(Vec<Seen>),
 }
 
+impl Edit {
+    /// The key of the one flag that it edits, as it was written.
+    #[must_use]
+    pub fn flag(&self) -> Option<&str> {
+        match self {
+            Self::Create(document) | Self::Replace(document) => Some(&document.key),
+            Self::Set(key, _) | Self::Delete(key) | Self::Undo(key, _) => Some(key.as_str()),
+            _ => None,
+        }
+    }
+
+    /// The name of the one segment that it edits, as it was written.
+    #[must_use]
+    pub fn segment(&self) -> Option<&str> {
+        match self {
+            Self::PutSegment(document) => Some(&document.name),
+            Self::DeleteSegment(name) | Self::Members { segment: name, .. } => Some(name.as_str()),
+            _ => None,
+        }
+    }
+}
+
 /// One of several edits, with the revision that its author saw.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
@@ -132,7 +154,8 @@ pub struct Change {
     pub reason: String,
     /// What caused it.
     pub cause: Cause,
-    /// The revision of the flag or segment that the caller saw; `None` where none is asked for (openings, the guard).
+    /// The revision of the flag or segment that the caller saw; `None` where none is asked for (openings, the guard). Of
+    /// [`Edit::PutSegment`] 0 says that there was none.
     pub seen: Option<u64>,
     /// The size that the caller confirms, for a big move.
     pub confirm: Option<u64>,
@@ -195,6 +218,9 @@ pub enum Refused {
         /// what stands
         now: u64,
     },
+    /// The name of a new segment is taken.
+    #[error("the segment `{0}` exists already; replace it (If-Match), or choose another name")]
+    SegmentExists(SegmentName),
     /// The segment is bad.
     #[error(transparent)]
     BadSegment(#[from] BadSegment),

@@ -71,7 +71,7 @@ impl Snapshot {
             } => {
                 let found = self.standing_segment(segment, seen)?;
                 let next = found.with_members(add, remove, self.revision)?;
-                self.place_segment(next, touched);
+                self.put_members(&Arc::new(next));
                 Ok(())
             }
             Edit::Open {
@@ -96,7 +96,8 @@ impl Snapshot {
             Edit::Extend(id, ends_at_ms) => self.extend(*id, *ends_at_ms, change),
             Edit::Ramp(id, strength) => self.step(*id, *strength, touched),
             Edit::Close(id) => {
-                let opening = self.openings.remove(id).ok_or(Refused::NoOpening(*id))?;
+                let openings = Arc::make_mut(&mut self.openings);
+                let opening = openings.remove(id).ok_or(Refused::NoOpening(*id))?;
                 self.lay_anew(&opening, touched)
             }
             Edit::Several(edits) => self.several(edits, change, touched),
@@ -109,9 +110,13 @@ impl Snapshot {
         change: &Change,
         touched: &mut Touched,
     ) -> Result<(), Refused> {
-        if edits.is_empty() || edits.len() > MOST_EDITS {
+        let most = match change.cause {
+            Cause::File => MOST_FLAGS + MOST_SEGMENTS,
+            Cause::Operator | Cause::Expiry => MOST_EDITS,
+        };
+        if edits.is_empty() || edits.len() > most {
             return Err(Refused::Limit(format!(
-                "a change has 1 to {MOST_EDITS} edits, got {}",
+                "a change has 1 to {most} edits, got {}",
                 edits.len()
             )));
         }
@@ -298,16 +303,17 @@ impl Snapshot {
             ..document.clone()
         })?;
         match (self.segments.get(segment.name.as_str()), seen) {
+            (Some(_), Some(0)) => return Err(Refused::SegmentExists(segment.name)),
             (Some(_), _) => {
                 self.standing_segment(&segment.name, seen)?;
             }
-            (None, Some(_)) => return Err(Refused::NoSegment(segment.name.to_string())),
-            (None, None) if self.segments.len() >= MOST_SEGMENTS => {
+            (None, Some(1..)) => return Err(Refused::NoSegment(segment.name.to_string())),
+            (None, _) if self.segments.len() >= MOST_SEGMENTS => {
                 return Err(Refused::Limit(format!(
                     "there are {MOST_SEGMENTS} segments already, which is the most; delete one"
                 )));
             }
-            (None, None) => {}
+            (None, _) => {}
         }
         self.place_segment(segment, touched);
         Ok(())
@@ -383,7 +389,7 @@ impl Snapshot {
             }
         }
         let opening = Arc::new(opening);
-        self.openings.insert(opening.id, Arc::clone(&opening));
+        Arc::make_mut(&mut self.openings).insert(opening.id, Arc::clone(&opening));
         self.lay_anew(&opening, touched)
     }
 
@@ -394,7 +400,7 @@ impl Snapshot {
             ends_at_ms,
             ..found.as_ref().clone()
         };
-        self.openings.insert(id, Arc::new(extended));
+        Arc::make_mut(&mut self.openings).insert(id, Arc::new(extended));
         Ok(())
     }
 
@@ -404,7 +410,7 @@ impl Snapshot {
             strength: strength.clamp(0.0, 1.0),
             ..found.as_ref().clone()
         });
-        self.openings.insert(id, Arc::clone(&weaker));
+        Arc::make_mut(&mut self.openings).insert(id, Arc::clone(&weaker));
         self.lay_anew(&weaker, touched)
     }
 
@@ -451,7 +457,7 @@ impl Snapshot {
         );
         if is_an_edit
             && !change.keep
-            && change.cause == Cause::Operator
+            && change.cause != Cause::Expiry
             && stays_shut(next)
             && !stays_shut(self)
         {

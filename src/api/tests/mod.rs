@@ -92,6 +92,8 @@ fn doors() -> Arc<Doors> {
         hosts: vec!["panel.example".to_owned()],
         stopping: CancellationToken::new(),
         remembered: Remembered::default(),
+        pace: Pace::new(60),
+        evaluated: LastEvaluated::default(),
     })
 }
 

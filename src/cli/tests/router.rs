@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::api::{self, Doors, QueueDoor, Remembered};
+use crate::api::{self, Doors, LastEvaluated, Pace, QueueDoor, Remembered};
 use crate::config::{Queue, TargetSettings};
 use crate::metrics::Metrics;
 use crate::rules::facts::Reading;
@@ -106,6 +106,8 @@ fn doors(stopping: CancellationToken) -> Doors {
         hosts: Vec::new(),
         stopping,
         remembered: Remembered::default(),
+        pace: Pace::new(60),
+        evaluated: LastEvaluated::default(),
     }
 }
 
