@@ -1,15 +1,209 @@
-//! `sluicegate store` and `changes verify --data-dir`: into the store of a daemon that does not run.
+//! `sluicegate store` and `changes verify --data-dir`: into the store of a daemon that does not run. What was asked for goes to
+//! standard output, what goes wrong to standard error with the exit codes of the command line.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use serde_json::{Value as Json, json};
 
-use crate::cli::Offline;
+use crate::cli::{Offline, OfflineTask, flags_file};
+use crate::clock::Clock;
+use crate::rules::change::Actor;
+use crate::store::rescue::{self, KeptSnapshot, RescueError, Restored};
+use crate::store::{Chain, OpenError};
 
-/// Carries it out; what was asked for goes to standard output.
+/// What was asked for, for people and for programs, and whether all is well.
+struct Told {
+    people: String,
+    programs: Json,
+    well: bool,
+}
+
+impl Told {
+    fn well(people: String, programs: Json) -> Self {
+        Self {
+            people,
+            programs,
+            well: true,
+        }
+    }
+}
+
+/// Carries it out.
 ///
 /// # Errors
-/// When the store cannot be read, or its daemon runs.
+/// When standard output cannot be written.
 pub fn offline(asked: &Offline) -> anyhow::Result<ExitCode> {
-    bail!("{asked:?} cannot be done yet")
+    let dir = asked.data_dir.as_path();
+    let told = match &asked.task {
+        OfflineTask::Snapshots => rescue::snapshots(dir).map(|all| snapshots(dir, &all)),
+        OfflineTask::Verify => rescue::verify(dir, None).map(|chain| verified(&chain)),
+        OfflineTask::Export { .. } => rescue::export(dir).map(|export| {
+            for note in &export.notes {
+                eprintln!("note: {note}");
+            }
+            Told::well(String::new(), json!(export))
+        }),
+        OfflineTask::Restore {
+            revision,
+            reason,
+            dry_run,
+        } => restore(dir, *revision, reason.as_deref(), *dry_run),
+    };
+    let told = match told {
+        Ok(told) => told,
+        Err(why) => return Ok(refused(&why, asked.json)),
+    };
+    let text = match &asked.task {
+        OfflineTask::Export { toml: true } => {
+            let list = |name: &str| told.programs[name].as_array().cloned().unwrap_or_default();
+            flags_file(&list("flags"), &list("segments"))?
+        }
+        OfflineTask::Export { toml: false } => format!("{:#}", told.programs),
+        _ if asked.json => format!("{:#}", told.programs),
+        _ => told.people,
+    };
+    writeln!(std::io::stdout(), "{}", text.trim_end())?;
+    Ok(if told.well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn refused(why: &RescueError, as_json: bool) -> ExitCode {
+    let exit: u8 = match why {
+        RescueError::NoReason => 2,
+        RescueError::NoStore(_) | RescueError::NoSnapshot { .. } => 3,
+        RescueError::Open(OpenError::Busy(_)) => 5,
+        RescueError::Open(_) => 1,
+    };
+    if as_json {
+        let error = json!({"error": {"exit": exit, "detail": why.to_string()}});
+        eprintln!("{error}");
+    } else {
+        eprintln!("error: {why}");
+    }
+    ExitCode::from(exit)
+}
+
+fn snapshots(dir: &Path, all: &[KeptSnapshot]) -> Told {
+    let mut page = String::new();
+    if all.is_empty() {
+        let _ = writeln!(page, "no snapshot lies in {}", dir.display());
+    }
+    for kept in all {
+        let written = kept.written_at_ms.map_or_else(String::new, moment);
+        let holds = match &kept.damaged {
+            Some(why) => format!("DAMAGED: {why}"),
+            None => format!(
+                "{} flags, {} segments, {} openings",
+                kept.flags, kept.segments, kept.openings
+            ),
+        };
+        let revision = kept.revision;
+        let _ = writeln!(page, "revision {revision:>8}  {written:20}  {holds}");
+    }
+    Told::well(page, json!({ "items": all }))
+}
+
+fn moment(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms).map_or_else(
+        |_| String::new(),
+        |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+    )
+}
+
+fn verified(chain: &Chain) -> Told {
+    let since = match chain.begins_after {
+        0 => String::new(),
+        revision => format!(", after revision {revision}"),
+    };
+    let whole = format!(
+        "{} changes{since}, to revision {}\nlast hash {}",
+        chain.whole, chain.newest, chain.head
+    );
+    let people = match &chain.broken {
+        None => format!("the chain holds: {whole}"),
+        Some(broken) => format!("{broken}\nwhole before that: {whole}"),
+    };
+    Told {
+        people,
+        programs: json!(chain),
+        well: chain.broken.is_none(),
+    }
+}
+
+fn restore(
+    dir: &Path,
+    revision: u64,
+    reason: Option<&str>,
+    dry_run: bool,
+) -> Result<Told, RescueError> {
+    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
+    let reason = reason.ok_or(RescueError::NoReason)?;
+    if dry_run {
+        return would_restore(dir, revision);
+    }
+    let user = ["USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    let by = Actor::new(user.as_deref().unwrap_or("local"), "cli");
+    let now_ms = Clock::system().now().ms;
+    let restored = rescue::restore(dir, revision, &by, reason, now_ms)?;
+    Ok(Told::well(restored_page(&restored), json!(restored)))
+}
+
+/// What lies there, without going back to it.
+fn would_restore(dir: &Path, revision: u64) -> Result<Told, RescueError> {
+    let all = rescue::snapshots(dir)?;
+    let good = |kept: &&KeptSnapshot| kept.damaged.is_none();
+    let found = all.iter().find(|kept| kept.revision == revision);
+    let missing = |why: &str| RescueError::NoSnapshot {
+        revision,
+        why: why.to_owned(),
+        good: all.iter().filter(good).map(|kept| kept.revision).collect(),
+    };
+    let found = found.ok_or_else(|| missing("none has this number"))?;
+    if let Some(why) = &found.damaged {
+        return Err(missing(why));
+    }
+    let page = format!(
+        "dry run, nothing was changed: revision {revision} is good, with {} flags, {} segments and {} openings",
+        found.flags, found.segments, found.openings
+    );
+    Ok(Told::well(page, json!(found)))
+}
+
+fn restored_page(restored: &Restored) -> String {
+    let mut page = format!(
+        "back to what stood at revision {}, as change {}\n",
+        restored.from, restored.revision
+    );
+    let listed = |name: &str, all: Vec<String>| match all.is_empty() {
+        true => String::new(),
+        false => format!("{name}: {}\n", all.join(", ")),
+    };
+    page += &listed(
+        "flags",
+        restored.flags.iter().map(ToString::to_string).collect(),
+    );
+    page += &listed(
+        "segments",
+        restored.segments.iter().map(ToString::to_string).collect(),
+    );
+    page += &listed(
+        "openings that are no more",
+        restored.closed.iter().map(ToString::to_string).collect(),
+    );
+    page += &listed(
+        "openings that are again",
+        restored.reopened.iter().map(ToString::to_string).collect(),
+    );
+    for note in &restored.notes {
+        let _ = writeln!(page, "note: {note}");
+    }
+    page
 }
