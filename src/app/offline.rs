@@ -36,23 +36,7 @@ impl Told {
 /// # Errors
 /// When standard output cannot be written.
 pub fn offline(asked: &Offline) -> anyhow::Result<ExitCode> {
-    let dir = asked.data_dir.as_path();
-    let told = match &asked.task {
-        OfflineTask::Snapshots => rescue::snapshots(dir).map(|all| snapshots(dir, &all)),
-        OfflineTask::Verify => rescue::verify(dir, None).map(|chain| verified(&chain)),
-        OfflineTask::Export { .. } => rescue::export(dir).map(|export| {
-            for note in &export.notes {
-                eprintln!("note: {note}");
-            }
-            Told::well(String::new(), json!(export))
-        }),
-        OfflineTask::Restore {
-            revision,
-            reason,
-            dry_run,
-        } => restore(dir, *revision, reason.as_deref(), *dry_run),
-    };
-    let told = match told {
+    let told = match tell(asked) {
         Ok(told) => told,
         Err(why) => return Ok(refused(&why, asked.json)),
     };
@@ -71,6 +55,25 @@ pub fn offline(asked: &Offline) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn tell(asked: &Offline) -> Result<Told, RescueError> {
+    let dir = asked.data_dir.as_path();
+    match &asked.task {
+        OfflineTask::Snapshots => rescue::snapshots(dir).map(|all| snapshots(dir, &all)),
+        OfflineTask::Verify => rescue::verify(dir, None).map(|chain| verified(&chain)),
+        OfflineTask::Export { .. } => rescue::export(dir).map(|export| {
+            for note in &export.notes {
+                eprintln!("note: {note}");
+            }
+            Told::well(String::new(), json!(export))
+        }),
+        OfflineTask::Restore {
+            revision,
+            reason,
+            dry_run,
+        } => restore(dir, *revision, reason.as_deref(), *dry_run),
+    }
 }
 
 fn refused(why: &RescueError, as_json: bool) -> ExitCode {
@@ -206,4 +209,103 @@ fn restored_page(restored: &Restored) -> String {
         let _ = writeln!(page, "note: {note}");
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::rules::change::{Change, Edit};
+    use crate::store::{Seed, Store};
+
+    /// A store with one flag, at 1 and then at 2.
+    fn made(dir: &Path) -> Store {
+        let metrics = Arc::new(Metrics::new(&[]).unwrap());
+        let store = Store::open(dir, Vec::new(), Seed::default(), 1, metrics)
+            .unwrap()
+            .store;
+        let document = json!({"key": "a", "kind": "config", "type": "integer", "value": 1});
+        let create = Edit::Create(Box::new(serde_json::from_value(document).unwrap()));
+        let set = Edit::Set("a".parse().unwrap(), json!(2));
+        for edit in [create, set] {
+            let change = Change::new(edit, Actor::new("ana", "cli"), "test", 1);
+            store.turn(&change).unwrap();
+        }
+        store
+    }
+
+    fn ask(dir: &Path, task: OfflineTask) -> Result<Told, RescueError> {
+        tell(&Offline {
+            data_dir: dir.to_owned(),
+            json: false,
+            task,
+        })
+    }
+
+    fn restore_task(reason: Option<&str>, dry_run: bool) -> OfflineTask {
+        OfflineTask::Restore {
+            revision: 1,
+            reason: reason.map(str::to_owned),
+            dry_run,
+        }
+    }
+
+    #[test]
+    fn a_store_is_looked_into_exported_and_brought_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        assert!(matches!(
+            ask(dir, OfflineTask::Verify),
+            Err(RescueError::NoStore(_))
+        ));
+        let store = made(dir);
+        let busy = ask(dir, OfflineTask::Verify);
+        assert!(matches!(busy, Err(RescueError::Open(OpenError::Busy(_)))));
+        drop(store);
+
+        let verified = ask(dir, OfflineTask::Verify).unwrap();
+        assert!(
+            verified.well
+                && verified
+                    .people
+                    .starts_with("the chain holds: 2 changes, to revision 2"),
+            "{}",
+            verified.people
+        );
+        let exported = ask(dir, OfflineTask::Export { toml: true })
+            .unwrap()
+            .programs;
+        assert_eq!(exported["flags"][0]["value"], 2);
+        let list = |name: &str| exported[name].as_array().cloned().unwrap_or_default();
+        let file = flags_file(&list("flags"), &list("segments")).unwrap();
+        assert!(file.contains("[[flag]]\nkey = \"a\""), "{file}");
+
+        let listed = ask(dir, OfflineTask::Snapshots).unwrap();
+        let kept = |revision: u64| {
+            let items = listed.programs["items"].as_array().unwrap();
+            items.iter().any(|item| item["revision"] == revision)
+        };
+        assert!(
+            kept(1) && listed.people.contains("1 flags"),
+            "{}",
+            listed.people
+        );
+        assert!(matches!(
+            ask(dir, restore_task(None, true)),
+            Err(RescueError::NoReason)
+        ));
+        let dry = ask(dir, restore_task(Some("x"), true)).unwrap();
+        assert!(dry.people.starts_with("dry run"), "{}", dry.people);
+        let back = ask(dir, restore_task(Some("x"), false)).unwrap();
+        assert!(
+            back.people.contains("as change 3") && back.people.contains("flags: a"),
+            "{}",
+            back.people
+        );
+        let exported = ask(dir, OfflineTask::Export { toml: false }).unwrap();
+        assert_eq!(exported.programs["flags"][0]["value"], 1);
+    }
 }

@@ -89,7 +89,7 @@ pub(in crate::cli) const FLAG_OPEN: &str = "\
 Examples:
   sluicegate flag open queue.orders.skip 70% --for 30m --reason \"INC-481\" --yes
   sluicegate flag open queue.orders.max_age 30s queue.orders.skip 20% --reason INC-481
-  sluicegate flag open queue.orders.skip 30% --when type^=bulk. --when segment:beta --for 1h -r x
+  sluicegate flag open queue.orders.skip 30% --when type^=bulk. --when segment:beta --for 1h
   sluicegate flag open queue.orders.skip 20% --for 1h --restore ramp:10m -r INC-481
   sluicegate flag open queue.mail.rate 0/s --until 2026-11-21T18:00:00Z -r INC-7 --dry-run
 

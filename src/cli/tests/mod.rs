@@ -15,6 +15,7 @@ mod grammar;
 mod history;
 mod queues;
 mod router;
+mod whole;
 
 /// Words of a line as a shell would split them, as far as the examples need it.
 fn split(line: &str) -> Vec<String> {
