@@ -11,7 +11,7 @@ use super::files;
 use super::grammar::ChangesArgs;
 use super::session::{Session, flag_path};
 use super::table::{Side, Table};
-use super::verify::Chain;
+use super::verify::{Broken, Chain};
 use super::views::read;
 use super::words::{moment, shown};
 use crate::rules::names::{FlagKey, segment};
@@ -60,9 +60,9 @@ struct TouchedSegment {
     #[serde(default)]
     after: Json,
     #[serde(default)]
-    added: Vec<String>,
+    added_count: u64,
     #[serde(default)]
-    removed: Vec<String>,
+    removed_count: u64,
 }
 
 /// `changes`
@@ -181,11 +181,10 @@ impl TouchedSegment {
         let name = &self.segment;
         match (self.before.is_null(), self.after.is_null()) {
             (_, true) => format!("segment {name} gone"),
-            (true, false) => format!("segment {name}, {} members", self.added.len()),
+            (true, false) => format!("segment {name}, {} members", self.added_count),
             (false, false) => format!(
                 "segment {name} +{} -{}",
-                self.added.len(),
-                self.removed.len()
+                self.added_count, self.removed_count
             ),
         }
     }
@@ -206,7 +205,7 @@ async fn jsonl(session: &mut Session<'_>) -> Result<(), Failure> {
 /// `changes verify`, of the daemon's changes or of an export.
 pub(super) async fn verify(session: &mut Session<'_>, file: Option<&Path>) -> Result<(), Failure> {
     let mut chain = Chain::default();
-    let broken = |why: super::verify::Broken| Failure::new(Exit::Failed, why.to_string());
+    let broken = |why: Broken| Failure::new(Exit::Failed, why.to_string());
     match file {
         Some(file) => {
             let text = files::read(session.console, file)?;
@@ -262,12 +261,12 @@ mod tests {
             ),
             (
                 "members",
-                json!({"segments": [{"segment": "s", "before": {}, "after": {}, "added": ["x"], "removed": []}]}),
+                json!({"segments": [{"segment": "s", "before": {}, "after": {}, "added_count": 1, "removed_count": 0}]}),
                 "members segment s +1 -0",
             ),
             (
                 "put_segment",
-                json!({"segments": [{"segment": "s", "before": null, "after": {}, "added": ["x"]}]}),
+                json!({"segments": [{"segment": "s", "before": null, "after": {}, "added_count": 1}]}),
                 "put segment segment s, 1 members",
             ),
         ] {

@@ -150,7 +150,7 @@ impl Answer {
 
     /// What stands now, when somebody was faster.
     pub(super) fn stands_now(&self) -> Option<&Json> {
-        let stale = self.status == 412 && self.word() == "stale";
+        let stale = self.status == 412 && self.word() == "stale" && self.body["now"].is_object();
         stale.then_some(&self.body["now"])
     }
 
@@ -163,7 +163,9 @@ impl Answer {
 
 /// A cure for programs, as it is typed here.
 fn typed_here(sentence: &str) -> String {
-    sentence.replace("say \"keep\": true", "say --keep")
+    sentence
+        .replace("say \"keep\": true", "say --keep")
+        .replace("force=true", "--force")
 }
 
 /// Asks one daemon.

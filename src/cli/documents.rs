@@ -54,8 +54,8 @@ fn part(view: &Json, fields: &[&str]) -> Map<String, Json> {
         _ => false,
     };
     let usual = |name: &str, value: &Json| match name {
-        "enabled" => *value == Json::from(true),
-        "bucketing" => *value == Json::from("sluicegate"),
+        "enabled" => *value == true,
+        "bucketing" => *value == "sluicegate",
         "min" | "max" | "by" | "seed" | "managed" => value.is_null(),
         "value" | "revision" => false,
         _ => says_nothing(value),

@@ -73,7 +73,7 @@ impl Failure {
     /// What an HTTP status and the last word of a problem's `type` mean to whoever typed the command.
     pub(super) fn of_problem(status: u16, word: &str, sentence: String) -> Self {
         let exit = match (status, word) {
-            (_, "confirm-size" | "limit") => Exit::Refused,
+            (_, "confirm-size" | "limit" | "still-evaluated") => Exit::Refused,
             (400 | 422, _) => Exit::Usage,
             (401 | 403 | 421, _) => Exit::Denied,
             (404, _) => Exit::NotFound,
@@ -99,6 +99,7 @@ mod tests {
             (404, "no-flag", 3),
             (409, "exists", 5),
             (409, "confirm-size", 6),
+            (409, "still-evaluated", 6),
             (412, "stale", 5),
             (422, "limit", 6),
             (429, "", 6),

@@ -3,10 +3,10 @@
 use hyper::header;
 use serde_json::Value as Json;
 
-use super::client::{Answer, Ask};
+use super::client::Ask;
 use super::failure::Failure;
-use super::grammar::{Keep, Terms};
-use super::session::{Session, fields, flag_path, kept, outrun, would};
+use super::grammar::{Force, Terms};
+use super::session::{Session, fields, flag_path, forced, outrun, would};
 use super::views::FlagView;
 use super::words::shown;
 use crate::rules::names::{FlagKey, segment};
@@ -16,7 +16,7 @@ pub(super) async fn undo(
     session: &mut Session<'_>,
     key: &FlagKey,
     revision: Option<u64>,
-    keep: Keep,
+    force: Force,
     terms: &Terms,
 ) -> Result<(), Failure> {
     let reason = session.reason(terms)?;
@@ -24,7 +24,7 @@ pub(super) async fn undo(
     if let Some(revision) = revision {
         body.insert("revision".to_owned(), Json::from(revision));
     }
-    kept(&mut body, keep);
+    forced(&mut body, force);
     let path = format!("{}/undo", flag_path(key.as_str()));
     let answer = session.post(&path, body, terms).await?;
     session.show(&answer, |console| {
@@ -42,11 +42,14 @@ pub(super) async fn undo(
 pub(super) async fn delete(
     session: &mut Session<'_>,
     key: &FlagKey,
+    force: Force,
     terms: &Terms,
 ) -> Result<(), Failure> {
     let (flag, etag) = session.flag(key.as_str()).await?;
     let reason = session.reason(terms)?;
-    let answer = remove(session, &flag_path(key.as_str()), &etag, &reason, terms).await?;
+    let path = deletion(&flag_path(key.as_str()), &reason, force, terms);
+    let ask = Ask::delete(path).with(header::IF_MATCH, &etag);
+    let answer = session.write(ask, terms).await?;
     if let Some(now) = answer.stands_now() {
         return Err(outrun(&flag, &FlagView::of(now.clone())?));
     }
@@ -63,16 +66,13 @@ pub(super) async fn delete(
     Ok(())
 }
 
-/// Deletes what stands at a path, if it is still what was seen.
-pub(super) async fn remove(
-    session: &mut Session<'_>,
-    path: &str,
-    etag: &str,
-    reason: &str,
-    terms: &Terms,
-) -> Result<Answer, Failure> {
-    let dry = if terms.dry_run { "&dry_run=true" } else { "" };
-    let path = format!("{path}?reason={}{dry}", segment(reason));
-    let ask = Ask::delete(path).with(header::IF_MATCH, etag);
-    session.write(ask, terms).await
+/// The request that deletes what stands at a path.
+pub(super) fn deletion(path: &str, reason: &str, force: Force, terms: &Terms) -> String {
+    let mut path = format!("{path}?reason={}", segment(reason));
+    for (name, said) in [("dry_run", terms.dry_run), ("force", force.force)] {
+        if said {
+            path += &format!("&{name}=true");
+        }
+    }
+    path
 }

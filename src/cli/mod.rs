@@ -288,12 +288,14 @@ async fn flag(session: &mut Session<'_>, verb: &FlagVerb) -> Result<(), Failure>
         FlagVerb::Undo {
             key,
             revision,
-            keep,
+            force,
             terms,
-        } => lifecycle::undo(session, key, *revision, *keep, terms).await,
+        } => lifecycle::undo(session, key, *revision, *force, terms).await,
         FlagVerb::History { key, limit } => changes::history(session, key, *limit).await,
-        FlagVerb::Delete { key, terms } => lifecycle::delete(session, key, terms).await,
-        FlagVerb::Apply { file, keep, terms } => plan::apply(session, file, *keep, terms).await,
+        FlagVerb::Delete { key, force, terms } => {
+            lifecycle::delete(session, key, *force, terms).await
+        }
+        FlagVerb::Apply(asked) => plan::apply(session, asked).await,
         FlagVerb::Export { part, format } => plan::export(session, part.as_deref(), *format).await,
         FlagVerb::Explain { key, about } => explain::flag(session, key, about).await,
         FlagVerb::Preview(asked) => explain::preview(session, asked).await,

@@ -1,7 +1,6 @@
 //! `flag apply` and `flag export`: flags and segments as a file. May import `rules`.
 
-use std::path::Path;
-
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::console::harmless;
@@ -9,81 +8,114 @@ use super::difference::difference;
 use super::documents;
 use super::failure::{Exit, Failure};
 use super::files;
-use super::grammar::{Keep, Notation, Terms};
+use super::grammar::{ApplyArgs, Notation};
 use super::segments;
-use super::session::{Session, fields, kept, would};
+use super::session::{Session, fields, forced, kept, would};
+use super::views::read;
+use super::words::shown;
+
+/// What a file changed, or would.
+#[derive(Debug, Deserialize)]
+struct Applied {
+    plan: Vec<Step>,
+    same: u64,
+    /// Flags managed by the file that are not in it and stay.
+    #[serde(default)]
+    left: Vec<String>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Deserialize)]
+struct Step {
+    act: String,
+    flag: Option<String>,
+    segment: Option<String>,
+    #[serde(default)]
+    differs: Vec<Differs>,
+}
+
+/// A field that differs.
+#[derive(Debug, Deserialize)]
+struct Differs {
+    field: String,
+    #[serde(default)]
+    from: Json,
+    #[serde(default)]
+    to: Json,
+}
 
 /// `flag apply`
-pub(super) async fn apply(
-    session: &mut Session<'_>,
-    file: &Path,
-    keep: Keep,
-    terms: &Terms,
-) -> Result<(), Failure> {
-    let text = files::read(session.console, file)?;
+pub(super) async fn apply(session: &mut Session<'_>, asked: &ApplyArgs) -> Result<(), Failure> {
+    let text = files::read(session.console, &asked.file)?;
     let (flags, segments) = documents::read_file(&text)?;
-    let reason = session.reason(terms)?;
+    let reason = session.reason(&asked.terms)?;
     let mut body = fields([
         ("flags", flags),
         ("segments", segments),
         ("reason", Json::from(reason)),
     ]);
-    kept(&mut body, keep);
-    let answer = session.post("/api/v1/flags/apply", body, terms).await?;
-    let page = plan(&answer);
+    if asked.prune {
+        body.insert("prune".to_owned(), Json::from(true));
+    }
+    kept(&mut body, asked.keep);
+    forced(&mut body, asked.force);
+    let answer = session
+        .post("/api/v1/flags/apply", body, &asked.terms)
+        .await?;
+    let page = page_of(&read(&answer)?);
     session.show(&answer, |console| {
-        console.data(&format!("{}{page}", would(terms)));
+        console.data(&format!("{}{page}", would(&asked.terms)));
     });
     Ok(())
 }
 
 /// The plan for people: what comes, what changes and how.
-fn plan(answer: &Json) -> String {
-    let items = answer["plan"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let mut counts = [("create", 0), ("change", 0), ("keep", 0)];
-    let mut text = String::new();
-    for item in items {
-        let (before, after) = (document(item, "before"), document(item, "after"));
-        let word = match (before.is_empty(), before == after) {
-            (_, true) => "keep",
-            (true, false) => "create",
-            (false, false) => "change",
+fn page_of(applied: &Applied) -> String {
+    let count = |act: &str| applied.plan.iter().filter(|step| step.act == act).count();
+    let mut text = format!(
+        "{} to create, {} to change, {} to delete, {} as they are\n",
+        count("create"),
+        count("change"),
+        count("delete"),
+        applied.same
+    );
+    for step in &applied.plan {
+        let name = match (&step.flag, &step.segment) {
+            (_, Some(name)) => format!("segment {name}"),
+            (flag, None) => flag.clone().unwrap_or_default(),
         };
-        for (name, count) in &mut counts {
-            *count += usize::from(*name == word);
-        }
-        if word == "keep" {
-            continue;
-        }
-        let (kind, name) = match item["segment"].as_str() {
-            Some(name) => ("segment ", name),
-            None => ("", item["flag"].as_str().unwrap_or_default()),
-        };
-        text += &format!("\n{word} {kind}{name}\n");
-        for line in difference(&before, &after).lines() {
-            text += &format!("  {}\n", harmless(line));
+        text += &harmless(&format!("{} {name}", step.act));
+        text.push('\n');
+        for one in &step.differs {
+            for line in one.lines() {
+                text += &format!("    {}\n", harmless(&line));
+            }
         }
     }
-    let [(_, create), (_, change), (_, keep)] = counts;
-    format!("{create} to create, {change} to change, {keep} as they are\n{text}")
+    if !applied.left.is_empty() {
+        let left = harmless(&applied.left.join(", "));
+        text += &format!("managed by the file and not in it: {left} (--prune deletes them)\n");
+    }
+    text
 }
 
-/// One side of an item of the plan; empty where it did not exist.
-fn document(item: &Json, side: &str) -> String {
-    let view = &item[side];
-    if view.is_null() {
-        return String::new();
+impl Differs {
+    /// `value: 0.1 -> 0.2`, or line by line what is larger.
+    fn lines(&self) -> Vec<String> {
+        let large = |side: &Json| side.is_array() || side.is_object();
+        if !large(&self.from) && !large(&self.to) {
+            let (from, to) = (shown(&self.from, ""), shown(&self.to, ""));
+            return vec![format!("{}: {from} -> {to}", self.field)];
+        }
+        let text = |side: &Json| match side {
+            Json::Null => String::new(),
+            side => format!("{side:#}"),
+        };
+        let mut lines = vec![format!("{}:", self.field)];
+        let changes = difference(&text(&self.from), &text(&self.to));
+        lines.extend(changes.lines().map(|line| format!("  {line}")));
+        lines
     }
-    let document = match item["segment"].is_null() {
-        true => documents::of_flag(view),
-        false => documents::of_segment(view),
-    };
-    documents::text(&document, Notation::Toml)
-        .or_else(|_| documents::text(&document, Notation::Json))
-        .unwrap_or_default()
 }
 
 /// `flag export`
@@ -139,27 +171,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_plan_shows_what_comes_and_what_changes() {
-        let flag = |value: Json| json!({"key": "a", "kind": "ops", "type": "ratio", "value": value, "revision": 3});
-        let answer = json!({"plan": [
-            {"flag": "a", "before": flag(json!(0.1)), "after": flag(json!(0.2))},
-            {"flag": "b", "before": flag(json!(0.1)), "after": flag(json!(0.1))},
-            {"segment": "s", "before": null, "after": {"name": "s", "by": "account", "members": ["x"]}},
+    fn the_plan_shows_what_comes_goes_and_changes() {
+        let applied = json!({"same": 3, "left": ["old.one"], "plan": [
+            {"act": "create", "segment": "beta", "differs": []},
+            {"act": "change", "flag": "a", "differs": [
+                {"field": "value", "from": 0.1, "to": null},
+                {"field": "choices", "from": ["x", "y"], "to": ["x", "z"]}]},
+            {"act": "delete", "flag": "b", "differs": []},
         ]});
         let wanted = "\
-1 to create, 1 to change, 1 as they are
-
+1 to create, 1 to change, 1 to delete, 3 as they are
+create segment beta
 change a
-    kind = \"ops\"
-    type = \"ratio\"
-  - value = 0.1
-  + value = 0.2
-
-create segment s
-  + name = \"s\"
-  + by = \"account\"
-  + members = [\"x\"]
+    value: 0.1 -> none
+    choices:
+        [
+          \"x\",
+      -   \"y\"
+      +   \"z\"
+        ]
+delete b
+managed by the file and not in it: old.one (--prune deletes them)
 ";
-        assert_eq!(plan(&answer), wanted);
+        assert_eq!(page_of(&read(&applied).unwrap()), wanted);
     }
 }

@@ -8,8 +8,8 @@ use super::clauses;
 use super::client::{Answer, Ask};
 use super::failure::{Exit, Failure};
 use super::files;
-use super::grammar::{Members, MembersArgs, NewSegment, Terms};
-use super::lifecycle::remove as remove_at;
+use super::grammar::{Force, Members, MembersArgs, NewSegment, Terms};
+use super::lifecycle::deletion;
 use super::session::{Session, fields, would};
 use super::table::{Side, Table};
 use super::views::read;
@@ -246,9 +246,9 @@ pub(super) async fn delete(
     let etag = standing.etag.clone().unwrap_or_default();
     standing.done()?;
     let reason = session.reason(terms)?;
-    let answer = remove_at(session, &path, &etag, &reason, terms)
-        .await?
-        .done()?;
+    let path = deletion(&path, &reason, Force::default(), terms);
+    let ask = Ask::delete(path).with(header::IF_MATCH, &etag);
+    let answer = session.write(ask, terms).await?.done()?;
     session.show(&answer, |console| {
         let is = if terms.dry_run { "would be" } else { "is" };
         console.data(&format!("{}segment {name} {is} deleted", would(terms)));

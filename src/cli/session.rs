@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::client::{Answer, Ask, Client};
 use super::console::{Console, harmless};
 use super::failure::{Exit, Failure};
-use super::grammar::{Keep, Length, Terms};
+use super::grammar::{Force, Keep, Length, Terms};
 use super::views::FlagView;
 use super::words;
 use crate::rules::names::segment;
@@ -81,6 +81,10 @@ impl Session<'_> {
             self.console.data(&format!("{answer:#}"));
         } else {
             people(self.console);
+            for warning in answer["warnings"].as_array().into_iter().flatten() {
+                let warning = harmless(warning.as_str().unwrap_or_default());
+                self.console.say(&format!("warning: {warning}"));
+            }
         }
     }
 
@@ -254,6 +258,13 @@ pub(super) struct Seen<'a> {
 pub(super) fn kept(body: &mut Map<String, Json>, keep: Keep) {
     if keep.keep {
         body.insert("keep".to_owned(), Json::from(true));
+    }
+}
+
+/// Says that a flag goes though it is still in use, when it may.
+pub(super) fn forced(body: &mut Map<String, Json>, force: Force) {
+    if force.force {
+        body.insert("force".to_owned(), Json::from(true));
     }
 }
 

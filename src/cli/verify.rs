@@ -27,7 +27,9 @@ pub(super) enum Broken {
         "the change of revision {revision} does not follow the one before it: one of the two was altered, or something between them was left out or put in"
     )]
     Chain { revision: u64 },
-    #[error("the first change, revision {0}, names one before it: the beginning is missing")]
+    #[error(
+        "the first change, revision {0}, names one before it: the beginning is missing (a log that begins after a snapshot a damaged store was started from is verified by --data-dir)"
+    )]
     Beginning(u64),
     #[error("a line is longer than any change can be; is this what `changes --jsonl` printed?")]
     TooLong,
@@ -81,8 +83,7 @@ impl Default for Chain {
 impl Chain {
     /// Takes the next piece of the list, wherever it ends.
     pub(super) fn take(&mut self, piece: &[u8]) -> Result<(), Broken> {
-        let mut lines = piece.split_inclusive(|byte| *byte == b'\n').peekable();
-        while let Some(line) = lines.next() {
+        for line in piece.split_inclusive(|byte| *byte == b'\n') {
             self.rest.extend_from_slice(line);
             if self.rest.len() > LONGEST_LINE {
                 return Err(Broken::TooLong);

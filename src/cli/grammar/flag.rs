@@ -1,17 +1,17 @@
 //! What may be typed after `flag`. May import `rules`.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value as Json;
 
 use super::super::clauses::Typed;
 use super::super::help;
+use super::rule::RuleVerb;
 use super::{Keep, Length, Terms};
 use crate::rules::names::FlagKey;
 use crate::rules::opening::{OpeningId, Restore};
-use crate::rules::units::{Ratio, Span};
+use crate::rules::units::Span;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum FlagVerb {
@@ -84,7 +84,7 @@ pub(in crate::cli) enum FlagVerb {
         #[arg(long, value_name = "N")]
         revision: Option<u64>,
         #[command(flatten)]
-        keep: Keep,
+        force: Force,
         #[command(flatten)]
         terms: Terms,
     },
@@ -103,18 +103,13 @@ pub(in crate::cli) enum FlagVerb {
         /// The flag.
         key: FlagKey,
         #[command(flatten)]
+        force: Force,
+        #[command(flatten)]
         terms: Terms,
     },
     /// Make the flags and segments of a file be as it says, all or none, and print the plan.
     #[command(after_help = help::FLAG_APPLY)]
-    Apply {
-        /// The file, TOML or JSON, as `flag export` writes it; `-` reads standard input.
-        file: PathBuf,
-        #[command(flatten)]
-        keep: Keep,
-        #[command(flatten)]
-        terms: Terms,
-    },
+    Apply(ApplyArgs),
     /// Print flags and segments as a file for `flag apply`; valves that nobody ever turned are left out.
     #[command(after_help = help::FLAG_EXPORT)]
     Export {
@@ -145,14 +140,14 @@ impl FlagVerb {
             Self::Create(new) => Some(&new.terms),
             Self::Edit(asked) => Some(&asked.terms),
             Self::Open(asked) => Some(&asked.terms),
+            Self::Apply(asked) => Some(&asked.terms),
             Self::Rule(RuleVerb::Add(new)) => Some(&new.terms),
             Self::Rule(RuleVerb::Remove { terms, .. })
             | Self::Set { terms, .. }
             | Self::Close { terms, .. }
             | Self::Extend { terms, .. }
             | Self::Undo { terms, .. }
-            | Self::Delete { terms, .. }
-            | Self::Apply { terms, .. } => Some(terms),
+            | Self::Delete { terms, .. } => Some(terms),
             Self::Rule(RuleVerb::List { .. })
             | Self::List { .. }
             | Self::Get { .. }
@@ -162,6 +157,14 @@ impl FlagVerb {
             | Self::Preview(_) => None,
         }
     }
+}
+
+/// Whether a flag goes that is still in use.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(in crate::cli) struct Force {
+    /// Also when this deletes a flag that was evaluated within the last hour.
+    #[arg(long, help_heading = "The change")]
+    pub(in crate::cli) force: bool,
 }
 
 /// How a document is written.
@@ -237,6 +240,22 @@ pub(in crate::cli) struct EditArgs {
     pub(in crate::cli) terms: Terms,
 }
 
+/// A file of flags and segments.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ApplyArgs {
+    /// The file, TOML or JSON, as `flag export` writes it; `-` reads standard input.
+    pub(in crate::cli) file: PathBuf,
+    /// Delete flags that are managed by the file and no longer in it; valves go back to neutral.
+    #[arg(long)]
+    pub(in crate::cli) prune: bool,
+    #[command(flatten)]
+    pub(in crate::cli) keep: Keep,
+    #[command(flatten)]
+    pub(in crate::cli) force: Force,
+    #[command(flatten)]
+    pub(in crate::cli) terms: Terms,
+}
+
 /// For whom something is: those of whom all clauses hold.
 #[derive(Debug, Clone, Default, Args)]
 pub(in crate::cli) struct Whom {
@@ -285,101 +304,6 @@ fn restore(text: &str) -> Result<Restore, String> {
             Ok(Restore::Ramp(over))
         }
         _ => Err("write snap, or ramp and the time it takes, such as ramp:10m".to_owned()),
-    }
-}
-
-#[derive(Debug, Subcommand)]
-pub(in crate::cli) enum RuleVerb {
-    /// List the rules of a flag, in the order in which they are tried.
-    #[command(after_help = help::RULE_LIST)]
-    List {
-        /// The flag.
-        key: FlagKey,
-    },
-    /// Add a rule before all others, or where you say: the first whose clauses all hold wins.
-    #[command(after_help = help::RULE_ADD, after_long_help = help::rule_add_long())]
-    Add(Box<NewRule>),
-    /// Remove a rule.
-    #[command(after_help = help::RULE_REMOVE)]
-    Remove {
-        /// The flag.
-        key: FlagKey,
-        /// The rule, as `flag rule list` names it.
-        name: String,
-        #[command(flatten)]
-        keep: Keep,
-        #[command(flatten)]
-        terms: Terms,
-    },
-}
-
-/// A rule to be added.
-#[derive(Debug, Args)]
-pub(in crate::cli) struct NewRule {
-    /// The flag.
-    pub(in crate::cli) key: FlagKey,
-    /// The rule's name, which reasons and headers tell; one of a kind in its flag.
-    pub(in crate::cli) name: String,
-    #[command(flatten)]
-    pub(in crate::cli) whom: Whom,
-    #[command(flatten)]
-    pub(in crate::cli) gets: Gets,
-    /// The attribute whose lot decides in a split; the flag's own, or account, when not said.
-    #[arg(long, value_name = "ATTRIBUTE", requires = "split")]
-    pub(in crate::cli) by: Option<String>,
-    #[command(flatten)]
-    pub(in crate::cli) place: Place,
-    #[command(flatten)]
-    pub(in crate::cli) keep: Keep,
-    #[command(flatten)]
-    pub(in crate::cli) terms: Terms,
-}
-
-/// What they get.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(in crate::cli) struct Gets {
-    /// The value that they get.
-    #[arg(long, allow_negative_numbers = true)]
-    pub(in crate::cli) value: Option<String>,
-    /// The share of them that gets a value, such as 5%=true; repeat it. Who is in no share goes on to the next rule.
-    #[arg(long, value_name = "SHARE=VALUE")]
-    pub(in crate::cli) split: Vec<Share>,
-}
-
-/// Where the rule stands.
-#[derive(Debug, Args)]
-#[group(multiple = false)]
-pub(in crate::cli) struct Place {
-    /// Put it right before this rule.
-    #[arg(long, value_name = "RULE")]
-    pub(in crate::cli) before: Option<String>,
-    /// Put it behind all others.
-    #[arg(long)]
-    pub(in crate::cli) last: bool,
-    /// Put it in the place of the rule of its name.
-    #[arg(long)]
-    pub(in crate::cli) replace: bool,
-}
-
-/// A share and the value it gets, as typed.
-#[derive(Debug, Clone, PartialEq)]
-pub(in crate::cli) struct Share {
-    pub(in crate::cli) share: Ratio,
-    pub(in crate::cli) value: String,
-}
-
-impl FromStr for Share {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (share, value) = text
-            .split_once('=')
-            .ok_or("write the share and its value, such as 5%=true")?;
-        let share = share.parse().map_err(|why| format!("{why}"))?;
-        Ok(Self {
-            share,
-            value: value.to_owned(),
-        })
     }
 }
 

@@ -11,14 +11,15 @@ use super::help;
 use crate::rules::names::QueueName;
 use crate::rules::units::Span;
 pub(in crate::cli) use flag::{
-    EditArgs, ExplainArgs, FlagVerb, NewFlag, NewRule, Notation, OpenArgs, Place, PreviewArgs,
-    RuleVerb,
+    ApplyArgs, EditArgs, ExplainArgs, FlagVerb, Force, NewFlag, Notation, OpenArgs, PreviewArgs,
 };
+pub(in crate::cli) use rule::{NewRule, Place, RuleVerb};
 pub(in crate::cli) use store::{
     ChangesArgs, ChangesVerb, DataDir, Members, MembersArgs, NewSegment, SegmentVerb, StoreVerb,
 };
 
 mod flag;
+mod rule;
 mod store;
 
 /// The whole command line.

@@ -105,7 +105,7 @@ An opening over several flags ends on all of them.";
 pub(in crate::cli) const FLAG_EXTEND: &str = "\
 Examples:
   sluicegate flag extend o41 --for 30m --reason \"the burst goes on\"
-  sluicegate flag extend o41 --until 2026-11-21T18:00:00Z --reason \"until the shift ends\" --dry-run
+  sluicegate flag extend o41 --until 2026-11-21T18:00:00Z --reason \"till the shift ends\" -n
 
 --for 30m: half an hour longer than it would have lasted; in all at most a day from now.";
 
@@ -126,7 +126,7 @@ Examples:
   sluicegate flag delete shop.form --reason \"everybody has the new form\"
   sluicegate flag delete shop.form --reason \"everybody has it\" --dry-run
 
-It is refused (exit code 6) while somebody still evaluates the flag.";
+It is refused (exit code 6) when somebody evaluated the flag within the last hour, unless you say --force.";
 
 pub(in crate::cli) const FLAG_APPLY: &str = "\
 Examples:
@@ -134,7 +134,8 @@ Examples:
   sluicegate flag apply flags.toml --reason \"commit 1f2e3d\"
   sluicegate flag export --format json | sluicegate flag apply - --reason restored --yes
 
-What the file does not name stays as it is. Flags with `managed = \"file\"` are changed in no other way.";
+What the file does not name stays as it is; --prune deletes what it managed and names no more. Flags with
+`managed = \"file\"` are changed in no other way.";
 
 pub(in crate::cli) const FLAG_EXPORT: &str = "\
 Examples:

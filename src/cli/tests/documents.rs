@@ -208,27 +208,21 @@ fn a_document_that_is_none_is_refused_and_kept_where_it_is() {
 
 #[test]
 fn a_file_of_flags_is_applied_and_the_plan_printed() {
-    let plan = json!({"plan": [{"flag": "shop.form", "before": form("old", json!([])), "after": form("new", json!([]))}]});
+    let plan = json!({"revision": 9, "same": 2, "drifted": [], "left": [], "warnings": ["many flags"], "plan": [
+        {"act": "change", "flag": "shop.form", "differs": [{"field": "value", "from": "old", "to": "new"}]}]});
     let daemon = Scripted::answering(vec![(200, plan)]);
-    let file = "[[flag]]\nkey = 'shop.form'\n[[segment]]\nname = 'beta'\n";
-    let ended = pipe_at(&daemon.url, "sluicegate flag apply - -r x --dry-run", file);
-    assert_eq!(ended.code, 0, "{}", ended.talk);
-    assert!(
-        ended
-            .data
-            .starts_with("dry run, nothing was changed: 0 to create, 1 to change, 0 as they are\n"),
-        "{}",
-        ended.data
-    );
-    assert!(
-        ended
-            .data
-            .contains("  - value = \"old\"\n  + value = \"new\"\n"),
-        "{}",
-        ended.data
-    );
+    let file = "[[flag]]\nkey = 'shop.form'\nrevision = 4\n[[segment]]\nname = 'beta'\n";
+    let line = "sluicegate flag apply - -r x --dry-run --prune";
+    let ended = pipe_at(&daemon.url, line, file);
+    let wanted = "\
+dry run, nothing was changed: 0 to create, 1 to change, 0 to delete, 2 as they are
+change shop.form
+    value: old -> new
+";
+    assert_eq!((ended.data.as_str(), ended.code), (wanted, 0));
+    assert_eq!(ended.talk, "warning: many flags\n");
     let asked = daemon.asked.join().unwrap();
-    let wanted = r#"ana: POST /api/v1/flags/apply?dry_run=true {"flags":[{"key":"shop.form"}],"segments":[{"name":"beta"}],"reason":"x"}"#;
+    let wanted = r#"ana: POST /api/v1/flags/apply?dry_run=true {"flags":[{"key":"shop.form"}],"segments":[{"name":"beta"}],"reason":"x","prune":true}"#;
     assert_eq!(asked, [wanted]);
 }
 

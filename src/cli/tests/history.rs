@@ -93,16 +93,16 @@ fn a_change_is_undone_and_a_flag_deleted() {
             r#"ana: POST /api/v1/flags/a/undo {"reason":"x"}"#,
         ),
         (
-            "undo a --revision 7 --keep -r x -n",
+            "undo a --revision 7 --force -r x -n",
             vec![(200, json!(null))],
             "dry run, nothing was changed: a would be gone again: it did not exist before\n",
-            r#"ana: POST /api/v1/flags/a/undo?dry_run=true {"reason":"x","revision":7,"keep":true}"#,
+            r#"ana: POST /api/v1/flags/a/undo?dry_run=true {"reason":"x","revision":7,"force":true}"#,
         ),
         (
-            "delete a -r x",
+            "delete a -r x --force",
             vec![(200, flag()), (200, flag())],
             "a is deleted\n",
-            "ana: DELETE /api/v1/flags/a?reason=x \"41\"",
+            "ana: DELETE /api/v1/flags/a?reason=x&force=true \"41\"",
         ),
     ] {
         let daemon = Scripted::answering(script);
