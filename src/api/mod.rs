@@ -20,6 +20,7 @@ use crate::store::{Blocked, Store};
 use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
+mod apply;
 mod body;
 mod changes;
 mod checks;
@@ -39,10 +40,12 @@ mod queues;
 mod release;
 mod segments;
 mod serve;
+mod several;
 mod shapes;
 mod status;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod views;
 mod write;
 
@@ -106,7 +109,11 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
         .routes(routes!(openings::extend))
-        .routes(routes!(changes::list))
+        .routes(routes!(apply::apply))
+        .routes(routes!(undo::history))
+        .routes(routes!(undo::undo))
+        .routes(routes!(changes::list, several::make))
+        .routes(routes!(changes::verify))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
         .routes(routes!(release::release))

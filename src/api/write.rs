@@ -367,7 +367,7 @@ pub(super) async fn turn(
     edit: Edit,
     seen: Option<u64>,
     words: Words,
-    answer: impl Fn(&Turned) -> Answer + Send + 'static,
+    answer: impl FnOnce(&Turned) -> Answer + Send + 'static,
 ) -> Result<Answer, Problem> {
     aside(move || {
         let now = doors.clock.now();
@@ -408,7 +408,7 @@ fn turn_now(doors: &Arc<Doors>, change: &Change, dry_run: bool) -> Result<Turned
             after,
             dry_run,
         }),
-        Err(refused) => Err(Problem::refused(&refused, &change.edit, |key| {
+        Err(refused) => Err(Problem::refused(&refused, change, |key| {
             FlagView::of(&doors.store.snapshot(), key)
         })),
     }

@@ -35,6 +35,7 @@ pub struct Metrics {
     evaluations: IntCounterVec,
     snapshot_revision: IntGauge,
     config_reload_ok: IntGauge,
+    flags_drifted: IntGauge,
 }
 
 impl Metrics {
@@ -106,6 +107,13 @@ impl Metrics {
             )?
             .with_label_values(&[] as &[&str]),
             config_reload_ok,
+            flags_drifted: int_gauge(
+                &registry,
+                "flags_drifted",
+                "Flags managed by the file that differ from the file of flags last applied or tried, or are not in it.",
+                &[],
+            )?
+            .with_label_values(&[] as &[&str]),
             queues,
             registry,
         })
@@ -156,6 +164,12 @@ impl Metrics {
     /// Whether the file was fine when it was last read.
     pub fn config_reloaded(&self, fine: bool) {
         self.config_reload_ok.set(i64::from(fine));
+    }
+
+    /// How many flags that the file manages are not as the file last applied or tried says.
+    pub fn flags_drifted(&self, count: usize) {
+        self.flags_drifted
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// All numbers in Prometheus' text format.

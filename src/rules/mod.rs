@@ -30,6 +30,7 @@ pub mod names;
 pub mod opening;
 pub mod order;
 pub mod patience;
+pub mod plan;
 pub mod policy;
 pub mod pressure;
 pub mod record;
