@@ -183,3 +183,90 @@ fn a_flag_is_deleted_and_changes_are_listed() {
     let one = daemon.json("sluicegate changes --limit 1");
     assert_eq!(one["items"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_change_is_undone_told_and_verified() {
+    let daemon = Daemon::start();
+    daemon.done("sluicegate flag create load.rate --type rate --value 50/s -r made");
+    daemon.done("sluicegate flag set load.rate 80/s -r more");
+    let undone = daemon.done("sluicegate flag undo load.rate -r back -n");
+    assert_eq!(
+        undone,
+        "dry run, nothing was changed: load.rate would be as it was, at 50/s\n"
+    );
+    daemon.done("sluicegate flag undo load.rate -r back");
+    assert_eq!(daemon.now("load.rate"), json!("50/s"));
+    let history = daemon.done("sluicegate flag history load.rate");
+    for told in [
+        "undo load.rate",
+        "set load.rate 50/s to 80/s",
+        "create load.rate at 50/s",
+    ] {
+        assert!(history.contains(told), "{told}: {history}");
+    }
+    daemon.done("sluicegate flag delete load.rate -r done");
+    let back = daemon.done("sluicegate flag undo load.rate -r needed");
+    assert_eq!(back, "load.rate is as it was, at 50/s\n");
+
+    let only = daemon.json("sluicegate changes --flag load.rate");
+    assert_eq!(only["items"].as_array().unwrap().len(), 5);
+    let lines = daemon.done("sluicegate changes --jsonl");
+    assert_eq!(lines.lines().count(), 5, "{lines}");
+    let verified = daemon.done("sluicegate changes verify");
+    assert!(
+        verified.starts_with("the chain holds: 5 changes, to revision 5"),
+        "{verified}"
+    );
+    let altered = lines.replace("more", "less");
+    let broken = pipe_at(&daemon.url, "sluicegate changes verify --file -", &altered);
+    assert_eq!(broken.code, 1);
+    assert!(
+        broken.talk.contains("revision 3 does not follow"),
+        "{}",
+        broken.talk
+    );
+}
+
+#[test]
+fn what_one_daemon_exports_another_applies() {
+    let daemon = Daemon::start();
+    daemon.done(
+        "sluicegate flag create shop.form --type string --value old --choice old --choice new -r x",
+    );
+    daemon.done("sluicegate segment create beta acme -r x");
+    daemon.done("sluicegate flag rule add shop.form beta --when segment:beta --value new -r x");
+    daemon.done("sluicegate flag set queue.orders.rate 50/s -r x");
+    for format in ["toml", "json"] {
+        let file = daemon.done(&format!("sluicegate flag export --format {format}"));
+        let other = Daemon::start();
+        let apply = "sluicegate flag apply - -r x --yes --keep";
+        let dry = pipe_at(&other.url, &format!("{apply} -n"), &file);
+        let plan = "2 to create, 1 to change, 0 to delete, 0 as they are\n";
+        assert!(
+            dry.data
+                .starts_with(&format!("dry run, nothing was changed: {plan}")),
+            "{}{}",
+            dry.data,
+            dry.talk
+        );
+        let done = pipe_at(&other.url, apply, &file);
+        assert!(done.data.starts_with(plan), "{}{}", done.data, done.talk);
+        assert!(
+            done.data.contains("create segment beta") && done.data.contains("none -> 50/s"),
+            "{}",
+            done.data
+        );
+        assert_eq!(
+            other.done(&format!("sluicegate flag export --format {format}")),
+            file
+        );
+        let again = pipe_at(&other.url, apply, &file);
+        assert!(
+            again
+                .data
+                .starts_with("0 to create, 0 to change, 0 to delete, 3 as they are"),
+            "{}",
+            again.data
+        );
+    }
+}
