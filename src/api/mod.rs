@@ -20,10 +20,15 @@ use crate::store::{Blocked, Store};
 use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
+mod apply;
+mod aside;
 mod body;
 mod changes;
 mod checks;
+mod deletion;
+mod documents;
 mod error;
+mod evaluated;
 mod explain;
 mod flags;
 mod health;
@@ -32,20 +37,27 @@ mod lanes;
 mod openapi;
 mod openings;
 mod outcomes;
+mod pace;
 mod page;
 mod preview;
 mod queues;
 mod release;
 mod schemas;
+mod segments;
 mod serve;
+mod several;
+mod shapes;
 mod status;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod views;
 mod write;
 
+pub use evaluated::LastEvaluated;
 pub use idempotency::Remembered;
 pub use openapi::openapi;
+pub use pace::Pace;
 pub use serve::serve;
 
 /// What the doors look at, and the one knob behind them.
@@ -65,6 +77,10 @@ pub struct Doors {
     pub stopping: CancellationToken,
     /// The answers to repeated requests; `Remembered::default()` to begin with.
     pub remembered: Remembered,
+    /// How many changes each actor may make a minute.
+    pub pace: Pace,
+    /// When flags were last evaluated; `LastEvaluated::default()`: nobody counts.
+    pub evaluated: LastEvaluated,
 }
 
 /// One queue, as far as the doors see it.
@@ -86,11 +102,24 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(status::root))
         .routes(routes!(status::status))
         .routes(routes!(flags::list))
-        .routes(routes!(flags::read, flags::put, flags::patch))
+        .routes(routes!(
+            flags::read,
+            flags::put,
+            flags::patch,
+            flags::delete
+        ))
+        .routes(routes!(segments::list))
+        .routes(routes!(segments::read, segments::put, segments::delete))
+        .routes(routes!(segments::members))
         .routes(routes!(preview::preview))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
-        .routes(routes!(changes::list))
+        .routes(routes!(openings::extend))
+        .routes(routes!(apply::apply))
+        .routes(routes!(undo::history))
+        .routes(routes!(undo::undo))
+        .routes(routes!(changes::list, several::make))
+        .routes(routes!(changes::verify))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
         .routes(routes!(release::release))

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use super::Doors;
 use super::body::Named;
+use super::documents::{merged, said};
 use super::error::{BAD_DOCUMENT, BROKEN, Problem};
-use super::flags::{merged, said};
 use super::queues::find;
 use super::schemas::named;
 use super::views::{FlagView, rfc3339};
@@ -174,16 +174,18 @@ pub(super) async fn preview(
     let by = Actor::new(sender.name(), "api");
     let trying = tokio::task::spawn_blocking(move || {
         let before = doors.store.snapshot();
-        let flag = before.flag(&key).ok_or_else(|| Problem::no_flag(&key))?;
+        let flag = before
+            .flag(&key)
+            .ok_or_else(|| Problem::no_flag(&before, &key))?;
         let now_ms = doors.clock.now().ms;
         let edit = body.edit(flag, now_ms)?;
         let change = Change {
             keep: true,
-            ..Change::new(edit.clone(), by, "preview", now_ms)
+            ..Change::new(edit, by, "preview", now_ms)
         };
         let look_up = |key: &str| FlagView::of(&before, key);
-        let (after, confirm) =
-            tried(&before, change).map_err(|refused| Problem::refused(&refused, &edit, look_up))?;
+        let (after, confirm) = tried(&before, change.clone())
+            .map_err(|refused| Problem::refused(&refused, &change, look_up))?;
         Ok(Json(compare(&doors, &before, &after, &key, confirm)))
     });
     trying.await.unwrap_or_else(|_| {

@@ -16,13 +16,19 @@ use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 use crate::rules::verdict::Why;
 use crate::seams::LinkState;
 
+mod apply;
+mod bad_inputs;
 mod explain;
+mod flags;
 mod guarded;
+mod openings;
 mod outcomes;
 mod pages;
 mod preview;
 mod reading;
 mod release;
+mod segments;
+mod several;
 mod writing;
 
 const NOON: i64 = 1_795_262_400_000; // 2026-11-21T12:00:00Z
@@ -98,6 +104,8 @@ fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
         hosts: vec!["panel.example".to_owned()],
         stopping: CancellationToken::new(),
         remembered: Remembered::default(),
+        pace: Pace::new(60),
+        evaluated: LastEvaluated::default(),
     })
 }
 
