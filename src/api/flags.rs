@@ -136,9 +136,11 @@ pub(super) async fn patch(
     named(&mut body.document, "key", &key, "")?;
     let document = patched(flag.document(), body.document, "")?;
     let edit = match ramp {
-        Some(over) if of_value => {
-            Edit::SetOver(flag.key.clone(), document.value, documents::read(over, "/ramp")?)
-        }
+        Some(over) if of_value => Edit::SetOver(
+            flag.key.clone(),
+            document.value,
+            documents::read(over, "/ramp")?,
+        ),
         Some(_) => {
             let cure = "a value alone goes in steps; change the rest in a patch of its own";
             return Err(Problem::new(BAD_DOCUMENT, cure).at("/ramp"));
