@@ -26,6 +26,7 @@ mod checks;
 mod documents;
 mod error;
 mod evaluated;
+mod explain;
 mod flags;
 mod health;
 mod idempotency;
@@ -35,8 +36,10 @@ mod openings;
 mod outcomes;
 mod pace;
 mod page;
+mod preview;
 mod queues;
 mod release;
+mod schemas;
 mod segments;
 mod serve;
 mod shapes;
@@ -103,6 +106,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(segments::list))
         .routes(routes!(segments::read, segments::put, segments::delete))
         .routes(routes!(segments::members))
+        .routes(routes!(preview::preview))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
         .routes(routes!(openings::extend))
@@ -112,6 +116,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(release::release))
         .routes(routes!(outcomes::report))
         .routes(routes!(lanes::list))
+        .routes(routes!(explain::explain))
         .routes(routes!(openapi::read))
 }
 

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::flags_on_disk::{gated, open_store};
+use super::flags_on_disk::{gated, look_after, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
@@ -305,6 +305,9 @@ impl House {
 
     /// Serves until `stop`, or until something ends unasked; then the workers finish, and last of all the doors close.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
+        let (store, clock) = (Arc::clone(&self.store), self.clock);
+        self.tasks
+            .spawn("store", |stop| look_after(store, clock, stop));
         let guarded = self.guarded();
         self.tasks.spawn("guard", |stop| guard::run(guarded, stop));
         let teller = self.teller;

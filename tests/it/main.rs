@@ -47,6 +47,8 @@ mod openings;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
+mod preview;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod settlement;

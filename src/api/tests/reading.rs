@@ -261,8 +261,10 @@ async fn the_document_names_each_route_and_no_other() {
     let known = [
         "/",
         "/api/v1/changes",
+        "/api/v1/explain",
         "/api/v1/flags",
         "/api/v1/flags/{key}",
+        "/api/v1/flags/{key}/preview",
         "/api/v1/openapi.json",
         "/api/v1/openings",
         "/api/v1/openings/{id}/close",
