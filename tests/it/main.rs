@@ -43,6 +43,8 @@ mod lanes;
 #[cfg(test)]
 mod management;
 #[cfg(test)]
+mod openings;
+#[cfg(test)]
 mod order;
 #[cfg(test)]
 mod preview;
