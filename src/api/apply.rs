@@ -9,12 +9,13 @@ use serde_json::Value as Json;
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::aside::aside;
 use super::body::LARGEST_IMPORT;
 use super::error::{BAD_DOCUMENT, BAD_VALUE, Problem};
 use super::flags::not_in_use;
 use super::shapes;
 use super::views::warnings;
-use super::write::{Answer, Sender, Words, Write, WriteQuery, aside, turn};
+use super::write::{Answer, Sender, Words, Write, WriteQuery, turn};
 use crate::rules::change::{Cause, Edit};
 use crate::rules::flag::FlagDocument;
 use crate::rules::plan::{Act, BadFile, Plan, Step};
@@ -120,6 +121,9 @@ pub(super) async fn apply(
     State(doors): State<Arc<Doors>>,
     Write { body, sender }: Write<Apply, LARGEST_IMPORT>,
 ) -> Result<Answer, Problem> {
+    if let Some(answer) = sender.repeated(&doors)? {
+        return Ok(answer);
+    }
     let words = Words {
         confirm: body.confirm,
         keep: body.keep,

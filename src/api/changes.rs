@@ -13,11 +13,11 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Doors;
+use super::aside::aside;
 use super::body::Asked;
 use super::error::{MALFORMED_REQUEST, Problem, STORE};
 use super::page::{Page, Paging};
 use super::views::{edits, rfc3339};
-use super::write::aside;
 use crate::rules::change::Actor;
 use crate::rules::names::segment as in_path;
 use crate::rules::record::{self, ChangeRecord, EditKind, TouchedSegment};

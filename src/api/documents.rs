@@ -1,7 +1,7 @@
 //! Bodies that are a document with words beside it: `{"value": 0.2, "reason": "INC-481"}`. May import `rules`.
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json};
 
 use super::body::pointer;
@@ -98,6 +98,13 @@ pub(super) fn patched(
         revision: old.revision,
         ..document
     })
+}
+
+/// What was said, `null` included: a merge patch tells it from what was not said.
+pub(super) fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
 }
 
 /// A merge patch applied: objects are merged, `null` removes, everything else replaces.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::Doors;
 use super::body::{Asked, Named};
-use super::documents::{Worded, named, patched, whole};
+use super::deletion::{Deletion, DeletionQuery};
+use super::documents::{self, Worded, named, patched, whole};
 use super::error::{BAD_DOCUMENT, Problem, STILL_EVALUATED};
 use super::evaluated::IN_USE_MS;
 use super::page::{Page, Paging};
 use super::views::{FlagView, rfc3339, warnings};
-use super::write::{Answer, Deletion, DeletionQuery, Turned, Wants, Write, WriteQuery, turn};
+use super::write::{Answer, Turned, Wants, Write, WriteQuery, turn};
 use crate::rules::change::Edit;
 use crate::rules::names::FlagKey;
 use axum::Json;
@@ -127,6 +128,7 @@ pub(super) async fn patch(
         .ok_or_else(|| Problem::no_flag(&snapshot, &key))?;
     let seen = sender.seen()?;
     let words = body.words();
+    let ramp = body.document.shift_remove("ramp");
     if body.document.is_empty() {
         let cure = "the patch changes nothing; name what shall change, such as {\"value\": 0.3}";
         return Err(Problem::new(BAD_DOCUMENT, cure));
@@ -134,10 +136,18 @@ pub(super) async fn patch(
     let of_value = body.document.keys().all(|field| field == "value");
     named(&mut body.document, "key", &key, "")?;
     let document = patched(flag.document(), body.document, "")?;
-    let edit = if of_value {
-        Edit::Set(flag.key.clone(), document.value)
-    } else {
-        Edit::Replace(Box::new(document))
+    let edit = match ramp {
+        Some(over) if of_value => Edit::SetOver(
+            flag.key.clone(),
+            document.value,
+            documents::read(over, "/ramp")?,
+        ),
+        Some(_) => {
+            let cure = "a value alone goes in steps; change the rest in a patch of its own";
+            return Err(Problem::new(BAD_DOCUMENT, cure).at("/ramp"));
+        }
+        None if of_value => Edit::Set(flag.key.clone(), document.value),
+        None => Edit::Replace(Box::new(document)),
     };
     turn(doors, sender, edit, Some(seen), words, move |turned| {
         shown(turned, &key, StatusCode::OK)
@@ -168,6 +178,9 @@ pub(super) async fn delete(
         sender,
     }: Deletion,
 ) -> Result<Answer, Problem> {
+    if let Some(answer) = sender.repeated(&doors)? {
+        return Ok(answer);
+    }
     let snapshot = doors.store.snapshot();
     let flag = snapshot
         .flag(&key)

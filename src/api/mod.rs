@@ -21,12 +21,15 @@ use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
 mod apply;
+mod aside;
 mod body;
 mod changes;
 mod checks;
+mod deletion;
 mod documents;
 mod error;
 mod evaluated;
+mod explain;
 mod flags;
 mod health;
 mod idempotency;
@@ -36,8 +39,10 @@ mod openings;
 mod outcomes;
 mod pace;
 mod page;
+mod preview;
 mod queues;
 mod release;
+mod schemas;
 mod segments;
 mod serve;
 mod several;
@@ -106,6 +111,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(segments::list))
         .routes(routes!(segments::read, segments::put, segments::delete))
         .routes(routes!(segments::members))
+        .routes(routes!(preview::preview))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
         .routes(routes!(openings::extend))
@@ -119,6 +125,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(release::release))
         .routes(routes!(outcomes::report))
         .routes(routes!(lanes::list))
+        .routes(routes!(explain::explain))
         .routes(routes!(openapi::read))
 }
 

@@ -10,16 +10,19 @@ use serde_json::{Map, Value as Json};
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::aside::aside;
 use super::documents::{named, patched, read, whole};
 use super::error::{BAD_DOCUMENT, BAD_VALUE, INCOMPLETE, Problem};
 use super::flags::not_in_use;
 use super::segments::SegmentView;
 use super::undo::way_back;
 use super::views::{FlagView, warnings};
-use super::write::{Answer, Turned, Words, Write, WriteQuery, aside, turn};
+use super::write::{Answer, Turned, Words, Write, WriteQuery, turn};
 use crate::rules::change::{Edit, Seen};
 use crate::rules::edits::MOST_EDITS;
+use crate::rules::flag::FlagDocument;
 use crate::rules::segment::SegmentName;
+use crate::rules::snapshot::Snapshot;
 
 /// Several edits, made all or none.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -161,6 +164,9 @@ pub(super) async fn make(
     State(doors): State<Arc<Doors>>,
     Write { body, sender }: Write<SeveralEdits>,
 ) -> Result<Answer, Problem> {
+    if let Some(answer) = sender.repeated(&doors)? {
+        return Ok(answer);
+    }
     let words = Words {
         confirm: body.confirm,
         keep: body.keep,
@@ -233,35 +239,16 @@ fn resolve(doors: &Doors, said: OneEdit, at: &str) -> Result<Seen, Problem> {
         let flag = snapshot.flag(key).cloned();
         flag.ok_or_else(|| Problem::no_flag(&snapshot, key).at(format!("{at}/flag")))
     };
-    let document = |mut document: Map<String, Json>, field: &str| {
-        let name = document.get(field).and_then(Json::as_str);
-        let name = name.unwrap_or_default().to_owned();
-        if name.is_empty() {
-            let sentence = format!("the document says which one it is: its `{field}`");
-            return Err(Problem::new(INCOMPLETE, sentence).at(format!("{at}/document/{field}")));
-        }
-        named(&mut document, field, &name, &format!("{at}/document"))?;
-        Ok((document, name))
-    };
-    let in_document = format!("{at}/document");
     let (edit, seen) = match said {
-        OneEdit::Create { document: said } => {
-            let (said, _) = document(said, "key")?;
-            let whole = whole(said, None, &in_document)?;
-            (Edit::Create(Box::new(whole)), None)
+        OneEdit::Create { document } => (Edit::Create(flag_of(document, &snapshot, at)?), None),
+        OneEdit::Replace { document, seen } => {
+            let whole = flag_of(document, &snapshot, at)?;
+            (Edit::Replace(whole), must(seen, at)?)
         }
-        OneEdit::Replace {
-            document: said,
-            seen,
-        } => {
-            let (said, key) = document(said, "key")?;
-            let whole = whole(said, snapshot.flag(&key).map(AsRef::as_ref), &in_document)?;
-            (Edit::Replace(Box::new(whole)), must(seen, at)?)
+        OneEdit::Set { flag, value, seen } => {
+            let key = standing(&flag)?.key.clone();
+            (Edit::Set(key, value), must(seen, at)?)
         }
-        OneEdit::Set { flag, value, seen } => (
-            Edit::Set(standing(&flag)?.key.clone(), value),
-            must(seen, at)?,
-        ),
         OneEdit::Patch {
             flag,
             mut patch,
@@ -274,23 +261,21 @@ fn resolve(doors: &Doors, said: OneEdit, at: &str) -> Result<Seen, Problem> {
             (Edit::Replace(Box::new(patched)), must(seen, at)?)
         }
         OneEdit::Delete { flag, seen } => {
-            (Edit::Delete(standing(&flag)?.key.clone()), must(seen, at)?)
+            let key = standing(&flag)?.key.clone();
+            (Edit::Delete(key), must(seen, at)?)
         }
         OneEdit::Undo { flag, revision } => {
             return way_back(doors, &flag, revision, &format!("{at}/revision"));
         }
-        OneEdit::PutSegment {
-            document: said,
-            seen,
-        } => {
-            let (said, _) = document(said, "name")?;
-            let whole = read(said.into(), &in_document)?;
+        OneEdit::PutSegment { mut document, seen } => {
+            says_which(&mut document, "name", at)?;
+            let whole = read(document.into(), &format!("{at}/document"))?;
             (Edit::PutSegment(Box::new(whole)), Some(seen.unwrap_or(0)))
         }
-        OneEdit::DeleteSegment { segment, seen } => (
-            Edit::DeleteSegment(segment_name(&segment, at)?),
-            must(seen, at)?,
-        ),
+        OneEdit::DeleteSegment { segment, seen } => {
+            let name = segment_name(&segment, at)?;
+            (Edit::DeleteSegment(name), must(seen, at)?)
+        }
         OneEdit::Members {
             segment,
             add,
@@ -298,17 +283,41 @@ fn resolve(doors: &Doors, said: OneEdit, at: &str) -> Result<Seen, Problem> {
             seen,
         } => {
             let segment = segment_name(&segment, at)?;
-            (
-                Edit::Members {
-                    segment,
-                    add,
-                    remove,
-                },
-                seen,
-            )
+            let members = Edit::Members {
+                segment,
+                add,
+                remove,
+            };
+            (members, seen)
         }
     };
     Ok(Seen { edit, seen })
+}
+
+/// The flag that an edit says whole.
+fn flag_of(
+    mut document: Map<String, Json>,
+    snapshot: &Snapshot,
+    at: &str,
+) -> Result<Box<FlagDocument>, Problem> {
+    let key = says_which(&mut document, "key", at)?;
+    let old = snapshot.flag(&key).map(AsRef::as_ref);
+    whole(document, old, &format!("{at}/document")).map(Box::new)
+}
+
+/// The key or name that a document says.
+fn says_which(document: &mut Map<String, Json>, field: &str, at: &str) -> Result<String, Problem> {
+    let name = document
+        .get(field)
+        .and_then(Json::as_str)
+        .unwrap_or_default();
+    if name.is_empty() {
+        let sentence = format!("the document does not say which one it is; add its `{field}`");
+        return Err(Problem::new(INCOMPLETE, sentence).at(format!("{at}/document/{field}")));
+    }
+    let name = name.to_owned();
+    named(document, field, &name, &format!("{at}/document"))?;
+    Ok(name)
 }
 
 fn segment_name(name: &str, at: &str) -> Result<SegmentName, Problem> {

@@ -165,6 +165,10 @@ fn patch(mut body: Json) -> Json {
             schema.remove("default");
         }
     }
+    body["properties"]["ramp"] = json!({
+        "type": "string", "example": "10m",
+        "description": "The value goes to the new one in steps, over this time (1 s to 24 h), from what the flag says now; between numbers only.",
+    });
     body
 }
 

@@ -8,12 +8,13 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::aside::aside;
 use super::body::{Asked, Named};
 use super::changes::{ChangeView, Subject, page_of, unreadable};
 use super::error::{BAD_VALUE, Problem};
 use super::flags::{not_in_use, shown};
 use super::page::{Page, Paging};
-use super::write::{Answer, Words, Write, WriteQuery, aside, turn};
+use super::write::{Answer, Words, Write, WriteQuery, turn};
 use crate::rules::change::{Edit, Seen};
 use crate::rules::names::{FlagKey, segment};
 use crate::rules::snapshot::Snapshot;
@@ -81,6 +82,9 @@ pub(super) async fn undo(
     Named(key): Named,
     Write { body, sender }: Write<Undo>,
 ) -> Result<Answer, Problem> {
+    if let Some(answer) = sender.repeated(&doors)? {
+        return Ok(answer);
+    }
     let words = Words {
         dry_run: body.dry_run,
         ..Words::because(&body.reason)

@@ -204,6 +204,9 @@ pub(super) struct OpeningView {
     /// How much of it holds: 1, and less while it ramps back.
     #[schema(minimum = 0, maximum = 1)]
     strength: f64,
+    /// Present and true when it lies beneath rules and other openings: the flag's own value, on its way from this former one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    beneath: bool,
     /// In the answer to a write: what is allowed and should not last.
     #[serde(skip_serializing_if = "Option::is_none")]
     warnings: Option<Vec<String>>,
@@ -240,6 +243,7 @@ impl OpeningView {
             restore: opening.restore,
             over_at: rfc3339(opening.over_at_ms()),
             strength: opening.strength,
+            beneath: opening.beneath,
             warnings: None,
             dry_run: false,
         }
@@ -267,10 +271,11 @@ const KINDS: [&str; 5] = ["ops", "release", "permission", "config", "migration"]
 const TYPES: [&str; 8] = [
     "boolean", "ratio", "integer", "number", "duration", "rate", "string", "object",
 ];
-const EDITS: [&str; 13] = [
+const EDITS: [&str; 14] = [
     "create",
     "replace",
     "set",
+    "set_over",
     "delete",
     "undo",
     "put_segment",
@@ -333,6 +338,7 @@ mod tests {
             Create,
             Replace,
             Set,
+            SetOver,
             Delete,
             Undo,
             PutSegment,

@@ -7,18 +7,19 @@ use anyhow::Context;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::flags_on_disk::{gated, open_store};
+use super::flags_on_disk::{gated, look_after, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
 use crate::api::{self, Doors, LastEvaluated, Pace, QueueDoor, Remembered};
 use crate::clock::Clock;
-use crate::config::{Queue, Settings};
+use crate::config::{Notify, Queue, Settings};
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
+use crate::notices::{Board, Teller};
 use crate::rules::names::QueueName;
 use crate::rules::snapshot::{Snapshot, Stored};
 use crate::seams::{Inlet, Outlet};
@@ -59,6 +60,9 @@ pub(super) struct House {
     clock: Clock,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
+    board: Board,
+    teller: Teller,
+    webhooks: watch::Sender<Vec<Notify>>,
     doors: Arc<Doors>,
     running: Vec<Running>,
     /// Told to the workers first, so that the doors answer until all is settled.
@@ -79,7 +83,7 @@ impl House {
         let metrics = metrics_of(&settings)?;
         let store = open_store(&settings, clock, &metrics).await?;
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
-        guard::end_what_is_over(&house.store, &clock);
+        guard::end_what_is_over(&house.guarded());
         for queue in house.settings.queues.clone() {
             let (queue, broker, handlers) = (
                 Arc::new(queue),
@@ -167,11 +171,20 @@ impl House {
             evaluated: LastEvaluated::default(),
         };
         let tasks = Tasks::stopping_with(stop_tasks.clone());
+        let (board, webhooks) = (
+            Board::default(),
+            watch::Sender::new(settings.notify.clone()),
+        );
+        let numbers = Arc::clone(&metrics);
+        let teller = Teller::new(&store, &board, webhooks.subscribe(), clock, numbers);
         Ok(Self {
             settings,
             clock,
             store,
             metrics,
+            board,
+            teller,
+            webhooks,
             doors: Arc::new(doors),
             running: Vec::new(),
             stop_workers,
@@ -257,6 +270,15 @@ impl House {
         Ok(())
     }
 
+    fn guarded(&self) -> guard::Given {
+        guard::Given {
+            store: Arc::clone(&self.store),
+            board: self.board.clone(),
+            metrics: Arc::clone(&self.metrics),
+            clock: self.clock,
+        }
+    }
+
     pub(super) fn also<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -266,6 +288,11 @@ impl House {
 
     pub(super) fn doors(&self) -> &Arc<Doors> {
         &self.doors
+    }
+
+    /// Where the webhooks are told, so that a reload can name others.
+    pub(super) fn webhooks(&self) -> watch::Sender<Vec<Notify>> {
+        self.webhooks.clone()
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -280,7 +307,11 @@ impl House {
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
         let (store, clock) = (Arc::clone(&self.store), self.clock);
         self.tasks
-            .spawn("guard", |stop| guard::run(store, clock, stop));
+            .spawn("store", |stop| look_after(store, clock, stop));
+        let guarded = self.guarded();
+        self.tasks.spawn("guard", |stop| guard::run(guarded, stop));
+        let teller = self.teller;
+        self.tasks.spawn("notices", |stop| teller.run(stop));
         let (listener, router) = (self.listener, api::router(Arc::clone(&self.doors)));
         self.tasks.spawn("api", async move |stop| {
             note(api::serve(listener, router, stop).await)

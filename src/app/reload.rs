@@ -5,18 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::logging::LogFilter;
 use super::systemd;
 use crate::api::Doors;
-use crate::config::{self, Settings};
+use crate::config::{self, Notify, Settings};
 
 pub(super) struct Reload {
     pub(super) file: PathBuf,
     pub(super) settings: Settings,
     pub(super) log: LogFilter,
     pub(super) doors: Arc<Doors>,
+    pub(super) webhooks: watch::Sender<Vec<Notify>>,
 }
 
 impl Reload {
@@ -58,6 +60,10 @@ impl Reload {
             tracing::error!(%why, "the log filter stays");
         }
         self.settings.daemon.log = new.daemon.log;
+        if self.settings.notify != new.notify {
+            self.webhooks.send_replace(new.notify.clone());
+            self.settings.notify = new.notify;
+        }
         if self.settings.limits != new.limits {
             self.doors.store.limit(new.limits.policy.clone());
             self.doors.pace.limit(new.limits.changes_per_minute);

@@ -32,6 +32,9 @@ impl fmt::Display for Difference {
 pub fn difference(old: &Settings, new: &Settings) -> Vec<Difference> {
     let mut found = Found(Vec::new());
     daemon(old, new, &mut found);
+    if old.notify != new.notify {
+        found.note("notify".to_owned(), true);
+    }
     let both = (by_name(old), by_name(new));
     for (name, before) in &both.0 {
         match both.1.get(name) {

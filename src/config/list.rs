@@ -2,9 +2,9 @@
 //! this list; a test holds `config/sluicegate.toml` to it.
 
 use super::shape::{
-    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MANAGEMENT_URL, MODE, PATH, QUEUE, RATIO,
-    RELEASE_NAME, SEGMENT_NAME, SOURCE, Setting, Shape, TEXT, VARIABLE, WORD, WORKER_URL, not_here,
-    setting,
+    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MANAGEMENT_URL, MODE, NOTICE, PATH, QUEUE,
+    RATIO, RELEASE_NAME, SEGMENT_NAME, SOURCE, Setting, Shape, TEXT, VARIABLE, WEBHOOK_URL, WORD,
+    WORKER_URL, not_here, setting,
 };
 use crate::rules::units::Span;
 
@@ -57,9 +57,17 @@ pub(super) const FILE: &[Setting] = &[
     not_here("provider", LATER),
     not_here("pool", LATER),
     not_here("token", LATER),
-    not_here("notify", LATER),
+    setting(
+        "notify",
+        Sections(NOTIFY, MOST_WEBHOOKS),
+        "A webhook that is told of openings: when they begin, get another end, end soon and end.",
+    )
+    .live(),
     not_here("ofrep", LATER),
 ];
+
+/// Each has a queue of its own.
+const MOST_WEBHOOKS: usize = 20;
 
 const LATER: &str = "it comes with a later version; leave it out for now";
 
@@ -157,6 +165,17 @@ const MANAGEMENT: &[Setting] = &[
     setting("password_file", Text(PATH), "A file that holds the user's password, which others than its owner and group may not read."),
     setting("password_env", Text(VARIABLE), "The variable of the environment that holds the user's password."),
     setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed its certificate, instead of the system's."),
+];
+
+const NOTIFY: &[Setting] = &[
+    setting("url", Text(WEBHOOK_URL), "Where notices are posted, as JSON: http:// or https://."),
+    setting("url_file", Text(PATH), "A file that holds that URL when it is a secret, which others than its owner and group may not read."),
+    setting("url_env", Text(VARIABLE), "The variable of the environment that holds that URL."),
+    setting("events", Texts(NOTICE), "What it is told of: opened, extended, reminder, ramping, ended, closed, overdue; none named: all.")
+        .or("[]"),
+    setting("secret_file", Text(PATH), "A file with the secret that signs notices as Standard Webhooks has it, `whsec_` and base64; others than its owner and group may not read it."),
+    setting("secret_env", Text(VARIABLE), "The variable of the environment that holds that secret."),
+    setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed the receiver's certificate, instead of the system's."),
 ];
 
 const PLACES: &[&str] = &["drop", "dead_letter", "park"];

@@ -7,6 +7,7 @@ use super::tree::{Value, parse_value};
 use super::url;
 use crate::rules::facts::Source;
 use crate::rules::names::{FlagKey, QueueName};
+use crate::rules::notice::Kind;
 use crate::rules::segment::SegmentName;
 use crate::rules::units::{Ratio, Span};
 
@@ -186,6 +187,13 @@ pub(super) const WORKER_URL: &Form = &Form {
     pattern: Some("^http://"),
     ..form("the URL of a worker", url::http)
 };
+pub(super) const WEBHOOK_URL: &Form = &Form {
+    secret: true,
+    quiet: true,
+    pattern: Some("^https?://"),
+    ..form("the URL of a webhook", |text| url::webhook(text).map(drop))
+};
+pub(super) const NOTICE: &Form = &form("a kind of notice", parses::<Kind>);
 pub(super) const VARIABLE: &Form = &form("the name of a variable of the environment", |text| {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if !text.is_empty() && text.bytes().all(fine) {

@@ -16,10 +16,12 @@ use queue::Families;
 use register::{counter, gauge, int_gauge};
 
 pub use ledger::Ledger;
+pub use openings::{Openings, Sent};
 pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
 
 mod histogram;
 mod ledger;
+mod openings;
 mod queue;
 mod register;
 
@@ -35,6 +37,7 @@ pub struct Metrics {
     evaluations: IntCounterVec,
     snapshot_revision: IntGauge,
     config_reload_ok: IntGauge,
+    openings: Openings,
     flags_drifted: IntGauge,
 }
 
@@ -60,13 +63,11 @@ impl Metrics {
         build
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1.0);
-        let config_reload_ok = int_gauge(
+        let config_reload_ok = single(
             &registry,
             "config_reload_ok",
             "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
-            &[],
-        )?
-        .with_label_values(&[] as &[&str]);
+        )?;
         config_reload_ok.set(1);
         Ok(Self {
             flag_value: gauge(
@@ -90,7 +91,7 @@ impl Metrics {
             opening_ends: gauge(
                 &registry,
                 "opening_ends_timestamp_seconds",
-                "When the newest opening on a flag ends, in seconds since 1970; 0: none.",
+                "When the newest opening on a flag is over, its way back included, in seconds since 1970; 0: none.",
                 &["flag"],
             )?,
             evaluations: counter(
@@ -99,21 +100,18 @@ impl Metrics {
                 "How often a flag was evaluated.",
                 &["flag"],
             )?,
-            snapshot_revision: int_gauge(
+            snapshot_revision: single(
                 &registry,
                 "snapshot_revision",
                 "The revision of the flags in force.",
-                &[],
-            )?
-            .with_label_values(&[] as &[&str]),
+            )?,
             config_reload_ok,
-            flags_drifted: int_gauge(
+            openings: Openings::register(&registry)?,
+            flags_drifted: single(
                 &registry,
                 "flags_drifted",
                 "Flags managed by the file that differ from the file of flags last applied or tried, or are not in it.",
-                &[],
-            )?
-            .with_label_values(&[] as &[&str]),
+            )?,
             queues,
             registry,
         })
@@ -125,7 +123,7 @@ impl Metrics {
         self.queues.get(name)
     }
 
-    /// What a flag says now, and when the newest opening on it ends (seconds since 1970). Makes the flag's series if need be.
+    /// What a flag says now, and when the newest opening on it is over (seconds since 1970). Makes the flag's series if need be.
     pub fn flag_says(&self, flag: &str, value: Option<f64>, ends: Option<f64>) {
         if let Some(value) = value {
             self.flag_value.with_label_values(&[flag]).set(value);
@@ -155,6 +153,12 @@ impl Metrics {
         self.evaluations.with_label_values(&[flag]).inc_by(times);
     }
 
+    /// What is counted of openings and of telling others about them.
+    #[must_use]
+    pub fn openings(&self) -> &Openings {
+        &self.openings
+    }
+
     /// The revision in force.
     pub fn snapshot(&self, revision: u64) {
         self.snapshot_revision
@@ -179,6 +183,11 @@ impl Metrics {
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// A gauge without labels.
+fn single(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    Ok(int_gauge(registry, name, help, &[])?.with_label_values(&[] as &[&str]))
 }
 
 /// Registers what is not a family of counters and gauges.

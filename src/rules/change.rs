@@ -74,6 +74,8 @@ pub enum Edit {
     Replace(Box<FlagDocument>),
     /// Another value for everybody.
     Set(FlagKey, Json),
+    /// Another value for everybody, to which the flag goes in steps from what it says now, over this time.
+    SetOver(FlagKey, Json, Span),
     /// The end of a flag; its key is never given another meaning.
     Delete(FlagKey),
     /// A flag back to a former definition; `None`: it did not exist.
@@ -102,7 +104,7 @@ pub enum Edit {
         /// how it ends
         restore: Restore,
     },
-    /// Another end of an opening.
+    /// Another end of an opening, which holds whole again if it went back already.
     Extend(OpeningId, i64),
     /// A step of a ramp: so much of the opening still holds.
     Ramp(OpeningId, f64),

@@ -261,3 +261,21 @@ pub(super) fn index(txn: &WriteTransaction) -> Result<Option<Base>, Fault> {
     }
     Ok(base)
 }
+
+/// Writes over the record of a change, with a seal that is good; `None` takes it out.
+#[cfg(test)]
+pub(super) fn tamper(path: &std::path::Path, revision: u64, bytes: Option<&[u8]>) {
+    let database = redb::Database::open(path).unwrap();
+    let txn = database.begin_write().unwrap();
+    {
+        let mut changes = txn.open_table(CHANGES).unwrap();
+        match bytes {
+            Some(bytes) => {
+                let bytes = sealed("changes", &revision.to_le_bytes(), bytes);
+                changes.insert(revision, bytes.as_slice()).unwrap();
+            }
+            None => drop(changes.remove(revision).unwrap()),
+        }
+    }
+    txn.commit().unwrap();
+}

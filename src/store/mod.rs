@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::metrics::Metrics;
 use crate::rules::change::{Change, Refused};
@@ -41,6 +41,8 @@ mod state;
 mod tables;
 mod verify;
 
+/// How many changes a listener may be behind; then it misses the oldest.
+const BEHIND: usize = 1_024;
 /// The most change records that are given at once.
 const LARGEST_PAGE: usize = 1_000;
 
@@ -48,6 +50,7 @@ const LARGEST_PAGE: usize = 1_000;
 pub struct Store {
     history: Arc<Mutex<History>>,
     live: watch::Sender<Arc<Snapshot>>,
+    heard: broadcast::Sender<Arc<ChangeRecord>>,
     metrics: Arc<Metrics>,
 }
 
@@ -80,6 +83,7 @@ impl Store {
         Self {
             history: Arc::new(Mutex::new(history)),
             live: watch::Sender::new(start),
+            heard: broadcast::Sender::new(BEHIND),
             metrics,
         }
     }
@@ -96,6 +100,12 @@ impl Store {
         self.live.subscribe()
     }
 
+    /// Hears of each change that is made from now on, by its record. Whoever is slow misses the oldest, and holds nobody up.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Arc<ChangeRecord>> {
+        self.heard.subscribe()
+    }
+
     /// Makes a change: checked as a whole, on disk before anyone obeys it, then in force everywhere. Gives what stands now.
     ///
     /// # Errors
@@ -106,7 +116,7 @@ impl Store {
         let next = Arc::new(live.with(change)?);
         let record = ChangeRecord::of(change, &live, &next, history.hash());
         history.append(&next, &record).map_err(refused)?;
-        self.publish(change, &live, &next);
+        self.publish(change, &live, &next, record);
         history.keep(&next, change.at_ms);
         Ok(next)
     }
@@ -132,7 +142,7 @@ impl Store {
                 Turned::Owed(why.to_string())
             }
         };
-        self.publish(change, &live, &next);
+        self.publish(change, &live, &next, record);
         if turned == Turned::Written {
             history.keep(&next, change.at_ms);
         }
@@ -237,7 +247,13 @@ impl Store {
         records.map_err(|why| Unreadable(why.to_string()))
     }
 
-    fn publish(&self, change: &Change, before: &Snapshot, next: &Arc<Snapshot>) {
+    fn publish(
+        &self,
+        change: &Change,
+        before: &Snapshot,
+        next: &Arc<Snapshot>,
+        record: ChangeRecord,
+    ) {
         self.live.send_replace(Arc::clone(next));
         for flag in record::touched(&change.edit, before) {
             let key = flag.as_str();
@@ -249,6 +265,10 @@ impl Store {
             }
         }
         self.metrics.snapshot(next.revision());
+        if self.heard.receiver_count() > 0 {
+            // An error says that the last one has just stopped listening.
+            let _ = self.heard.send(Arc::new(record));
+        }
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, History> {
@@ -285,7 +305,7 @@ fn newest<'a>(about: Option<Subject<'a>>, before: Option<u64>, limit: usize) -> 
 fn say(metrics: &Metrics, snapshot: &Snapshot, key: &str) {
     if let Some((value, _)) = snapshot.value(key) {
         let ends = snapshot.openings_on(key).next_back();
-        let ends = ends.map(|opening| seconds(opening.ends_at_ms));
+        let ends = ends.map(|opening| seconds(opening.over_at_ms()));
         metrics.flag_says(key, value.as_number(), ends);
     }
 }

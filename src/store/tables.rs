@@ -316,3 +316,45 @@ pub(super) fn written_by(path: &std::path::Path, schema: u32) {
         .unwrap();
     txn.commit().unwrap();
 }
+
+/// Makes a database look as the version of schema 1 left it, which knew neither segments nor tombstones nor an index.
+#[cfg(test)]
+pub(super) fn as_of_schema_1(path: &std::path::Path) {
+    let database = redb::Database::open(path).unwrap();
+    let txn = database.begin_write().unwrap();
+    for name in ["segments", "tombstones"] {
+        let table = TableDefinition::<&str, &[u8]>::new(name);
+        assert!(txn.delete_table(table).unwrap(), "{name}");
+    }
+    let members = TableDefinition::<(&str, u32), &[u8]>::new("members");
+    assert!(txn.delete_table(members).unwrap());
+    let about = TableDefinition::<(&str, &str, u64), ()>::new("about");
+    assert!(txn.delete_table(about).unwrap());
+    let mut meta = txn.open_table(META).unwrap();
+    let head = meta.get(HEAD).unwrap().unwrap().value().to_vec();
+    let mut head: serde_json::Value = decoded(&head[8..]).unwrap();
+    head["schema"] = 1.into();
+    head.as_object_mut().unwrap().remove("base");
+    let bytes = sealed("meta", HEAD.as_bytes(), head.to_string().as_bytes());
+    meta.insert(HEAD, bytes.as_slice()).unwrap();
+    drop(meta);
+    txn.commit().unwrap();
+}
+
+/// Lengthens the log of a database by these records; what stands is `live` at the revision of the last one.
+#[cfg(test)]
+pub(super) fn grown(
+    path: &std::path::Path,
+    live: &Snapshot,
+    records: &[crate::rules::record::ChangeRecord],
+    hash: &str,
+) {
+    let database = redb::Database::open(path).unwrap();
+    let txn = database.begin_write().unwrap();
+    let seals = write_whole(&txn, live.revision(), live).unwrap();
+    let revision = live.revision() + records.len() as u64;
+    let records = records.iter().map(lines::Line::of);
+    lines::write(&txn, &records.collect::<Result<Vec<_>, _>>().unwrap()).unwrap();
+    write_head(&txn, &Head::new(revision, hash, seals, Base::default())).unwrap();
+    txn.commit().unwrap();
+}

@@ -19,9 +19,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "outcomes",
         &["rules", "clock", "metrics", "seams", "vitals"],
     ),
+    ("notices", &["rules", "config", "clock", "metrics", "store"]),
     (
         "guard",
-        &["rules", "clock", "store", "supervise", "metrics"],
+        &["rules", "clock", "store", "supervise", "metrics", "notices"],
     ),
     (
         "worker",
@@ -46,7 +47,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "rules", "config", "clock", "metrics", "outcomes", "seams", "store", "vitals",
         ],
     ),
-    ("cli", &["rules", "config", "topology", "clock"]),
+    ("cli", &["rules", "config", "topology", "clock", "store"]),
     (
         "app",
         &[
@@ -62,6 +63,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "throttle",
             "vitals",
+            "notices",
             "guard",
             "worker",
             "amqp",

@@ -16,11 +16,19 @@ use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 use crate::rules::verdict::Why;
 use crate::seams::LinkState;
 
+mod apply;
+mod bad_inputs;
+mod explain;
+mod flags;
 mod guarded;
+mod openings;
 mod outcomes;
 mod pages;
+mod preview;
 mod reading;
 mod release;
+mod segments;
+mod several;
 mod writing;
 
 const NOON: i64 = 1_795_262_400_000; // 2026-11-21T12:00:00Z
@@ -58,7 +66,11 @@ fn queue(name: &str) -> config::Queue {
 
 /// Doors of a daemon with the queues `orders` and `billing/orders`, both consuming; its clock stands at noon.
 fn doors() -> Arc<Doors> {
-    let settings = [queue("orders"), queue("billing/orders")];
+    doors_of([queue("orders"), queue("billing/orders")])
+}
+
+/// Doors of a daemon with these queues.
+fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
     let names: Vec<_> = settings.iter().map(|queue| queue.name.clone()).collect();
     let metrics = Arc::new(Metrics::new(&names).unwrap());
     let gated = settings

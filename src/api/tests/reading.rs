@@ -261,10 +261,12 @@ async fn the_document_names_each_route_and_no_other() {
     let known = [
         "/",
         "/api/v1/changes",
+        "/api/v1/explain",
         "/api/v1/changes/verify",
         "/api/v1/flags",
         "/api/v1/flags/apply",
         "/api/v1/flags/{key}",
+        "/api/v1/flags/{key}/preview",
         "/api/v1/flags/{key}/history",
         "/api/v1/flags/{key}/undo",
         "/api/v1/openapi.json",
