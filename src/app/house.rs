@@ -14,9 +14,10 @@ use super::flags_on_disk::{gated, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
-use crate::api::{self, Doors, QueueDoor, Remembered};
+use crate::api::{self, Doors, Listeners, QueueDoor, Remembered, Services};
 use crate::clock::Clock;
 use crate::config::{Queue, Settings};
+use crate::events::{self, Events};
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
 use crate::rules::names::QueueName;
@@ -154,6 +155,7 @@ impl House {
                 })
             })
             .collect();
+        let events = Arc::new(Events::default());
         let doors = Doors {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
@@ -162,6 +164,9 @@ impl House {
             hosts: settings.daemon.hosts.clone(),
             stopping: stop_workers.clone(),
             remembered: Remembered::default(),
+            events: Arc::clone(&events),
+            listeners: Listeners::default(),
+            services: Services::default(),
         };
         let tasks = Tasks::stopping_with(stop_tasks.clone());
         Ok(Self {
@@ -276,8 +281,12 @@ impl House {
     /// Serves until `stop`, or until something ends unasked; then the workers finish, and last of all the doors close.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
         let (store, clock) = (Arc::clone(&self.store), self.clock);
+        let events = Arc::clone(&self.doors.events);
+        let (records, told) = (store.records(), Arc::clone(&events));
         self.tasks
-            .spawn("guard", |stop| guard::run(store, clock, stop));
+            .spawn("events", |stop| events::run(records, told, stop));
+        self.tasks
+            .spawn("guard", |stop| guard::run(store, events, clock, stop));
         let (listener, router) = (self.listener, api::router(Arc::clone(&self.doors)));
         self.tasks.spawn("api", async move |stop| {
             note(api::serve(listener, router, stop).await)

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::metrics::Metrics;
 use crate::rules::change::{Change, Refused};
@@ -31,11 +31,14 @@ mod tables;
 
 /// The most change records that are given at once.
 const LARGEST_PAGE: usize = 1_000;
+/// So many records may wait for who hears them.
+const RECORDS: usize = 256;
 
 /// Holds the flags: on disk, and as the snapshot that everybody reads.
 pub struct Store {
     history: Arc<Mutex<History>>,
     live: watch::Sender<Arc<Snapshot>>,
+    records: broadcast::Sender<Arc<ChangeRecord>>,
     metrics: Arc<Metrics>,
 }
 
@@ -68,6 +71,7 @@ impl Store {
         Self {
             history: Arc::new(Mutex::new(history)),
             live: watch::Sender::new(start),
+            records: broadcast::Sender::new(RECORDS),
             metrics,
         }
     }
@@ -84,6 +88,12 @@ impl Store {
         self.live.subscribe()
     }
 
+    /// Hears the record of each change, once it is in force; who is slow misses the oldest.
+    #[must_use]
+    pub fn records(&self) -> broadcast::Receiver<Arc<ChangeRecord>> {
+        self.records.subscribe()
+    }
+
     /// Makes a change: checked as a whole, on disk before anyone obeys it, then in force everywhere. Gives what stands now.
     ///
     /// # Errors
@@ -95,6 +105,7 @@ impl Store {
         let record = ChangeRecord::of(change, &live, &next, history.hash());
         history.append(&next, &record).map_err(refused)?;
         self.publish(change, &live, &next);
+        let _ = self.records.send(Arc::new(record)); // an error: nobody listens
         history.keep(&next);
         Ok(next)
     }
@@ -121,6 +132,7 @@ impl Store {
             }
         };
         self.publish(change, &live, &next);
+        let _ = self.records.send(Arc::new(record)); // an error: nobody listens
         if turned == Turned::Written {
             history.keep(&next);
         }
