@@ -164,9 +164,14 @@ struct Tails {
     fixed: Box<[u8]>,
     default: Box<[u8]>,
     disabled: Box<[u8]>,
-    /// For each rule, when it held and when its split drew.
-    rules: Box<[(Box<[u8]>, Box<[u8]>)]>,
+    rules: Box<[TailsOfRule]>,
     openings: Box<[(OpeningId, Box<[u8]>)]>,
+}
+
+#[derive(Debug)]
+struct TailsOfRule {
+    held: Box<[u8]>,
+    drew: Box<[u8]>,
 }
 
 impl Row {
@@ -255,7 +260,10 @@ impl Tails {
             disabled: plain("DISABLED"),
             rules: choice
                 .rules()
-                .map(|name| (rule("TARGETING_MATCH", name), rule("SPLIT", name)))
+                .map(|name| TailsOfRule {
+                    held: rule("TARGETING_MATCH", name),
+                    drew: rule("SPLIT", name),
+                })
                 .collect(),
             openings: choice.openings().map(opening).collect(),
         }
@@ -267,8 +275,8 @@ impl Tails {
             Reason::Static => &self.fixed,
             Reason::Default => &self.default,
             Reason::Disabled => &self.disabled,
-            Reason::Rule(number) => rule(number).map_or(&self.default, |(held, _)| held),
-            Reason::Split(number) => rule(number).map_or(&self.default, |(_, drew)| drew),
+            Reason::Rule(number) => rule(number).map_or(&self.default, |rule| &rule.held),
+            Reason::Split(number) => rule(number).map_or(&self.default, |rule| &rule.drew),
             Reason::Opening(id) => {
                 let mut openings = self.openings.iter();
                 let found = openings.find(|(opening, _)| *opening == id);
