@@ -1,8 +1,7 @@
 //! Ends openings when their time is over, and reminds before. Turns knobs through the store like anyone.
 //!
 //! Wall clocks jump. An opening ends at the earlier of two: its end on the wall clock, and the time that was left when we first
-//! saw it, on the clock that never jumps. May import `store`, `events`, `clock` and
-//! `rules`.
+//! saw it, on the clock that never jumps. May import `store`, `clock` and `rules`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +11,6 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Now};
-use crate::events::{EventKind, Events};
 use crate::rules::change::{Actor, Cause, Change, Edit, Refused};
 use crate::rules::opening::{Opening, OpeningId};
 use crate::rules::snapshot::Snapshot;
@@ -28,9 +26,9 @@ const IDLE: Duration = Duration::from_secs(3_600);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// Ends openings until told to stop.
-pub async fn run(store: Arc<Store>, events: Arc<Events>, clock: Clock, stop: CancellationToken) {
+pub async fn run(store: Arc<Store>, clock: Clock, stop: CancellationToken) {
     let mut changes = store.subscribe();
-    let mut guard = Guard::new(store, events);
+    let mut guard = Guard::new(store);
     loop {
         changes.mark_unchanged();
         let now = clock.now();
@@ -59,12 +57,11 @@ pub async fn run(store: Arc<Store>, events: Arc<Events>, clock: Clock, stop: Can
 
 /// Ends what came to its end while the daemon was down; called before the first delivery is taken.
 pub fn end_what_is_over(store: &Arc<Store>, clock: &Clock) {
-    Guard::new(Arc::clone(store), Arc::default()).tick(clock.now()); // nobody listens yet
+    Guard::new(Arc::clone(store)).tick(clock.now());
 }
 
 struct Guard {
     store: Arc<Store>,
-    events: Arc<Events>,
     watch: Watch,
     /// How often in a row what is owed could not be written, and when to try again.
     failed: u32,
@@ -72,10 +69,9 @@ struct Guard {
 }
 
 impl Guard {
-    fn new(store: Arc<Store>, events: Arc<Events>) -> Self {
+    fn new(store: Arc<Store>) -> Self {
         Self {
             store,
-            events,
             watch: Watch::default(),
             failed: 0,
             retry_at: Duration::ZERO,
@@ -87,8 +83,6 @@ impl Guard {
         let snapshot = self.store.snapshot();
         for opening in self.watch.soon_over(&snapshot, now) {
             remind(opening, now);
-            let soon = EventKind::OpeningEndsSoon;
-            self.events.tell_of_opening(soon, opening, now.ms);
         }
         for opening in self.watch.over(&snapshot, now) {
             self.end(opening, now);
@@ -280,7 +274,7 @@ mod tests {
     async fn an_opening_ends_at_its_time_and_the_record_says_why() {
         let (store, clock) = (store(), Clock::made_up(START_MS));
         let stop = CancellationToken::new();
-        let guard = run(Arc::clone(&store), Arc::default(), clock, stop.clone());
+        let guard = run(Arc::clone(&store), clock, stop.clone());
         let story = async {
             tokio::time::sleep(MINUTE).await; // it is asleep when the first one comes
             let long = open(&store, 30, clock.now());
@@ -321,7 +315,7 @@ mod tests {
             ms: START_MS + wall_min * 60_000,
             mono: MINUTE * u32::try_from(mono_min).unwrap(),
         };
-        let mut guard = Guard::new(Arc::clone(&store), Arc::default());
+        let mut guard = Guard::new(Arc::clone(&store));
         let id = open(&store, 30, at(0, 0));
         guard.tick(at(0, 0));
         guard.tick(at(mono_min, wall_min));
@@ -341,7 +335,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_while_we_were_down_gives_no_more_time_than_was_asked_for() {
         let store = store();
-        let mut guard = Guard::new(Arc::clone(&store), Arc::default());
+        let mut guard = Guard::new(Arc::clone(&store));
         let before = Now {
             ms: START_MS,
             mono: Duration::ZERO,
@@ -364,7 +358,7 @@ mod tests {
         let (store, full) = crate::store::on_a_disk_that_fills(dir.path());
         let (store, clock) = (Arc::new(store), Clock::made_up(START_MS));
         let stop = CancellationToken::new();
-        let guard = run(Arc::clone(&store), Arc::default(), clock, stop.clone());
+        let guard = run(Arc::clone(&store), clock, stop.clone());
         let story = async {
             let id = open(&store, 10, clock.now());
             full.store(true, Ordering::SeqCst);

@@ -1,34 +1,35 @@
 //! A connection, as its requests see it: whether it stays, because it is listened on.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::OwnedSemaphorePermit;
-
 /// A connection. Its requests find it among their extensions.
-#[derive(Debug, Clone)]
-pub(super) struct Guest(Arc<Mutex<Stay>>);
+#[derive(Clone)]
+pub(super) struct Guest(Arc<Mutex<Option<Place>>>);
 
-#[derive(Debug)]
-enum Stay {
-    /// It asks and goes; this is its place among those that do.
-    Short { _place: OwnedSemaphorePermit },
-    /// It listens, and is counted elsewhere.
-    Long,
-}
+/// What a connection holds among those that ask and go; dropped, it is free for another.
+type Place = Box<dyn Any + Send>;
 
 impl Guest {
-    pub(super) fn new(place: OwnedSemaphorePermit) -> Self {
-        Self(Arc::new(Mutex::new(Stay::Short { _place: place })))
+    pub(super) fn new(place: impl Any + Send) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::new(place)))))
     }
 
-    /// From now on it listens: its place among those that ask is free again.
+    /// From now on it listens, and is counted elsewhere: its place among those that ask is free again.
     pub(super) fn stays(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stay::Long;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Whether it listens.
     pub(super) fn listens(&self) -> bool {
-        let stay = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(*stay, Stay::Long)
+        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        place.is_none()
+    }
+}
+
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.listens() { "listens" } else { "asks" })
     }
 }

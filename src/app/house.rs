@@ -17,7 +17,7 @@ use super::surroundings;
 use crate::api::{self, Doors, Listeners, QueueDoor, Remembered, Services};
 use crate::clock::Clock;
 use crate::config::{Queue, Settings};
-use crate::events::{self, Events};
+use crate::events;
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
 use crate::rules::names::QueueName;
@@ -155,7 +155,6 @@ impl House {
                 })
             })
             .collect();
-        let events = Arc::new(Events::default());
         let doors = Doors {
             store: Arc::clone(&store),
             metrics: Arc::clone(&metrics),
@@ -164,7 +163,7 @@ impl House {
             hosts: settings.daemon.hosts.clone(),
             stopping: stop_workers.clone(),
             remembered: Remembered::default(),
-            events: Arc::clone(&events),
+            events: Arc::default(),
             listeners: Listeners::default(),
             services: Services::default(),
         };
@@ -281,12 +280,11 @@ impl House {
     /// Serves until `stop`, or until something ends unasked; then the workers finish, and last of all the doors close.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
         let (store, clock) = (Arc::clone(&self.store), self.clock);
-        let events = Arc::clone(&self.doors.events);
-        let (records, told) = (store.records(), Arc::clone(&events));
+        let (records, events) = (store.records(), Arc::clone(&self.doors.events));
         self.tasks
-            .spawn("events", |stop| events::run(records, told, stop));
+            .spawn("events", |stop| events::run(records, events, stop));
         self.tasks
-            .spawn("guard", |stop| guard::run(store, events, clock, stop));
+            .spawn("guard", |stop| guard::run(store, clock, stop));
         let (listener, router) = (self.listener, api::router(Arc::clone(&self.doors)));
         self.tasks.spawn("api", async move |stop| {
             note(api::serve(listener, router, stop).await)

@@ -29,10 +29,10 @@ mod open;
 mod state;
 mod tables;
 
+/// How many changes a listener may be behind; then it misses the oldest.
+const BEHIND: usize = 1_024;
 /// The most change records that are given at once.
 const LARGEST_PAGE: usize = 1_000;
-/// So many records may wait for who hears them.
-const RECORDS: usize = 256;
 
 /// Holds the flags: on disk, and as the snapshot that everybody reads.
 pub struct Store {
@@ -71,7 +71,7 @@ impl Store {
         Self {
             history: Arc::new(Mutex::new(history)),
             live: watch::Sender::new(start),
-            records: broadcast::Sender::new(RECORDS),
+            records: broadcast::Sender::new(BEHIND),
             metrics,
         }
     }
@@ -88,7 +88,7 @@ impl Store {
         self.live.subscribe()
     }
 
-    /// Hears the record of each change, once it is in force; who is slow misses the oldest.
+    /// Hears of each change that is made from now on, by its record. Whoever is slow misses the oldest, and holds nobody up.
     #[must_use]
     pub fn records(&self) -> broadcast::Receiver<Arc<ChangeRecord>> {
         self.records.subscribe()
@@ -104,8 +104,7 @@ impl Store {
         let next = Arc::new(live.with(change)?);
         let record = ChangeRecord::of(change, &live, &next, history.hash());
         history.append(&next, &record).map_err(refused)?;
-        self.publish(change, &live, &next);
-        let _ = self.records.send(Arc::new(record)); // an error: nobody listens
+        self.publish(change, &live, &next, record);
         history.keep(&next);
         Ok(next)
     }
@@ -131,8 +130,7 @@ impl Store {
                 Turned::Owed(why.to_string())
             }
         };
-        self.publish(change, &live, &next);
-        let _ = self.records.send(Arc::new(record)); // an error: nobody listens
+        self.publish(change, &live, &next, record);
         if turned == Turned::Written {
             history.keep(&next);
         }
@@ -186,7 +184,13 @@ impl Store {
             .map_err(|why| Unreadable(why.to_string()))
     }
 
-    fn publish(&self, change: &Change, before: &Snapshot, next: &Arc<Snapshot>) {
+    fn publish(
+        &self,
+        change: &Change,
+        before: &Snapshot,
+        next: &Arc<Snapshot>,
+        record: ChangeRecord,
+    ) {
         self.live.send_replace(Arc::clone(next));
         for flag in record::touched(&change.edit, before) {
             let key = flag.as_str();
@@ -198,6 +202,10 @@ impl Store {
             }
         }
         self.metrics.snapshot(next.revision());
+        if self.records.receiver_count() > 0 {
+            // An error says that the last one has just stopped listening.
+            let _ = self.records.send(Arc::new(record));
+        }
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, History> {

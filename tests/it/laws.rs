@@ -22,7 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "guard",
-        &["rules", "clock", "store", "supervise", "metrics", "events"],
+        &["rules", "clock", "store", "supervise", "metrics"],
     ),
     (
         "worker",
