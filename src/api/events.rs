@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::Doors;
 use super::error::{CLOSING, Problem, TOO_MANY_LISTEN};
 use super::guest::Guest;
-use crate::events::{Event, Events, Listener};
+use crate::events::{Event, Events, Listener, Since, notice};
 
 /// Streams at once.
 pub(super) const MOST: usize = 2_000;
@@ -48,6 +48,17 @@ enum Feed {
 }
 
 impl Feed {
+    /// What a stream begins with. A service asks first and listens then: what changed in between it must hear, too.
+    fn begin(self, doors: &Doors, listener: &Listener, is_new: bool) -> Bytes {
+        let id = listener.position(&doors.events);
+        let mut begin = format!("retry: {RETRY_MS}\nid: {id}\n\n").into_bytes();
+        if let (Self::Refetch, true) = (self, is_new) {
+            let revision = doors.store.snapshot().revision();
+            begin.extend_from_slice(&notice(&id, Since::Now { revision }));
+        }
+        begin.into()
+    }
+
     fn frames(self, told: &[Arc<Event>]) -> Option<Bytes> {
         match self {
             Self::Events => match told {
@@ -131,12 +142,9 @@ fn open(doors: &Arc<Doors>, comes: Comes, feed: Feed) -> Result<Response, Proble
         guest.stays();
     }
     let listener = doors.events.listen(comes.last_id.as_deref());
-    let begin = format!(
-        "retry: {RETRY_MS}\nid: {}\n\n",
-        listener.position(&doors.events)
-    );
+    let begin = feed.begin(doors, &listener, comes.last_id.is_none());
     let stream = Stream {
-        begin: Some(begin.into()),
+        begin: Some(begin),
         ends: doors.clock.instant(doors.clock.mono() + LONGEST),
         doors: Arc::clone(doors),
         listener,

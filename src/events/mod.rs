@@ -77,6 +77,25 @@ impl EventKind {
     }
 }
 
+/// Since when services that hold what flags said should evaluate anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// Since this change.
+    Change {
+        /// the revision that it led to
+        revision: u64,
+        /// when it was made, milliseconds since 1970
+        at_ms: i64,
+    },
+    /// Nobody knows; the flags have this revision now.
+    Now {
+        /// the revision
+        revision: u64,
+    },
+    /// Nobody knows.
+    Unknown,
+}
+
 /// What happens.
 #[derive(Debug)]
 pub struct Events {
@@ -96,14 +115,8 @@ impl Default for Events {
 
 impl Events {
     /// Tells everybody. `data` is the event's JSON; `flags` are those that it is about; `refetch`: what services read may be
-    /// something else now, since this revision and time (milliseconds since 1970).
-    pub fn tell(
-        &self,
-        kind: EventKind,
-        flags: Vec<FlagKey>,
-        data: &Json,
-        refetch: Option<(u64, i64)>,
-    ) {
+    /// something else now.
+    pub fn tell(&self, kind: EventKind, flags: Vec<FlagKey>, data: &Json, refetch: Option<Since>) {
         let newest = self.ring().push(kind, flags, data, refetch);
         self.newest.send_replace(newest);
     }
@@ -117,7 +130,10 @@ impl Events {
     /// Tells of a change, and of the opening that it began, extended or ended.
     pub fn tell_of_change(&self, record: &ChangeRecord) {
         let flags = record.touched.iter().map(|touched| touched.flag.clone());
-        let refetch = Some((record.revision, record.at_ms));
+        let refetch = Some(Since::Change {
+            revision: record.revision,
+            at_ms: record.at_ms,
+        });
         let data = say::change(record);
         self.tell(EventKind::Change, flags.collect(), &data, refetch);
         let kind = match record.edit {
@@ -133,7 +149,12 @@ impl Events {
 
     /// Tells everybody that events were missed.
     pub fn tell_to_resync(&self) {
-        self.tell(EventKind::Resync, Vec::new(), &json!({}), Some((0, 0)));
+        self.tell(
+            EventKind::Resync,
+            Vec::new(),
+            &json!({}),
+            Some(Since::Unknown),
+        );
     }
 
     /// Listens from now on, or from behind the event with this id, if one is given and it is remembered.
@@ -222,6 +243,20 @@ pub async fn run(
 /// One event as a frame of a stream of server-sent events.
 fn frame(id: &str, event: &str, data: &str) -> Bytes {
     format!("id: {id}\nevent: {event}\ndata: {data}\n\n").into()
+}
+
+/// The notice of OFREP by which a service evaluates anew, as the frame of this id.
+#[must_use]
+pub fn notice(id: &str, since: Since) -> Bytes {
+    let kind = "refetchEvaluation";
+    let data = match since {
+        Since::Change { revision, at_ms } => {
+            json!({"type": kind, "etag": revision.to_string(), "lastModified": at_ms / 1_000})
+        }
+        Since::Now { revision } => json!({"type": kind, "etag": revision.to_string()}),
+        Since::Unknown => json!({"type": kind}),
+    };
+    frame(id, "message", &data.to_string())
 }
 
 #[cfg(test)]

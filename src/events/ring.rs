@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
-use super::{EventKind, frame};
+use super::{EventKind, Since, frame, notice};
 use crate::rules::names::FlagKey;
 
 /// So many events are remembered,
@@ -66,7 +66,7 @@ impl Ring {
         kind: EventKind,
         flags: Vec<FlagKey>,
         data: &Json,
-        refetch: Option<(u64, i64)>,
+        refetch: Option<Since>,
     ) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -86,21 +86,14 @@ impl Ring {
         kind: EventKind,
         flags: Vec<FlagKey>,
         data: &Json,
-        refetch: Option<(u64, i64)>,
+        refetch: Option<Since>,
     ) -> Event {
         let id = self.id(number);
         Event {
             kind,
             flags,
             frame: frame(&id, kind.word(), &data.to_string()),
-            refetch: refetch.map(|(revision, at_ms)| {
-                let notice = if revision == 0 {
-                    json!({"type": "refetchEvaluation"})
-                } else {
-                    json!({"type": "refetchEvaluation", "etag": revision.to_string(), "lastModified": at_ms / 1_000})
-                };
-                frame(&id, "message", &notice.to_string())
-            }),
+            refetch: refetch.map(|since| notice(&id, since)),
         }
     }
 
@@ -112,7 +105,7 @@ impl Ring {
             EventKind::Resync,
             Vec::new(),
             &json!({}),
-            Some((0, 0)),
+            Some(Since::Unknown),
         ))
     }
 
