@@ -27,6 +27,7 @@ mod changes;
 mod checks;
 mod error;
 mod events;
+mod explain;
 mod flags;
 mod guest;
 mod health;
@@ -37,8 +38,10 @@ mod openapi;
 mod openings;
 mod outcomes;
 mod page;
+mod preview;
 mod queues;
 mod release;
+mod schemas;
 mod serve;
 mod status;
 #[cfg(test)]
@@ -97,6 +100,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(status::status))
         .routes(routes!(flags::list))
         .routes(routes!(flags::read, flags::put, flags::patch))
+        .routes(routes!(preview::preview))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
         .routes(routes!(changes::list))
@@ -107,6 +111,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(lanes::list))
         .routes(routes!(events::listen))
         .merge(for_services())
+        .routes(routes!(explain::explain))
         .routes(routes!(openapi::read))
 }
 

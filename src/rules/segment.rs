@@ -334,8 +334,8 @@ impl Segments {
 /// A segment compiled for one vocabulary.
 #[derive(Debug)]
 pub struct Audience {
-    by: Slot,
-    members: Arc<Members>,
+    pub(super) by: Slot,
+    pub(super) members: Arc<Members>,
     when: Box<[Clause]>,
 }
 
@@ -362,7 +362,7 @@ impl Audience {
 
 /// Compiled segments by number; one that nobody asks for is left out.
 #[derive(Debug, Clone, Default)]
-pub struct Audiences(Vec<Option<Arc<Audience>>>);
+pub struct Audiences(pub(super) Vec<Option<Arc<Audience>>>);
 
 impl Audiences {
     /// Whether the segment of this number includes who is asked about.

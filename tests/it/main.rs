@@ -49,6 +49,8 @@ mod openfeature;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
+mod preview;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod settlement;
