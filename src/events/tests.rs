@@ -1,3 +1,5 @@
+//! Listeners: what they hear, what they miss and are told so, and how changes reach them.
+
 use super::*;
 use crate::rules::change::{Actor, Change, Edit};
 use crate::rules::opening::Restore;
