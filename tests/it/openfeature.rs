@@ -96,120 +96,108 @@ fn ask(mut sdk: Command, daemon: &Daemon, questions: &[Json]) -> Vec<Json> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Asks all of this with one SDK, and compares what it makes of the answers.
-fn check(name: &str, sdk: impl Fn() -> Command) {
-    let daemon = daemon();
-    let acme = json!({"targetingKey": "acme"});
+/// A question: type, flag, the code's default, context.
+struct Question(&'static str, &'static str, Json, Json);
+
+impl Question {
+    fn json(&self) -> Json {
+        let Self(kind, key, default, context) = self;
+        json!({"type": kind, "key": key, "default": default, "context": context})
+    }
+}
+
+/// Questions that are answered, each with value, reason and variant.
+fn answered() -> Vec<(Question, Json, &'static str, &'static str)> {
+    let acme = || json!({"targetingKey": "acme"});
     let report =
         json!({"targetingKey": "acme", "route": "/reports/7", "method": "GET", "node": "web-1"});
-    let cases = [
+    let ask = |kind, key, default: Json| Question(kind, key, default, json!({}));
+    let of_acme = |kind, key, default: Json| Question(kind, key, default, acme());
+    let colours = json!({"header": "blue", "footer": {"text": "grey"}});
+    let by_default = |question: Question, value: Json| (question, value, "STATIC", "default");
+    vec![
         (
-            ("boolean", "new-basket", json!(true), json!({})),
+            ask("boolean", "new-basket", json!(true)),
             json!(false),
             "DEFAULT",
             "default",
         ),
         (
-            ("boolean", "new-basket", json!(false), acme.clone()),
+            of_acme("boolean", "new-basket", json!(false)),
             json!(true),
             "TARGETING_MATCH",
             "beta",
         ),
         (
-            ("string", "greeting", json!("?"), json!({})),
-            json!("hello"),
-            "STATIC",
-            "default",
-        ),
-        (
-            ("integer", "page-size", json!(1), json!({})),
-            json!(25),
-            "STATIC",
-            "default",
-        ),
-        (
-            ("float", "sample", json!(0.5), json!({})),
-            json!(1.0),
-            "STATIC",
-            "default",
-        ),
-        (
-            ("object", "colours", json!({}), json!({})),
-            json!({"header": "blue", "footer": {"text": "grey"}}),
-            "STATIC",
-            "default",
-        ),
-        (
-            ("string", "request-timeout", json!("1s"), report),
+            Question("string", "request-timeout", json!("1s"), report),
             json!("1m 30s"),
             "TARGETING_MATCH",
             "reports",
         ),
         (
-            ("string", "request-timeout", json!("1s"), acme),
+            of_acme("string", "request-timeout", json!("1s")),
             json!("750ms"),
             "SPLIT",
             "ring",
         ),
-        (
-            ("float", "queue.orders.skip", json!(0.5), json!({})),
-            json!(0.0),
-            "STATIC",
-            "default",
-        ),
-        (
-            ("string", "queue.orders.max_age", json!("1s"), json!({})),
+        by_default(ask("string", "greeting", json!("?")), json!("hello")),
+        by_default(ask("integer", "page-size", json!(1)), json!(25)),
+        by_default(ask("float", "sample", json!(0.5)), json!(1.0)),
+        by_default(ask("object", "colours", json!({})), colours),
+        by_default(ask("float", "queue.orders.skip", json!(0.5)), json!(0.0)),
+        by_default(
+            ask("string", "queue.orders.max_age", json!("1s")),
             json!("none"),
-            "STATIC",
-            "default",
         ),
-    ];
-    let question = |(kind, key, default, context): &(&str, &str, Json, Json)| json!({"type": kind, "key": key, "default": default, "context": context});
-    let questions: Vec<Json> = cases.iter().map(|(asked, ..)| question(asked)).collect();
+    ]
+}
+
+/// Questions that get the code's default, each with the error.
+fn refused() -> Vec<(Question, &'static str)> {
+    let ask = |kind, key, default: Json| Question(kind, key, default, json!({}));
+    vec![
+        (ask("boolean", "new-bakset", json!(true)), "FLAG_NOT_FOUND"),
+        (
+            ask("string", "request-timeout", json!("1s")),
+            "TARGETING_KEY_MISSING",
+        ),
+        (ask("boolean", "greeting", json!(true)), "TYPE_MISMATCH"),
+        // No limit is null, which is no number.
+        (
+            ask("integer", "queue.orders.concurrency", json!(8)),
+            "TYPE_MISMATCH",
+        ),
+    ]
+}
+
+/// Asks all of this with one SDK, and compares what it makes of the answers.
+fn check(name: &str, sdk: impl Fn() -> Command) {
+    let (daemon, cases) = (daemon(), answered());
+    let questions: Vec<Json> = cases.iter().map(|(asked, ..)| asked.json()).collect();
     let answers = ask(sdk(), &daemon, &questions);
     assert_eq!(answers.len(), cases.len());
     for ((asked, value, reason, variant), answer) in cases.iter().zip(&answers) {
-        let place = format!("{name}: {asked:?}: {answer}");
+        let place = format!("{name}: {}: {answer}", asked.json());
         assert!(answer["error"].is_null(), "{place}");
         // A whole number comes back from JavaScript without its point.
         let same = &answer["value"] == value
             || value.is_f64() && answer["value"].as_f64() == value.as_f64();
         assert!(same, "{place}");
-        assert_eq!(
-            (&answer["reason"], &answer["variant"]),
-            (&json!(reason), &json!(variant)),
-            "{place}"
-        );
-        let revision = answer["metadata"]["revision"].as_f64().unwrap();
-        assert!(revision >= 0.0, "{place}");
+        let why = (&answer["reason"], &answer["variant"]);
+        assert_eq!(why, (&json!(reason), &json!(variant)), "{place}");
+        assert!(answer["metadata"]["revision"].is_number(), "{place}");
         if *variant != "default" {
             assert_eq!(answer["metadata"]["rule"], json!(variant), "{place}");
         }
     }
-
-    let cases = [
-        (
-            ("boolean", "new-bakset", json!(true), json!({})),
-            "FLAG_NOT_FOUND",
-        ),
-        (
-            ("string", "request-timeout", json!("1s"), json!({})),
-            "TARGETING_KEY_MISSING",
-        ),
-        (
-            ("boolean", "greeting", json!(true), json!({})),
-            "TYPE_MISMATCH",
-        ),
-        (
-            ("integer", "queue.orders.concurrency", json!(8), json!({})),
-            "TYPE_MISMATCH",
-        ), // no limit: null
-    ];
-    let questions: Vec<Json> = cases.iter().map(|(asked, _)| question(asked)).collect();
+    let cases = refused();
+    let questions: Vec<Json> = cases.iter().map(|(asked, _)| asked.json()).collect();
     let answers = ask(sdk(), &daemon, &questions);
+    assert_eq!(answers.len(), cases.len());
     for ((asked, error), answer) in cases.iter().zip(&answers) {
-        assert_eq!(answer["value"], asked.2, "the code's default: {asked:?}");
-        assert_eq!(answer["error"], json!(error), "{name}: {asked:?}: {answer}");
+        let place = format!("{name}: {}: {answer}", asked.json());
+        assert_eq!(answer["value"], asked.2, "the code's default: {place}");
+        assert_eq!(answer["error"], json!(error), "{place}");
     }
     let series = "sluicegate_evaluations_total{flag=\"new-basket\"}";
     assert_eq!(daemon.metrics().get(series), 2.0);
