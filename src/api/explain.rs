@@ -182,7 +182,7 @@ fn of_flag(snapshot: &Snapshot, flag: &str, told: &Told) -> Result<FlagExplained
     let context = snapshot.context(told.attributes());
     let explanation = explain::explain(snapshot, flag, &*context);
     Ok(FlagExplained {
-        explanation: explanation.ok_or_else(|| Problem::no_flag(flag))?,
+        explanation: explanation.ok_or_else(|| Problem::no_flag(snapshot, flag))?,
         snapshot: snapshot.revision(),
         unused: told.unused(snapshot),
     })

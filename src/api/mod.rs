@@ -25,7 +25,9 @@ mod authz;
 mod body;
 mod changes;
 mod checks;
+mod documents;
 mod error;
+mod evaluated;
 mod events;
 mod explain;
 mod flags;
@@ -37,22 +39,27 @@ mod ofrep;
 mod openapi;
 mod openings;
 mod outcomes;
+mod pace;
 mod page;
 mod preview;
 mod queues;
 mod release;
 mod schemas;
+mod segments;
 mod serve;
+mod shapes;
 mod status;
 #[cfg(test)]
 mod tests;
 mod views;
 mod write;
 
+pub use evaluated::LastEvaluated;
 pub use events::Listeners;
 pub use idempotency::Remembered;
 pub use ofrep::Services;
 pub use openapi::openapi;
+pub use pace::Pace;
 pub use serve::serve;
 
 /// What the doors look at, and the one knob behind them.
@@ -78,6 +85,10 @@ pub struct Doors {
     pub listeners: Listeners,
     /// What is kept for services; `Services::default()` to begin with.
     pub services: Services,
+    /// How many changes each actor may make a minute.
+    pub pace: Pace,
+    /// When flags were last evaluated; `LastEvaluated::default()`: nobody counts.
+    pub evaluated: LastEvaluated,
 }
 
 /// One queue, as far as the doors see it.
@@ -99,10 +110,19 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(status::root))
         .routes(routes!(status::status))
         .routes(routes!(flags::list))
-        .routes(routes!(flags::read, flags::put, flags::patch))
+        .routes(routes!(
+            flags::read,
+            flags::put,
+            flags::patch,
+            flags::delete
+        ))
+        .routes(routes!(segments::list))
+        .routes(routes!(segments::read, segments::put, segments::delete))
+        .routes(routes!(segments::members))
         .routes(routes!(preview::preview))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
+        .routes(routes!(openings::extend))
         .routes(routes!(changes::list))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))

@@ -7,19 +7,20 @@ use anyhow::Context;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::flags_on_disk::{gated, open_store};
+use super::flags_on_disk::{gated, look_after, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
-use crate::api::{self, Doors, Listeners, QueueDoor, Remembered, Services};
+use crate::api::{self, Doors, LastEvaluated, Listeners, Pace, QueueDoor, Remembered, Services};
 use crate::clock::Clock;
-use crate::config::{Queue, Settings};
+use crate::config::{Notify, Queue, Settings};
 use crate::events;
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
+use crate::notices::{Board, Teller};
 use crate::rules::names::QueueName;
 use crate::rules::snapshot::{Snapshot, Stored};
 use crate::seams::{Inlet, Outlet};
@@ -60,6 +61,9 @@ pub(super) struct House {
     clock: Clock,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
+    board: Board,
+    teller: Teller,
+    webhooks: watch::Sender<Vec<Notify>>,
     doors: Arc<Doors>,
     running: Vec<Running>,
     /// Told to the workers first, so that the doors answer until all is settled.
@@ -80,7 +84,7 @@ impl House {
         let metrics = metrics_of(&settings)?;
         let store = open_store(&settings, clock, &metrics).await?;
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
-        guard::end_what_is_over(&house.store, &clock);
+        guard::end_what_is_over(&house.guarded());
         for queue in house.settings.queues.clone() {
             let (queue, broker, handlers) = (
                 Arc::new(queue),
@@ -107,7 +111,8 @@ impl House {
         clock: Clock,
     ) -> anyhow::Result<(Self, Vec<MemoryQueue>)> {
         let metrics = metrics_of(&settings)?;
-        let start = Snapshot::of(gated(&settings), Stored::default());
+        let start =
+            Snapshot::of(gated(&settings), Stored::default()).under(settings.limits.policy.clone());
         let store = Store::in_memory(start, Arc::clone(&metrics));
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
         let mut queues = Vec::new();
@@ -166,13 +171,24 @@ impl House {
             events: Arc::default(),
             listeners: Listeners::default(),
             services: Services::default(),
+            pace: Pace::new(settings.limits.changes_per_minute),
+            evaluated: counted_by(&metrics),
         };
         let tasks = Tasks::stopping_with(stop_tasks.clone());
+        let (board, webhooks) = (
+            Board::default(),
+            watch::Sender::new(settings.notify.clone()),
+        );
+        let numbers = Arc::clone(&metrics);
+        let teller = Teller::new(&store, &board, webhooks.subscribe(), clock, numbers);
         Ok(Self {
             settings,
             clock,
             store,
             metrics,
+            board,
+            teller,
+            webhooks,
             doors: Arc::new(doors),
             running: Vec::new(),
             stop_workers,
@@ -258,6 +274,15 @@ impl House {
         Ok(())
     }
 
+    fn guarded(&self) -> guard::Given {
+        guard::Given {
+            store: Arc::clone(&self.store),
+            board: self.board.clone(),
+            metrics: Arc::clone(&self.metrics),
+            clock: self.clock,
+        }
+    }
+
     pub(super) fn also<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -267,6 +292,11 @@ impl House {
 
     pub(super) fn doors(&self) -> &Arc<Doors> {
         &self.doors
+    }
+
+    /// Where the webhooks are told, so that a reload can name others.
+    pub(super) fn webhooks(&self) -> watch::Sender<Vec<Notify>> {
+        self.webhooks.clone()
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -280,11 +310,16 @@ impl House {
     /// Serves until `stop`, or until something ends unasked; then the workers finish, and last of all the doors close.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
         let (store, clock) = (Arc::clone(&self.store), self.clock);
-        let (records, events) = (store.records(), Arc::clone(&self.doors.events));
+        let heard = (store.listen(), self.board.read());
+        let events = Arc::clone(&self.doors.events);
         self.tasks
-            .spawn("events", |stop| events::run(records, events, stop));
+            .spawn("events", |stop| events::run(heard, events, stop));
         self.tasks
-            .spawn("guard", |stop| guard::run(store, clock, stop));
+            .spawn("store", |stop| look_after(store, clock, stop));
+        let guarded = self.guarded();
+        self.tasks.spawn("guard", |stop| guard::run(guarded, stop));
+        let teller = self.teller;
+        self.tasks.spawn("notices", |stop| teller.run(stop));
         let (listener, router) = (self.listener, api::router(Arc::clone(&self.doors)));
         self.tasks.spawn("api", async move |stop| {
             note(api::serve(listener, router, stop).await)
@@ -350,6 +385,12 @@ async fn workers_ended(
             else => return ended,
         }
     }
+}
+
+/// Who knows when a flag was last evaluated.
+fn counted_by(metrics: &Arc<Metrics>) -> LastEvaluated {
+    let metrics = Arc::clone(metrics);
+    LastEvaluated::by(move |key| metrics.last_evaluated(key))
 }
 
 fn metrics_of(settings: &Settings) -> anyhow::Result<Arc<Metrics>> {

@@ -5,18 +5,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::logging::LogFilter;
 use super::systemd;
-use crate::config::{self, Settings};
-use crate::metrics::Metrics;
+use crate::api::Doors;
+use crate::config::{self, Notify, Settings};
 
 pub(super) struct Reload {
     pub(super) file: PathBuf,
     pub(super) settings: Settings,
     pub(super) log: LogFilter,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) doors: Arc<Doors>,
+    pub(super) webhooks: watch::Sender<Vec<Notify>>,
 }
 
 impl Reload {
@@ -38,7 +40,7 @@ impl Reload {
 
     fn read_again(&mut self) {
         let read = config::read(&self.file, &config::environment());
-        self.metrics.config_reloaded(read.is_ok());
+        self.doors.metrics.config_reloaded(read.is_ok());
         let new = match read {
             Ok(new) => new,
             Err(problems) => {
@@ -58,6 +60,15 @@ impl Reload {
             tracing::error!(%why, "the log filter stays");
         }
         self.settings.daemon.log = new.daemon.log;
+        if self.settings.notify != new.notify {
+            self.webhooks.send_replace(new.notify.clone());
+            self.settings.notify = new.notify;
+        }
+        if self.settings.limits != new.limits {
+            self.doors.store.limit(new.limits.policy.clone());
+            self.doors.pace.limit(new.limits.changes_per_minute);
+            self.settings.limits = new.limits;
+        }
         tracing::info!("the file was read again");
     }
 }

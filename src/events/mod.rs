@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::rules::names::FlagKey;
+use crate::rules::notice::{Kind, Notice};
 use crate::rules::opening::Opening;
 use crate::rules::record::{ChangeRecord, EditKind};
 use ring::Ring;
@@ -31,6 +33,8 @@ pub enum EventKind {
     OpeningExtended,
     /// An opening ends in a few minutes.
     OpeningEndsSoon,
+    /// An opening is past its end, and could not be ended.
+    OpeningOverdue,
     /// An opening ended, or was closed.
     OpeningEnded,
     /// Events were missed: read the state anew.
@@ -39,11 +43,12 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Change,
         Self::OpeningBegan,
         Self::OpeningExtended,
         Self::OpeningEndsSoon,
+        Self::OpeningOverdue,
         Self::OpeningEnded,
         Self::Resync,
     ];
@@ -56,6 +61,7 @@ impl EventKind {
             Self::OpeningBegan => "opening_began",
             Self::OpeningExtended => "opening_extended",
             Self::OpeningEndsSoon => "opening_ends_soon",
+            Self::OpeningOverdue => "opening_overdue",
             Self::OpeningEnded => "opening_ended",
             Self::Resync => "resync",
         }
@@ -71,6 +77,7 @@ impl EventKind {
             Self::OpeningBegan => "a temporary value was laid over flags",
             Self::OpeningExtended => "an opening got another end",
             Self::OpeningEndsSoon => "an opening ends in a few minutes",
+            Self::OpeningOverdue => "an opening is past its end, and could not be ended",
             Self::OpeningEnded => "an opening ended, or was closed",
             Self::Resync => "events were missed: read the state anew",
         }
@@ -147,6 +154,17 @@ impl Events {
         }
     }
 
+    /// Tells of what the guard has noticed; what comes of a change is told with it.
+    pub fn tell_of_notice(&self, notice: &Notice) {
+        let kind = match notice.kind {
+            Kind::Reminder => EventKind::OpeningEndsSoon,
+            Kind::Overdue => EventKind::OpeningOverdue,
+            _ => return,
+        };
+        let flags = notice.flags.iter().map(|touched| touched.flag.clone());
+        self.tell(kind, flags.collect(), &say::notice(notice), None);
+    }
+
     /// Tells everybody that events were missed.
     pub fn tell_to_resync(&self) {
         self.tell(
@@ -221,21 +239,25 @@ impl Listener {
     }
 }
 
-/// Tells of each change that the store makes, until told to stop.
+/// Tells of each change that the store makes, and of what the guard puts on its board, until told to stop.
 pub async fn run(
-    mut records: broadcast::Receiver<Arc<ChangeRecord>>,
+    (mut records, mut notices): (
+        broadcast::Receiver<Arc<ChangeRecord>>,
+        broadcast::Receiver<Arc<Notice>>,
+    ),
     events: Arc<Events>,
     stop: CancellationToken,
 ) {
     loop {
-        let record = tokio::select! {
+        let missed = tokio::select! {
             () = stop.cancelled() => return,
-            record = records.recv() => record,
+            record = records.recv() => record.map(|record| events.tell_of_change(&record)).err(),
+            notice = notices.recv() => notice.map(|notice| events.tell_of_notice(&notice)).err(),
         };
-        match record {
-            Ok(record) => events.tell_of_change(&record),
-            Err(broadcast::error::RecvError::Lagged(_)) => events.tell_to_resync(),
-            Err(broadcast::error::RecvError::Closed) => return stop.cancelled().await,
+        match missed {
+            None => {}
+            Some(RecvError::Lagged(_)) => events.tell_to_resync(),
+            Some(RecvError::Closed) => return stop.cancelled().await,
         }
     }
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::rules::names::FlagKey;
+use crate::rules::notice::Notice;
 use crate::rules::opening::Opening;
 use crate::rules::record::ChangeRecord;
 
@@ -44,6 +45,21 @@ pub(super) fn opening(opening: &Opening, at_ms: i64) -> Json {
         "ends_at": rfc3339(opening.ends_at_ms),
     });
     put_more(&mut data, opening.values.len());
+    data
+}
+
+pub(super) fn notice(notice: &Notice) -> Json {
+    let flags = notice.flags.iter().map(|touched| touched.flag.as_str());
+    let opening = &notice.opening;
+    let mut data = json!({
+        "opening": opening.id,
+        "at": notice.at,
+        "flags": names(flags),
+        "owner": opening.owner,
+        "reason": opening.reason,
+        "ends_at": opening.ends_at,
+    });
+    put_more(&mut data, notice.flags.len());
     data
 }
 

@@ -125,11 +125,22 @@ async fn changes_and_openings_are_told_as_they_are_recorded() {
     }
 }
 
+/// A notice of an opening.
+fn noticed_of(kind: Kind) -> Notice {
+    let opening = json!({"id": "o7", "values": [["queue.orders.skip", 0.1]], "owner": "ana", "reason": "INC-481",
+        "opened_at_ms": 1_000, "ends_at_ms": 61_000, "restore": "snap"});
+    let opening = serde_json::from_value(opening).unwrap();
+    let flag = json!({"flag": "queue.orders.skip", "before": 0.1, "after": 0.0});
+    let flags = vec![serde_json::from_value(flag).unwrap()];
+    Notice::by_itself(kind, &opening, flags, 31_000, 7)
+}
+
 #[tokio::test]
-async fn each_change_of_the_store_is_told() {
+async fn each_change_and_each_reminder_is_told() {
     let events = Arc::new(Events::default());
     let mut listener = events.listen(None);
     let (records, heard) = broadcast::channel(2);
+    let (notices, noticed) = broadcast::channel(2);
     let queue = GatedQueue::named("orders".parse().unwrap());
     let now = Snapshot::of(vec![queue], Stored::default());
     let edit = Edit::Set("queue.orders.skip".parse().unwrap(), json!(0.1));
@@ -139,9 +150,17 @@ async fn each_change_of_the_store_is_told() {
     let record = Arc::new(ChangeRecord::of(&change, &now, &next, FIRST));
     records.send(Arc::clone(&record)).unwrap();
     let stop = CancellationToken::new();
-    let telling = run(heard, Arc::clone(&events), stop.clone());
+    let telling = run((heard, noticed), Arc::clone(&events), stop.clone());
     let listening = async {
         assert_eq!(listener.next(&events).await[0].kind, EventKind::Change);
+        for kind in [Kind::Ended, Kind::Reminder] {
+            notices.send(Arc::new(noticed_of(kind))).unwrap(); // what ended is told by its change
+        }
+        let heard = listener.next(&events).await;
+        let frame = String::from_utf8(heard[0].frame.to_vec()).unwrap();
+        let wanted = "event: opening_ends_soon\ndata: {\"opening\":\"o7\"";
+        assert!(heard.len() == 1 && frame.contains(wanted), "{frame}");
+        assert_eq!(heard[0].flags[0].as_str(), "queue.orders.skip");
         for _ in 0..3 {
             records.send(Arc::clone(&record)).unwrap(); // more than the channel holds
         }

@@ -20,7 +20,7 @@ pub enum Reason {
     Rule(u16),
     /// The rule of this number held, and its split drew this lot.
     Split(u16),
-    /// This opening lies over the flag.
+    /// This opening lies over the flag, or its value is on its way by it.
     Opening(OpeningId),
     /// The flag is disabled: the value for everybody.
     Disabled,
@@ -50,11 +50,13 @@ impl<T> Chosen<'_, T> {
 #[derive(Debug, Clone)]
 pub struct Choice<T> {
     /// Newest first.
-    pub(super) laid: Box<[Laid<T>]>,
+    pub(super) laid: Arc<[Laid<T>]>,
     pub(super) enabled: bool,
-    pub(super) rules: Box<[Rule<T>]>,
+    pub(super) rules: Arc<[Rule<T>]>,
     /// The value for everybody.
     pub(super) value: T,
+    /// The opening by which that value is on its way.
+    pub(super) way: Option<OpeningId>,
 }
 
 /// What an opening lays over a flag.
@@ -112,16 +114,17 @@ impl<T> Choice<T> {
     #[must_use]
     pub fn always(value: T) -> Self {
         Self {
-            laid: Box::default(),
+            laid: Arc::default(),
             enabled: true,
-            rules: Box::default(),
+            rules: Arc::default(),
             value,
+            way: None,
         }
     }
 
     /// The value for whoever asks, and why.
     pub fn choose<C: Context + ?Sized>(&self, context: &C, audiences: &Audiences) -> Chosen<'_, T> {
-        for laid in &self.laid {
+        for laid in self.laid.iter() {
             if all_hold(&laid.when, context, audiences) {
                 let reason = Reason::Opening(laid.opening);
                 return Chosen {
@@ -142,7 +145,7 @@ impl<T> Choice<T> {
         };
         Chosen {
             value: &self.value,
-            reason,
+            reason: self.way.map_or(reason, Reason::Opening),
         }
     }
 
@@ -151,7 +154,7 @@ impl<T> Choice<T> {
         context: &C,
         audiences: &Audiences,
     ) -> Option<Chosen<'_, T>> {
-        for (number, rule) in (0..).zip(&self.rules) {
+        for (number, rule) in (0..).zip(self.rules.iter()) {
             if !all_hold(&rule.when, context, audiences) {
                 continue;
             }
@@ -187,10 +190,10 @@ impl<T> Choice<T> {
             },
             None => Chosen {
                 value: &self.value,
-                reason: if self.enabled {
-                    Reason::Static
-                } else {
-                    Reason::Disabled
+                reason: match self.way {
+                    Some(opening) => Reason::Opening(opening),
+                    None if self.enabled => Reason::Static,
+                    None => Reason::Disabled,
                 },
             },
         }
@@ -242,6 +245,7 @@ impl<T> Choice<T> {
                 })
                 .collect(),
             value: convert(&self.value),
+            way: self.way,
         }
     }
 

@@ -138,7 +138,7 @@ pub(super) fn explain_choice<T, C: Context + ?Sized>(
     let mut steps: Vec<Step> = Vec::new();
     let mut not_asked = Vec::new();
     let decided = |steps: &[Step]| steps.last().is_some_and(|step| step.decides);
-    for laid in &choice.laid {
+    for laid in choice.laid.iter() {
         if decided(&steps) {
             not_asked.push(laid.opening.to_string());
         } else {

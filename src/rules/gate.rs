@@ -10,6 +10,7 @@ use super::context::{Attribute, Context, Slot, Vocabulary};
 use super::facts::Facts;
 use super::flag::Value;
 use super::lots::{Bucketing, Lots};
+use super::members::Members;
 use super::names::{FlagKey, QueueName};
 use super::segment::Audiences;
 use super::snapshot::GatedQueue;
@@ -155,10 +156,20 @@ impl Gate {
         Self::compile(&gated, 1, &mut Plain(queue, say), None)
     }
 
-    /// Whether its rules ask about one of these segments.
+    /// Whether its rules ask about the segment of this number.
     #[must_use]
-    pub fn asks_about(&self, segments: &BTreeSet<u16>) -> bool {
-        !self.segments.is_disjoint(segments)
+    pub fn asks_about(&self, segment: u16) -> bool {
+        self.segments.contains(&segment)
+    }
+
+    /// The same gate at another revision, for which a segment has other members.
+    #[must_use]
+    pub fn with_members(&self, revision: u64, segment: u16, members: &Arc<Members>) -> Self {
+        Self {
+            revision,
+            audiences: self.audiences.with_members(segment, members),
+            ..self.clone()
+        }
     }
 
     /// Whether nothing at all may be dispatched: paused, or a limit of zero for the queue or for each of its keys.

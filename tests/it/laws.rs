@@ -20,9 +20,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "outcomes",
         &["rules", "clock", "metrics", "seams", "vitals"],
     ),
+    ("notices", &["rules", "config", "clock", "metrics", "store"]),
     (
         "guard",
-        &["rules", "clock", "store", "supervise", "metrics"],
+        &["rules", "clock", "store", "supervise", "metrics", "notices"],
     ),
     (
         "worker",
@@ -47,7 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "rules", "config", "clock", "metrics", "outcomes", "seams", "store", "vitals", "events",
         ],
     ),
-    ("cli", &["rules", "config", "topology", "clock"]),
+    ("cli", &["rules", "config", "topology", "clock", "store"]),
     (
         "app",
         &[
@@ -64,6 +65,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "throttle",
             "vitals",
+            "notices",
             "guard",
             "worker",
             "amqp",

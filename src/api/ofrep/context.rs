@@ -30,9 +30,6 @@ pub(super) struct Told {
 impl Told {
     /// Reads the body of a request. A body without a context is one of whom nothing is known.
     pub(super) fn read(body: &[u8]) -> Result<Self, Failure> {
-        if body.len() > LARGEST {
-            return Err(Failure::too_large());
-        }
         let request = strict(body).map_err(|why| {
             Failure::new(
                 PARSE_ERROR,
@@ -199,7 +196,6 @@ mod tests {
         let deeper = json!({"context": deeper}).to_string();
         let many: Map<String, Json> = (0..=MOST).map(|n| (n.to_string(), json!(1))).collect();
         let many = json!({ "context": many }).to_string();
-        let large = json!({"context": {"a": "x".repeat(LARGEST)}}).to_string();
         for (body, verdict) in [
             ("{}", "fine"),
             (r#"{"context": null}"#, "fine"),
@@ -212,7 +208,6 @@ mod tests {
             (r#"{"context": {"targetingKey": 7}}"#, "400 INVALID_CONTEXT"),
             (&deeper, "400 INVALID_CONTEXT"),
             (&many, "400 INVALID_CONTEXT"),
-            (&large, "413 GENERAL"),
         ] {
             let read = Told::read(body.as_bytes());
             let got = read.map_or_else(|failure| failure.verdict(), |_| "fine".to_owned());

@@ -61,7 +61,7 @@ impl Failure {
     }
 
     /// The body is too large (413).
-    pub(super) fn too_large() -> Self {
+    fn too_large() -> Self {
         let details =
             format!("a context has at most {LARGEST} bytes; tell only what flags ask for");
         Self {
@@ -99,10 +99,10 @@ impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let status = StatusCode::from_u16(problem.status());
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let code = if status == StatusCode::BAD_REQUEST {
-            PARSE_ERROR
-        } else {
-            GENERAL
+        let code = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => return Self::too_large(),
+            StatusCode::BAD_REQUEST => PARSE_ERROR,
+            _ => GENERAL,
         };
         Self {
             status,

@@ -16,7 +16,7 @@ use super::Doors;
 use super::body::{self, Named};
 use crate::metrics::Metrics;
 use crate::store::Store;
-use context::Told;
+use context::{LARGEST, Told};
 use failure::Failure;
 use on_its_way::OnTheirWay;
 use sheet::{Asker, Sheet, Sheets};
@@ -57,7 +57,7 @@ impl FromRequest<Arc<Doors>> for Ask {
     async fn from_request(request: Request, _: &Arc<Doors>) -> Result<Self, Failure> {
         let (parts, body): (_, Body) = request.into_parts();
         body::says_json(&parts.method, &parts.headers)?;
-        let told = Told::read(&body::bytes(body).await?)?;
+        let told = Told::read(&body::bytes(body, LARGEST).await?)?;
         Ok(Self {
             told,
             headers: parts.headers,

@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::api::{self, Doors, Listeners, QueueDoor, Remembered, Services};
+use crate::api::{self, Doors, LastEvaluated, Listeners, Pace, QueueDoor, Remembered, Services};
 use crate::config::{Queue, TargetSettings};
 use crate::metrics::Metrics;
 use crate::rules::facts::Reading;
@@ -109,6 +109,8 @@ fn doors(stopping: CancellationToken) -> Doors {
         events: Arc::default(),
         listeners: Listeners::default(),
         services: Services::default(),
+        pace: Pace::new(60),
+        evaluated: LastEvaluated::default(),
     }
 }
 
