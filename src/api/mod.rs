@@ -2,7 +2,7 @@
 //!
 //! [`table`] is the map of all routes; router and OpenAPI document are both drawn from it. A request goes through
 //! [`checks`] (who may call), then its handler; what goes wrong on the way is one of the problems of [`error`]. A knob is turned
-//! in [`mod@write`]. May import `store`, `metrics`, `outcomes`, `vitals`, `clock`, `seams`, `config` and `rules`.
+//! in [`mod@write`]. May import `store`, `events`, `metrics`, `outcomes`, `vitals`, `clock`, `seams`, `config` and `rules`.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::config;
+use crate::events::Events;
 use crate::metrics::{Metrics, QueueMetrics};
 use crate::store::{Blocked, Store};
 use crate::vitals::QueueVitals;
@@ -22,6 +23,7 @@ use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
 mod apply;
 mod aside;
+mod authz;
 mod body;
 mod changes;
 mod checks;
@@ -29,11 +31,14 @@ mod deletion;
 mod documents;
 mod error;
 mod evaluated;
+mod events;
 mod explain;
 mod flags;
+mod guest;
 mod health;
 mod idempotency;
 mod lanes;
+mod ofrep;
 mod openapi;
 mod openings;
 mod outcomes;
@@ -55,7 +60,9 @@ mod views;
 mod write;
 
 pub use evaluated::LastEvaluated;
+pub use events::Listeners;
 pub use idempotency::Remembered;
+pub use ofrep::Services;
 pub use openapi::openapi;
 pub use pace::Pace;
 pub use serve::serve;
@@ -77,6 +84,12 @@ pub struct Doors {
     pub stopping: CancellationToken,
     /// The answers to repeated requests; `Remembered::default()` to begin with.
     pub remembered: Remembered,
+    /// What happens.
+    pub events: Arc<Events>,
+    /// Who hears of it; `Listeners::default()` to begin with.
+    pub listeners: Listeners,
+    /// What is kept for services; `Services::default()` to begin with.
+    pub services: Services,
     /// How many changes each actor may make a minute.
     pub pace: Pace,
     /// When flags were last evaluated; `LastEvaluated::default()`: nobody counts.
@@ -125,8 +138,19 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(release::release))
         .routes(routes!(outcomes::report))
         .routes(routes!(lanes::list))
+        .routes(routes!(events::listen))
+        .merge(for_services())
         .routes(routes!(explain::explain))
         .routes(routes!(openapi::read))
+}
+
+/// The routes for services and proxies.
+fn for_services() -> OpenApiRouter<Arc<Doors>> {
+    OpenApiRouter::new()
+        .routes(routes!(ofrep::evaluate_all))
+        .routes(routes!(ofrep::evaluate))
+        .routes(routes!(events::listen_for_evaluations))
+        .routes(routes!(authz::allow))
 }
 
 /// The routes for scrapers and orchestrators.

@@ -4,21 +4,28 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::events;
+use super::guest::Guest;
 
 /// The largest head of a request, in bytes.
 const LARGEST_HEAD: usize = 16 * 1024;
 /// How long the head of a request may take, or a connection may idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
-/// Connections at once; more wait in the listener's backlog.
+/// Connections at once; more wait in the listener's backlog. Streams of events have a number of their own.
 const MOST_CONNECTIONS: usize = 256;
 /// How long one connection is kept, however it is used: also by someone who never reads his answer.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(120);
@@ -39,19 +46,26 @@ pub async fn serve(
     tracing::info!(at = %listener.local_addr()?, "serving");
     // A set of its own, not a task of the house: a panic ends its connection alone, and none outlives the door.
     let mut connections = JoinSet::new();
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
+        let accept = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(converse(stream, router.clone(), stop.clone()));
+            accepted = accept => match accepted {
+                (Ok(place), Ok((stream, _))) => {
+                    let guest = Guest::new(place);
+                    connections.spawn(converse(stream, guest, router.clone(), stop.clone()));
                 }
-                Err(why) => {
+                (_, Err(why)) => {
                     tracing::warn!(%why, "no connection could be accepted");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
+                (Err(_), _) => break, // nobody closes the places
             }
         }
     }
@@ -61,21 +75,34 @@ pub async fn serve(
 }
 
 /// Answers the requests of one connection, until it ends, is too old, or the door closes.
-async fn converse(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn converse(stream: TcpStream, guest: Guest, router: Router, stop: CancellationToken) {
+    let itself = guest.clone();
+    let service = router.map_request(move |mut request: Request<_>| {
+        request.extensions_mut().insert(itself.clone());
+        request
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .max_buf_size(LARGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return note(ended),
         () = stop.cancelled() => {}
-        () = tokio::time::sleep(LONGEST_CONNECTION) => {}
+        () = worn_out(&guest) => {}
     }
     connection.as_mut().graceful_shutdown();
     if let Ok(ended) = tokio::time::timeout(LAST_ANSWER_WITHIN, connection).await {
         note(ended);
+    }
+}
+
+/// Waits until a connection is too old.
+async fn worn_out(guest: &Guest) {
+    tokio::time::sleep(LONGEST_CONNECTION).await;
+    if guest.listens() {
+        tokio::time::sleep(events::LONGEST).await;
     }
 }
 

@@ -14,9 +14,10 @@ use super::flags_on_disk::{gated, look_after, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
-use crate::api::{self, Doors, LastEvaluated, Pace, QueueDoor, Remembered};
+use crate::api::{self, Doors, LastEvaluated, Listeners, Pace, QueueDoor, Remembered, Services};
 use crate::clock::Clock;
 use crate::config::{Notify, Queue, Settings};
+use crate::events;
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
 use crate::notices::{Board, Teller};
@@ -167,8 +168,11 @@ impl House {
             hosts: settings.daemon.hosts.clone(),
             stopping: stop_workers.clone(),
             remembered: Remembered::default(),
+            events: Arc::default(),
+            listeners: Listeners::default(),
+            services: Services::default(),
             pace: Pace::new(settings.limits.changes_per_minute),
-            evaluated: LastEvaluated::default(),
+            evaluated: counted_by(&metrics),
         };
         let tasks = Tasks::stopping_with(stop_tasks.clone());
         let (board, webhooks) = (
@@ -306,6 +310,10 @@ impl House {
     /// Serves until `stop`, or until something ends unasked; then the workers finish, and last of all the doors close.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
         let (store, clock) = (Arc::clone(&self.store), self.clock);
+        let heard = (store.listen(), self.board.read());
+        let events = Arc::clone(&self.doors.events);
+        self.tasks
+            .spawn("events", |stop| events::run(heard, events, stop));
         self.tasks
             .spawn("store", |stop| look_after(store, clock, stop));
         let guarded = self.guarded();
@@ -377,6 +385,12 @@ async fn workers_ended(
             else => return ended,
         }
     }
+}
+
+/// Who knows when a flag was last evaluated.
+fn counted_by(metrics: &Arc<Metrics>) -> LastEvaluated {
+    let metrics = Arc::clone(metrics);
+    LastEvaluated::by(move |key| metrics.last_evaluated(key))
 }
 
 fn metrics_of(settings: &Settings) -> anyhow::Result<Arc<Metrics>> {

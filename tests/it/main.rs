@@ -43,6 +43,10 @@ mod lanes;
 #[cfg(test)]
 mod management;
 #[cfg(test)]
+mod nginx;
+#[cfg(test)]
+mod openfeature;
+#[cfg(test)]
 mod openings;
 #[cfg(test)]
 mod order;

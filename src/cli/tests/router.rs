@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::api::{self, Doors, LastEvaluated, Pace, QueueDoor, Remembered};
+use crate::api::{self, Doors, LastEvaluated, Listeners, Pace, QueueDoor, Remembered, Services};
 use crate::config::{Queue, TargetSettings};
 use crate::metrics::Metrics;
 use crate::rules::facts::{Reading, Source};
@@ -114,6 +114,9 @@ fn doors(stopping: CancellationToken) -> Doors {
         hosts: Vec::new(),
         stopping,
         remembered: Remembered::default(),
+        events: Arc::default(),
+        listeners: Listeners::default(),
+        services: Services::default(),
         pace: Pace::new(60),
         evaluated: LastEvaluated::default(),
     }
