@@ -174,11 +174,16 @@ pub enum LaneNews {
     Gone,
     /// It could not be removed: there is something in it, or the broker cannot be asked.
     Stays,
+    /// It is there and cannot be read, because of this. That is tried again by itself, until it is [`LaneNews::Read`].
+    Unread(String),
+    /// It could not be read, and now it is.
+    Read,
 }
 
 /// A queue to take messages from. One owner, one thread; nothing here blocks.
 pub trait Inlet {
-    /// The next thing that happened. Cancel safe: may be dropped at any await and called again.
+    /// The next thing that happened. Cancel safe: may be dropped at any await and called again. There may be something for a long
+    /// time: who takes it lets the other tasks of the thread have their turn now and then, the client of the broker among them.
     fn next(&mut self) -> impl Future<Output = Arrival>;
 
     /// Says what is wanted from now on. Takes effect while `next` is polled; messages that were on their way still come.

@@ -39,6 +39,11 @@ pub(super) struct Acks {
     batch: usize,
     marks: Watermark,
     open: usize,
+    /// The tag of the newest delivery, and that of the first one of the consumer of now.
+    newest: u64,
+    first: u64,
+    /// Whether acknowledgements wait, so that the broker sends no more than the prefetch.
+    held: bool,
     flush: Option<Pin<Box<Sleep>>>,
     writes: FuturesUnordered<LocalBoxFuture<'static, Tally>>,
     writing: u32,
@@ -56,6 +61,9 @@ impl Acks {
             batch: BATCH,
             marks: Watermark::default(),
             open: 0,
+            newest: 0,
+            first: 1,
+            held: false,
             flush: None,
             writes: FuturesUnordered::new(),
             writing: 0,
@@ -73,9 +81,23 @@ impl Acks {
         self
     }
 
-    /// A batch is at most half the prefetch, or the broker would have nothing left to send.
+    /// There is a new consumer. A batch is at most half the prefetch, or the broker would have nothing left to send.
     pub(super) fn prefetch(&mut self, prefetch: u16) {
+        self.first = self.newest + 1;
         self.batch = usize::from(prefetch / 2).clamp(1, BATCH);
+    }
+
+    /// Whether acknowledgements wait for now.
+    pub(super) fn hold(&mut self, held: bool) {
+        self.held = held;
+        if !held && self.marks.finished() > 0 {
+            self.flush = Some(Box::pin(tokio::time::sleep(FLUSH_AFTER)));
+        }
+    }
+
+    /// Whether the consumer of now has all that its prefetch allows, so that nothing is on its way.
+    pub(super) fn is_full(&self, prefetch: u16) -> bool {
+        self.marks.out_from(self.first) >= usize::from(prefetch)
     }
 
     /// The channel.
@@ -101,6 +123,7 @@ impl Acks {
     /// A delivery came.
     pub(super) fn delivered(&mut self, tag: u64) {
         self.marks.delivered(tag);
+        self.newest = tag;
         self.open += 1;
     }
 
@@ -117,7 +140,7 @@ impl Acks {
         self.open -= 1;
         match how {
             Settle::GiveBack => self.give_back(tag, why),
-            Settle::Ack if self.marks.finished() >= self.batch => self.send_covered(),
+            Settle::Ack if self.marks.finished() >= self.batch && !self.held => self.send_covered(),
             Settle::Ack => {}
         }
         if self.marks.finished() > 0 && self.flush.is_none() {
@@ -238,7 +261,9 @@ impl Acks {
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) {
-        let Some(flush) = &mut self.flush else { return };
+        let Some(flush) = self.flush.as_mut().filter(|_| !self.held) else {
+            return;
+        };
         if flush.as_mut().poll(context).is_pending() {
             return;
         }

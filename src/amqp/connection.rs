@@ -66,6 +66,14 @@ pub(super) enum Lost {
 }
 
 impl Lost {
+    /// Whether only people can mend it.
+    pub(super) fn needs_people(&self) -> bool {
+        matches!(
+            self,
+            Self::Denied(_) | Self::Untrusted(_) | Self::Unreadable(_)
+        )
+    }
+
     /// What the link is while this is not mended.
     pub(super) fn state(&self) -> LinkState {
         match self {
@@ -112,14 +120,11 @@ impl Tries {
         let attempt = self.0;
         self.0 = self.0.saturating_add(1);
         match lost {
-            Lost::Denied(_) | Lost::Untrusted(_) | Lost::Unreadable(_) => {
-                SLOW_WAIT / 2 + (SLOW_WAIT / 2).mul_f64(draw())
-            }
-            Lost::Missing(_) => full_jitter(attempt, LONGEST_WAIT, draw()),
+            lost if lost.needs_people() => SLOW_WAIT / 2 + (SLOW_WAIT / 2).mul_f64(draw()),
             Lost::Broken(_) if attempt < YOUNG => {
                 full_jitter(attempt, LONGEST_WAIT_AT_FIRST, draw())
             }
-            Lost::Broken(_) => full_jitter(attempt, LONGEST_WAIT, draw()),
+            _ => full_jitter(attempt, LONGEST_WAIT, draw()),
         }
     }
 

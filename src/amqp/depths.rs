@@ -103,6 +103,8 @@ async fn ask(
                     channel = Some(open);
                 }
                 Err(Lost::Missing(_)) => found.push((lane, None)),
+                // It belongs to another connection, say: the others are asked all the same.
+                Err(_) if link.up() => {}
                 Err(lost) => return Err(lost),
             }
         }

@@ -16,15 +16,14 @@ use super::acks::{merge, unsettled};
 use super::connection::{Connector, Link, Lost, Tries};
 use super::hunger::{Cure, Hunger};
 use super::lanes::{self, Lanes};
+use super::notes::Notes;
 use super::probe::{Answer, Probe, Seen};
-use super::source::{self, Notes, Source, Step};
+use super::source::{self, Source, Step};
 use crate::rules::lane::Lane;
 use crate::rules::verdict::Why;
 use crate::rules::watermark::Tally;
 use crate::seams::{Arrival, Inlet, LinkState, Receipt, Settle, Wanted};
 
-/// Deliveries in a row after which the other tasks of this thread (lapin's among them) get their turn.
-const TURN: u32 = 64;
 /// So many deliveries are taken one after the other without asking for anything else.
 const CROWD: usize = 16;
 /// Events of the queue in a row after which each of its lanes gets its turn. To ask 64 lanes for each of them would cost too much.
@@ -327,10 +326,6 @@ impl Inlet for AmqpInlet {
             self.steer();
             if let Some(arrival) = self.tell() {
                 return arrival;
-            }
-            if self.notes.in_a_row >= TURN {
-                self.notes.in_a_row = 0;
-                tokio::task::yield_now().await;
             }
             let event = poll_fn(|context| self.poll_event(context)).await;
             self.take_in(event);

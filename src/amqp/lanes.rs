@@ -17,7 +17,8 @@ use super::acks::merge;
 use super::connection::{Link, Lost};
 use super::depths::{Depths, Found};
 use super::headers::short;
-use super::source::{self, Notes, Source, Step};
+use super::notes::Notes;
+use super::source::{self, Source, Step};
 use crate::rules::lane::Lane;
 use crate::rules::names::lane_queue;
 use crate::rules::watermark::Tally;
@@ -27,6 +28,8 @@ use crate::seams::{LaneNews, Wanted};
 const REMOVE: Duration = Duration::from_secs(5);
 /// By then a broker has noticed for sure that an earlier connection is dead: it waits for two heartbeats, of a minute at most.
 const OLD_CONNECTION: Duration = Duration::from_secs(180);
+/// Tries in vain after which a lane is said not to be read, when it is not known that only people can mend it.
+const TRIES: u32 = 3;
 
 /// The lanes of a queue that were wanted.
 pub(super) struct Lanes {
@@ -45,6 +48,8 @@ struct Up {
 struct Entry {
     source: Source,
     removal: Removal,
+    /// Whether it was said not to be read.
+    unread: bool,
     /// While this lasts, the broker may still count messages as taken by an earlier connection that nobody consumes on. They would
     /// be deleted with the lane, which is empty if one looks at what is ready only.
     shadow: Option<Pin<Box<Sleep>>>,
@@ -122,6 +127,7 @@ impl Lanes {
             Entry {
                 source: Source::new(lane_queue(queue, lane), Some(lane)).in_order(in_order),
                 removal: Removal::No,
+                unread: false,
                 shadow: None,
             }
         })
@@ -193,7 +199,10 @@ impl Lanes {
         };
         match entry.source.take_in(event, notes) {
             Step::Nothing | Step::Rested => {}
-            Step::Opened | Step::Cancelled => {
+            step @ (Step::Opened | Step::Cancelled) => {
+                if matches!(step, Step::Opened) && std::mem::take(&mut entry.unread) {
+                    notes.tell(lane, LaneNews::Read);
+                }
                 if let Some(up) = &mut self.up {
                     up.depths.hurry(lane);
                 }
@@ -204,7 +213,7 @@ impl Lanes {
                 }
                 match lost {
                     Lost::Missing(_) => self.gone(lane, notes),
-                    lost => entry.source.rest(&lost, notes),
+                    lost => entry.broke(lane, &lost, notes),
                 }
             }
         }
@@ -278,6 +287,16 @@ impl Entry {
         let channel = self.source.release(notes);
         let removal = remove(Rc::clone(link), channel, self.source.name().to_owned());
         self.removal = Removal::UnderWay(removal.boxed_local());
+    }
+
+    /// Its channel is gone. A lane that cannot be read fills up unseen, so this is told unless it may be over in a moment.
+    fn broke(&mut self, lane: Lane, lost: &Lost, notes: &mut Notes) {
+        let lasts = lost.needs_people() || self.source.tries() >= TRIES;
+        self.source.rest(lost, notes);
+        if lasts {
+            self.unread = true;
+            notes.tell(lane, LaneNews::Unread(lost.to_string()));
+        }
     }
 
     /// It is not removed, if that was wanted.

@@ -2,40 +2,26 @@
 //! which it consumes. What is wanted and what is meet in [`Source::steer`]; what happens is taken in by [`Source::take_in`], which
 //! says what others have to do about it. May import `rules` and `seams`.
 
-use std::collections::VecDeque;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::{Channel, Consumer};
+use tokio::time::{Sleep, sleep};
 
 use super::acks::{Acks, merge, unsettled};
 use super::connection::{Link, Lost, Tries};
+use super::notes::Notes;
 use super::tap::{Flow, Tap, raw};
 use crate::rules::lane::Lane;
 use crate::rules::verdict::Why;
 use crate::rules::watermark::Tally;
-use crate::seams::{Arrival, Delivery, LaneNews, Receipt, Settle, Wanted};
+use crate::seams::{Arrival, Delivery, Receipt, Settle, Wanted};
 
-/// What all sources of an inlet write down for the worker.
-#[derive(Debug, Default)]
-pub(super) struct Notes {
-    /// What came and was not told yet.
-    pub(super) news: VecDeque<Arrival>,
-    /// What became of settlements since the worker last heard of it.
-    pub(super) tally: Tally,
-    /// Deliveries since the other tasks of the thread had their turn.
-    pub(super) in_a_row: u32,
-    /// The number of the newest channel.
-    epoch: u32,
-}
-
-impl Notes {
-    /// News of a lane.
-    pub(super) fn tell(&mut self, lane: Lane, news: LaneNews) {
-        self.news.push_back(Arrival::Lane(lane, news));
-    }
-}
+/// How long it is waited for that nothing is on its way, before a consumer ends for one with another prefetch.
+const FILLS_WITHIN: Duration = Duration::from_millis(500);
 
 /// What happened at a source.
 pub(super) enum Event {
@@ -65,6 +51,8 @@ pub(super) struct Source {
     acks: Option<Acks>,
     tries: Tries,
     fed: bool,
+    /// While the prefetch is about to change: until when the consumer may wait to be full.
+    change: Option<Pin<Box<Sleep>>>,
     /// Whether what is out goes back all at once, in its order.
     in_order: bool,
 }
@@ -80,6 +68,7 @@ impl Source {
             acks: None,
             tries: Tries::default(),
             fed: false,
+            change: None,
             in_order: false,
         }
     }
@@ -126,6 +115,9 @@ impl Source {
             }
             return;
         }
+        if self.waits_to_be_full() {
+            return;
+        }
         match (&mut self.tap, self.wanted) {
             (Tap::Shut, Wanted::Consume { prefetch }) => {
                 let channel = self.acks.as_ref().map(|acks| Rc::clone(acks.channel()));
@@ -140,12 +132,41 @@ impl Source {
         }
     }
 
+    /// Whether the consumer is to have another prefetch and must not end yet. A quorum queue takes back what is on its way to a
+    /// consumer that ends, and gives it again after what followed it. So the queue's own ends when it has all that it may have, while
+    /// acknowledgements wait; a lane is no such queue.
+    fn waits_to_be_full(&mut self) -> bool {
+        let (Some(acks), Some(Wanted::Consume { prefetch })) = (&mut self.acks, self.tap.flowing())
+        else {
+            self.change = None;
+            return false;
+        };
+        let changes = self.wanted != (Wanted::Consume { prefetch });
+        if self.lane.is_some() || !changes || self.wanted == Wanted::Idle {
+            if self.change.take().is_some() {
+                acks.hold(false);
+            }
+            return false;
+        }
+        let change = &mut self.change;
+        let until = change.get_or_insert_with(|| Box::pin(sleep(FILLS_WITHIN)));
+        acks.hold(true);
+        !until.is_elapsed() && !acks.is_full(prefetch)
+    }
+
     /// What happens next. The consumer comes last: it may always have something.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         if let Some(acks) = &mut self.acks
             && let Poll::Ready(Some(tally)) = acks.poll_next_unpin(context)
         {
             return Poll::Ready(Event::Told(tally));
+        }
+        if let Some(change) = &mut self.change
+            && !change.is_elapsed()
+            && change.as_mut().poll(context).is_ready()
+        {
+            // Nothing to tell, but to be steered.
+            return Poll::Ready(Event::Told(Tally::default()));
         }
         self.tap.poll(context).map(Event::Tap)
     }
@@ -185,7 +206,6 @@ impl Source {
         let Some(acks) = &mut self.acks else { return };
         acks.delivered(delivery.delivery_tag);
         self.fed = true;
-        notes.in_a_row += 1;
         let receipt = Receipt::new(acks.epoch(), delivery.delivery_tag);
         let message = Arrival::Message(Box::new(Delivery {
             raw: raw(delivery),
@@ -206,8 +226,7 @@ impl Source {
             Some(acks) if Rc::ptr_eq(acks.channel(), &channel) => acks.prefetch(prefetch),
             _ => {
                 self.end_epoch(notes);
-                notes.epoch = notes.epoch.wrapping_add(1);
-                let acks = Acks::new(channel, notes.epoch, prefetch);
+                let acks = Acks::new(channel, notes.new_epoch(), prefetch);
                 self.acks = Some(acks.in_order(self.in_order));
             }
         }
@@ -222,6 +241,9 @@ impl Source {
     fn ended(&mut self) -> Step {
         if self.tap.is_ending() {
             self.tap = Tap::Shut;
+            if let Some(acks) = &mut self.acks {
+                acks.hold(false);
+            }
             return Step::Nothing;
         }
         if !self.acks.as_ref().is_some_and(Acks::usable) {
@@ -262,6 +284,11 @@ impl Source {
         if self.doubtful() {
             self.tap = Tap::Shut;
         }
+    }
+
+    /// How often in a row its channel was gone.
+    pub(super) fn tries(&self) -> u32 {
+        self.tries.count()
     }
 
     /// It goes well: the next trouble is a new one.

@@ -50,6 +50,8 @@ pub(super) struct LaneView {
     at_once: Option<u32>,
     /// In how many seconds a message that joins now would run, if the limits stay and the queue's slots do for it; null: unknown.
     eta_seconds: Option<f64>,
+    /// Why its lane cannot be read, if so: what lies there stays until that is mended, and the broker is asked again by itself.
+    unread: Option<String>,
 }
 
 impl From<LaneLine> for LaneView {
@@ -63,6 +65,7 @@ impl From<LaneLine> for LaneView {
             per_second: interval.filter(|secs| *secs > 0.0).map(|secs| 1.0 / secs),
             at_once: line.pace.at_once,
             eta_seconds: line.eta.map(|eta| eta.as_secs_f64()),
+            unread: line.unread.map(|why| why.to_string()),
         }
     }
 }

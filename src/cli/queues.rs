@@ -217,7 +217,15 @@ pub(super) async fn lanes(
             console.say(&format!("nothing of {key} waits in a lane of {name}"));
         }
         (None, true) => console.say(&format!("nothing waits in a lane of {name}")),
-        (_, false) => console.data(&lanes_of(&lanes).render(console.colour)),
+        (_, false) => {
+            console.data(&lanes_of(&lanes).render(console.colour));
+            for lane in &lanes {
+                if let Some(why) = &lane.unread {
+                    let (key, why) = (harmless(&lane.key), harmless(why));
+                    console.data(&format!("the lane of {key} cannot be read: {why}"));
+                }
+            }
+        }
     });
     Ok(())
 }

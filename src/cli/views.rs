@@ -104,6 +104,7 @@ pub(super) struct LaneView {
     pub(super) per_second: Option<f64>,
     pub(super) at_once: Option<u32>,
     pub(super) eta_seconds: Option<f64>,
+    pub(super) unread: Option<String>,
 }
 
 /// A valve as it stands.

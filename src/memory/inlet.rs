@@ -38,6 +38,20 @@ struct LaneTaken {
     /// Its depth is to be told before anything else.
     new: bool,
     removing: bool,
+    /// Whether it was said not to be read.
+    unread: bool,
+}
+
+impl LaneTaken {
+    /// Whether it is to be told that it cannot be read, which is found out when it is consumed.
+    fn cannot_be_read(&mut self, forbidden: bool) -> bool {
+        forbidden && self.taken.prefetch.is_some() && !std::mem::replace(&mut self.unread, true)
+    }
+
+    /// Whether it is to be told that it can be read again.
+    fn can_be_read(&mut self, forbidden: bool) -> bool {
+        !forbidden && std::mem::take(&mut self.unread)
+    }
 }
 
 impl MemoryInlet {
@@ -110,6 +124,10 @@ impl MemoryInlet {
                         LaneNews::Stays
                     }
                 }
+                Some(_) if taken.cannot_be_read(state.unread.contains(lane)) => {
+                    LaneNews::Unread("reading it is not permitted".to_owned())
+                }
+                Some(_) if taken.can_be_read(state.unread.contains(lane)) => LaneNews::Read,
                 Some(ready) if std::mem::take(&mut taken.new) => LaneNews::Depth { ready },
                 Some(_) => return true,
             };
@@ -131,7 +149,8 @@ impl MemoryInlet {
             let raw = match turn {
                 None => self.taken.take(&mut state.ready, tag),
                 Some(lane) => {
-                    let taken = &mut self.lanes.get_mut(&lane)?.taken;
+                    let lane_taken = self.lanes.get_mut(&lane).filter(|it| !it.unread)?;
+                    let taken = &mut lane_taken.taken;
                     taken.take(state.lanes.get_mut(&lane)?, tag)
                 }
             };

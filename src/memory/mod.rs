@@ -8,7 +8,7 @@ mod ready;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -42,6 +42,8 @@ struct State {
     ready: Ready,
     lanes: BTreeMap<Lane, Ready>,
     put_into_lanes: u64,
+    /// Lanes that cannot be read.
+    unread: BTreeSet<Lane>,
     delayed: BTreeMap<(Instant, u64), Raw>,
     delayed_in_all: u64,
     parked: Kept,
@@ -52,6 +54,8 @@ struct State {
     /// Rises each time the link breaks.
     epoch: u32,
     refusing: bool,
+    /// So many publishes to lanes are refused, each second one.
+    refuses_some: u64,
 }
 
 /// Messages that were put away: the last ones, and how many in all.
@@ -175,6 +179,21 @@ impl MemoryQueue {
         self.lock().refusing = refusing;
     }
 
+    /// Whether a lane cannot be read.
+    pub fn forbid(&self, lane: Lane, forbidden: bool) {
+        let mut state = self.lock();
+        match forbidden {
+            true => state.unread.insert(lane),
+            false => state.unread.remove(&lane),
+        };
+        self.shared.changed.notify_one();
+    }
+
+    /// Every second one of the next publishes to lanes is refused, as by one that is full.
+    pub fn refuse_some(&self, publishes: u64) {
+        self.lock().refuses_some = publishes;
+    }
+
     /// The two ends that a worker is given; there is one worker at a time.
     #[must_use]
     pub fn open(&self) -> (MemoryInlet, MemoryOutlet) {
@@ -210,6 +229,12 @@ impl MemoryOutlet {
             Place::Park => state.parked.keep(message),
             Place::Dead => state.dead.keep(message),
             Place::Lane(lane) => {
+                if state.refuses_some > 0 {
+                    state.refuses_some -= 1;
+                    if state.refuses_some % 2 == 1 {
+                        return Err(NotPlaced::Full("the lane".to_owned()));
+                    }
+                }
                 let Some(ready) = state.lanes.get_mut(&lane) else {
                     let why = "the lane does not exist".to_owned();
                     return Err(NotPlaced::Refused(why));

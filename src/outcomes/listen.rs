@@ -10,6 +10,8 @@ use crate::seams::{Arrival, Inlet, LinkState, Settle, Wanted};
 
 /// Messages with reports that may be out at once; each is done with at once.
 const PREFETCH: u16 = 100;
+/// Arrivals after which the other tasks of the thread get their turn.
+const ROUND: u32 = 64;
 
 /// Listens until `stop`. `own` is the queue that the reports belong to; `find` knows the books of any queue by name, since a report
 /// may be of another.
@@ -22,6 +24,7 @@ pub async fn listen<'q>(
 ) {
     inlet.want(Wanted::Consume { prefetch: PREFETCH });
     let mut said = None;
+    let mut in_a_row = 0;
     while let Some(arrival) = stop.run_until_cancelled(inlet.next()).await {
         match arrival {
             Arrival::Message(delivery) => {
@@ -33,6 +36,10 @@ pub async fn listen<'q>(
                 said = Some(link);
             }
             _ => {}
+        }
+        in_a_row = (in_a_row + 1) % ROUND;
+        if in_a_row == 0 {
+            tokio::task::yield_now().await;
         }
     }
     // What it could not settle any more is redelivered, and then counts as repeated.

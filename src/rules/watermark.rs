@@ -85,6 +85,15 @@ impl Watermark {
         offset.and_then(|offset| self.window.get(offset)) == Some(&Entry::Open)
     }
 
+    /// How many from this tag on were neither acknowledged nor given back.
+    #[must_use]
+    pub fn out_from(&self, tag: u64) -> usize {
+        let before = tag.saturating_sub(self.first);
+        let before = usize::try_from(before).unwrap_or(usize::MAX);
+        let window = self.window.iter().skip(before);
+        window.filter(|entry| **entry != Entry::Gone).count()
+    }
+
     /// How many are finished and not yet acknowledged.
     #[must_use]
     pub fn finished(&self) -> usize {

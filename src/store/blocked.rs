@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::books::{BlockBook, BlockedEntry, BookError};
+use super::books::{BlockBook, BlockedEntry, BookError, MOST_BLOCKED};
 use crate::metrics::QueueMetrics;
 use crate::rules::lots::KeyHash;
 use crate::rules::order::{EVERYTHING, Order};
@@ -83,6 +83,12 @@ impl Blocked {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Whether no more keys can be blocked.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.count() >= MOST_BLOCKED as u64
+    }
+
     /// The keys that are blocked longest, at most `most`.
     #[must_use]
     pub fn oldest(&self, most: usize) -> Vec<BlockedEntry> {
@@ -139,6 +145,12 @@ impl Blocked {
     /// Held while the disk is written, so that disk and memory change in the same order; who reads does not wait for it.
     fn writing(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A disk that does not answer, until this is dropped.
+    #[cfg(test)]
+    pub(crate) fn hang(&self) -> MutexGuard<'_, ()> {
+        self.writing()
     }
 
     fn live(&self) -> MutexGuard<'_, BTreeMap<KeyHash, BlockedEntry>> {

@@ -35,6 +35,15 @@ pub struct LaneEntry {
     pub since_ms: i64,
 }
 
+/// The lanes that a book knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeptLanes {
+    /// Those whose record can be read.
+    pub whole: Vec<LaneEntry>,
+    /// Those whose record is damaged, with what to do.
+    pub damaged: Vec<(Lane, BookError)>,
+}
+
 /// A key whose messages wait, because an earlier one of it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockedEntry {
@@ -133,21 +142,25 @@ impl Store {
 }
 
 impl LaneBook {
-    /// Every lane that was kept and not forgotten.
-    ///
-    /// # Errors
-    /// [`BookError::Damaged`].
-    pub fn all(&self) -> Result<Vec<LaneEntry>, BookError> {
-        let entry = |lane, note: Note| LaneEntry {
-            lane,
-            key: note.key,
-            since_ms: note.since_ms,
-        };
-        let own = self.0.all(OWN_LANE)?.into_iter();
-        let own = own.map(|(hash, note)| entry(Lane::Own(KeyHash(hash)), note));
-        let shared = self.0.all(SHARED_LANE)?.into_iter();
-        let shared = shared.map(|(_, note)| entry(Lane::Shared, note));
-        Ok(own.chain(shared).collect())
+    /// Every lane that was kept and not forgotten. Of one whose record is damaged no more is known than which lane it is.
+    #[must_use]
+    pub fn all(&self) -> KeptLanes {
+        let own = self.0.read(OWN_LANE).into_iter();
+        let own = own.map(|(hash, read)| (Lane::Own(KeyHash(hash)), read));
+        let shared = self.0.read(SHARED_LANE).into_iter();
+        let shared = shared.map(|(_, read)| (Lane::Shared, read));
+        let mut kept = KeptLanes::default();
+        for (lane, read) in own.chain(shared) {
+            match read {
+                Ok(note) => kept.whole.push(LaneEntry {
+                    lane,
+                    key: note.key,
+                    since_ms: note.since_ms,
+                }),
+                Err(why) => kept.damaged.push((lane, why)),
+            }
+        }
+        kept
     }
 
     /// Keeps a lane; it is on disk when this returns. One that is kept already is written over.
@@ -172,6 +185,17 @@ impl LaneBook {
     }
 }
 
+#[cfg(test)]
+impl LaneBook {
+    /// Makes the record of a lane unreadable.
+    pub(crate) fn damage(&self, lane: Lane) {
+        let (kind, hash) = place_of(lane);
+        let slot = self.0.slot(kind, hash);
+        let garbage = Some(b"garbage".to_vec());
+        self.0.one_at_a_time().write_book(slot, garbage).unwrap();
+    }
+}
+
 fn place_of(lane: Lane) -> (&'static str, u64) {
     match lane {
         Lane::Own(key) => (OWN_LANE, key.0),
@@ -191,7 +215,8 @@ impl BlockBook {
             cause: note.cause,
             since_ms: note.since_ms,
         };
-        Ok(self.0.all(BLOCKED)?.into_iter().map(entry).collect())
+        let read = self.0.read(BLOCKED).into_iter();
+        read.map(|(hash, read)| Ok(entry((hash, read?)))).collect()
     }
 
     /// Keeps a blocked key; it is on disk when this returns. One that is kept already is written over.
@@ -230,7 +255,7 @@ impl fmt::Debug for Book {
 }
 
 impl Book {
-    fn all(&self, kind: &str) -> Result<Vec<(u64, Note)>, BookError> {
+    fn read(&self, kind: &str) -> Vec<(u64, Result<Note, BookError>)> {
         let history = self.one_at_a_time();
         let of_this = self.slot(kind, 0)..=self.slot(kind, u64::MAX);
         let read = history.books().range(of_this).map(|(slot, written)| {
@@ -238,9 +263,11 @@ impl Book {
                 which: named(slot),
                 why,
             };
-            let content = written.as_ref().map_err(|why| damaged(why.clone()))?;
-            let note = tables::decoded(content).map_err(|why| damaged(why.to_string()))?;
-            Ok((slot.hash, note))
+            let content = written.as_ref().map_err(|why| damaged(why.clone()));
+            let note = content.and_then(|content| {
+                tables::decoded(content).map_err(|why| damaged(why.to_string()))
+            });
+            (slot.hash, note)
         });
         read.collect()
     }

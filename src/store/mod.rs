@@ -17,7 +17,7 @@ use history::History;
 use state::Fault;
 
 pub use blocked::Blocked;
-pub use books::{BlockBook, BlockedEntry, BookError, LaneBook, LaneEntry, MOST_BLOCKED};
+pub use books::{BlockBook, BlockedEntry, BookError, KeptLanes, LaneBook, LaneEntry, MOST_BLOCKED};
 pub use open::{OpenError, Opened};
 
 mod blocked;

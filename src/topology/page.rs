@@ -95,7 +95,8 @@ fn how_they_are_made(page: &mut String, declare: bool, file: &str) {
          throttled for long waits in the delay queues instead):\n\n"
     } else {
         "The file says `declare = false`: the daemon declares nothing, and these must be there. Until they are, what belongs there\n\
-         is held. There are no lanes: what is throttled for long waits in the delay queues instead. Make them by\n\n"
+         is held. No lanes are made: what is throttled for long waits in the delay queues instead. Those of before are read until they\n\
+         are empty; remove them then. Make the others by\n\n"
     });
     let before = if declare {
         "SLUICEGATE__AMQP__DECLARE=false "

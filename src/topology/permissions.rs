@@ -86,14 +86,15 @@ fn declared(queue: &Queue) -> Vec<String> {
     patterns
 }
 
-/// What is read: the queue itself, the reports of its workers, and where we declare, the lanes and what dead-letters (to declare it
-/// asks for that).
+/// What is read: the queue itself, the reports of its workers, its lanes (also where we do not declare: there may be some of a time
+/// when we did), and where we declare, what dead-letters (to declare it asks for that).
 fn read(queue: &Queue, declare: bool) -> Vec<String> {
     let mut patterns = vec![escaped(&queue.broker_name)];
     patterns.extend(queue.outcomes_queue.as_deref().map(escaped));
     if declare {
-        patterns.extend([delays(queue), lanes(queue)]);
+        patterns.push(delays(queue));
     }
+    patterns.push(lanes(queue));
     patterns
 }
 
@@ -172,14 +173,18 @@ mod tests {
     #[test]
     fn the_patterns_are_nailed_down_escaped_and_by_vhost() {
         let write = r"^amq\.default$";
-        check(&[("orders", "")], false, &[["/", "^$", write, "^orders$"]]);
+        let lanes = r"sluicegate\.lane\.orders\.([0-9a-f]{16}|shared)";
+        let read = format!("^(orders|{lanes})$");
+        check(&[("orders", "")], false, &[["/", "^$", write, &read]]);
+        let lanes = r"([0-9a-f]{16}|shared)";
+        let [first, last] =
+            [r"a\.b\+c", "bills"].map(|name| format!(r"{name}|sluicegate\.lane\.{name}\.{lanes}"));
+        let here = format!("^({first}|{last})$");
+        let there = format!(r"^(mail|sluicegate\.lane\.mail\.{lanes})$");
         check(
             &[("a.b+c", ""), ("mail", "vhost = 'eu'"), ("bills", "")],
             false,
-            &[
-                ["/", "^$", write, r"^(a\.b\+c|bills)$"],
-                ["eu", "^$", write, "^mail$"],
-            ],
+            &[["/", "^$", write, &here], ["eu", "^$", write, &there]],
         );
         let delays = r"sluicegate\.delay\.q\.(5s|30s|2m|10m|check)";
         let lanes = r"sluicegate\.lane\.q\.([0-9a-f]{16}|shared)";

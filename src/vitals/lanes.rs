@@ -21,6 +21,8 @@ pub struct LaneLine {
     pub pace: Pace,
     /// In how long a message that joins now would run; `None`: unknown.
     pub eta: Option<Duration>,
+    /// Why its lane cannot be read, if so: then it is not its turn until that is mended.
+    pub unread: Option<Arc<str>>,
 }
 
 impl QueueVitals {

@@ -18,13 +18,16 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if !self.keeps_order() {
             self.let_go();
         }
-        while !(self.at_work.is_empty() && self.moving.len() == 0) {
+        while !(self.at_work.is_empty() && self.moving.len() == 0)
+            || self.ordered.blocks.are_written()
+        {
             self.write_ledger();
             tokio::select! {
                 biased;
                 () = sleep_until(deadline) => break,
                 Some((id, answer)) = self.answers.next() => self.came_back(id, &answer),
                 Some(step) = self.moving.next() => self.moved(step),
+                Some(written) = self.ordered.blocks.next() => self.blocks_written(written),
                 arrival = self.given.inlet.next() => match arrival {
                     Arrival::Message(delivery) => self.return_unread(*delivery),
                     other => self.arrived(other),

@@ -15,7 +15,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let now = self.now();
         let next = self.given.vitals.pulse.beat(now.mono);
         if self.keeps_order() {
-            self.write_blocks(now);
+            self.write_blocks();
         } else if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
             for held in self.hand.held_since_before(taken_before) {
                 let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod admitted_tests;
+mod blocking;
 mod dispatch;
 mod finish;
 mod hand;
@@ -54,7 +55,8 @@ use moving::Moving;
 use ordered::Ordered;
 use pressure::TargetPressure;
 
-/// So many arrivals are taken in one after the other before answers, knobs and the account get their turn.
+/// So many arrivals are taken in one after the other before answers, knobs, the account and the other tasks of this thread get
+/// their turn.
 const ROUND: usize = 64;
 
 /// What a worker is given: all of it belongs to one queue.
@@ -128,6 +130,8 @@ pub struct Worker<I, O> {
     takes_nothing_until: Option<Duration>,
     stopping: bool,
     decided: u64,
+    /// Arrivals since the other tasks of this thread had their turn.
+    in_a_row: usize,
 }
 
 impl<I: Inlet, O: Outlet> Worker<I, O> {
@@ -166,6 +170,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             takes_nothing_until: None,
             stopping: false,
             decided: 0,
+            in_a_row: 0,
         })
     }
 
@@ -179,6 +184,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             // A valve that was turned holds for the very next message.
             if self.given.flags.has_changed().unwrap_or(false) {
                 self.obey();
+            }
+            // Here, because an arrival is waited for where the wait may be dropped.
+            if self.in_a_row >= ROUND {
+                self.in_a_row = 0;
+                tokio::task::yield_now().await;
             }
             self.dispatch();
             self.let_go_when_free();
@@ -194,6 +204,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 Some((id, answer)) = self.answers.next() => self.came_back(id, &answer),
                 Some(step) = self.moving.next() => self.moved(step),
                 Some(errand) = self.lanes.next_errand() => self.errand_done(errand),
+                Some(written) = self.ordered.blocks.next() => self.blocks_written(written),
                 arrival = self.given.inlet.next() => self.take_in(arrival),
                 () = &mut alarm => {}
             }
@@ -255,6 +266,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     fn arrived(&mut self, arrival: Arrival) {
+        self.in_a_row += 1;
         match arrival {
             Arrival::Message(delivery) => self.take(*delivery),
             Arrival::Settled(tally) => {
@@ -346,6 +358,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let lost = self.hand.take_out(|held| !inlet.usable(&held.receipt));
         lost.into_iter().for_each(|held| self.give_back(held));
         self.drop_lost_blocks();
+        self.drop_lost_lines();
     }
 
     /// Gives a message back undispatched. On a channel that is gone this settles nothing, and is counted so.

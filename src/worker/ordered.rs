@@ -8,30 +8,27 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::Worker;
+use super::blocking::Blocks;
 use super::hand::Held;
 use crate::clock::Now;
 use crate::rules::envelope::Stamp;
 use crate::rules::lane::Lane;
 use crate::rules::lots::KeyHash;
 use crate::rules::order::{Order, Turn, after_run_in_order};
-use crate::rules::settlement::Place;
 use crate::rules::verdict::{By, Verdict, Why};
 use crate::seams::{Answer, Inlet, Outlet, Receipt, Settle, Wanted};
-use crate::store::BlockedEntry;
 
 /// The most lines of which it is remembered how often their head was tried.
 const MOST_REMEMBERED: usize = 10_000;
 /// A line is long when it takes up one part in so many of the prefetch.
 const LINES_IN_HAND: usize = 8;
-/// The longest part of a cause that is kept with a blocked key, in characters.
-const LONGEST_CAUSE: usize = 500;
 
 /// What is known of the lines beside what the hand holds.
 #[derive(Debug, Default)]
 pub(super) struct Ordered {
     /// The lines of which a message is at the target, or has failed and is not yet written down as the cause of a block.
     busy: HashSet<KeyHash>,
-    unwritten: Vec<Unwritten>,
+    pub(super) blocks: Blocks,
     /// Which message was tried at the head of a line: it may come again after a loss of the link, or from a lane.
     tried: HashMap<KeyHash, Tried>,
     /// Deliveries that came after the stop.
@@ -48,23 +45,15 @@ struct Tried {
     rests_until: Option<Duration>,
 }
 
-/// A message that failed for good, before its line could be blocked.
-#[derive(Debug)]
-struct Unwritten {
-    held: Held,
-    place: Place,
-    stamp: Stamp,
-}
-
 impl Ordered {
     /// Those that failed and are not written down.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
-        self.unwritten.iter().map(|failed| &failed.held)
+        self.blocks.held()
     }
 
     /// How many deliveries are held here.
     pub(super) fn len(&self) -> usize {
-        self.unwritten.len() + self.unread.len()
+        self.blocks.len() + self.unread.len()
     }
 
     /// A message goes to the target.
@@ -79,7 +68,12 @@ impl Ordered {
         self.free(held.line());
     }
 
-    fn free(&mut self, line: Option<KeyHash>) {
+    /// Nothing more of a line goes on until it is freed.
+    pub(super) fn stop(&mut self, line: KeyHash) {
+        self.busy.insert(line);
+    }
+
+    pub(super) fn free(&mut self, line: Option<KeyHash>) {
         if let Some(line) = line {
             self.busy.remove(&line);
         }
@@ -99,7 +93,7 @@ impl Ordered {
         }
     }
 
-    fn forget(&mut self, held: &Held) {
+    pub(super) fn forget(&mut self, held: &Held) {
         if let Some(line) = held.line() {
             self.tried.remove(&line);
         }
@@ -220,9 +214,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         lane.filter(|lane| *lane != Lane::Shared)
     }
 
-    /// What blocks the line of a message, if anything does.
+    /// What blocks the line of a message, if anything does. Not before the one that failed has left our hands.
     fn blocked_by(&self, held: &Held) -> Option<String> {
-        self.given.blocked.cause(held.line()?)
+        let line = held.line()?;
+        let leaves_first = self.ordered.blocks.hold_up(line);
+        self.given.blocked.cause(line).filter(|_| !leaves_first)
     }
 
     /// A message of an ordered queue came back from the target.
@@ -266,86 +262,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                     revision,
                     ..self.stamp(why, answer.outcome.cause(), tried, now)
                 };
-                self.block(Unwritten { held, place, stamp }, now);
+                self.block(held, place, stamp, now);
             }
         }
-    }
-
-    /// A message failed for good: its line is blocked, which is on disk before the message leaves our hands. As long as it cannot be
-    /// written, the message is held and nothing of its line goes on.
-    fn block(&mut self, failed: Unwritten, now: Now) {
-        let Some(line) = failed.held.line() else {
-            return;
-        };
-        let entry = self.entry_of(line, &failed, now);
-        if let Err(why) = self.given.blocked.keep(entry.clone()) {
-            tracing::error!(queue = %self.given.settings.name, key = ?entry.key, %why, "a key could not be blocked after a failure; the failed message is held, and tried to be written down again");
-            self.ordered.busy.insert(line);
-            return self.ordered.unwritten.push(failed);
-        }
-        tracing::error!(
-            queue = %self.given.settings.name, key = ?entry.key, cause = ?entry.cause,
-            "a message of an ordered queue failed for good: its key is blocked, and what follows of it is parked until `sluicegate queue release`"
-        );
-        self.ordered.free(Some(line));
-        self.ordered.forget(&failed.held);
-        self.send_off(failed.held, failed.place, failed.stamp, now);
-        for held in self.hand.take_out(|held| held.line() == Some(line)) {
-            self.shed(held, Why::Blocked, By::default(), &entry.cause);
-        }
-    }
-
-    fn entry_of(&self, line: KeyHash, failed: &Unwritten, now: Now) -> BlockedEntry {
-        let key = failed.held.facts.key.as_ref().map(|(_, key)| &**key);
-        let cause = match failed.stamp.cause.as_str() {
-            "" => failed.stamp.why.word(),
-            cause => cause,
-        };
-        let cause = format!("message {} failed: {cause}", failed.held.facts.id);
-        BlockedEntry {
-            hash: line,
-            key: failed.held.order.line_name(key).to_owned(),
-            cause: cause.chars().take(LONGEST_CAUSE).collect(),
-            since_ms: now.ms,
-        }
-    }
-
-    /// Tries again to write down the blocks that could not be written.
-    pub(super) fn write_blocks(&mut self, now: Now) {
-        for failed in std::mem::take(&mut self.ordered.unwritten) {
-            self.block(failed, now);
-        }
-    }
-
-    /// The link was lost: what could not be written down comes again.
-    pub(super) fn drop_lost_blocks(&mut self) {
-        let inlet = &self.given.inlet;
-        let lost = |failed: &mut Unwritten| !inlet.usable(&failed.held.receipt);
-        let lost: Vec<Unwritten> = self.ordered.unwritten.extract_if(.., lost).collect();
-        let now = self.now().mono;
-        for failed in lost {
-            let line = failed.held.line();
-            self.ordered.free(line);
-            self.give_back(failed.held);
-            self.hand.release(line, now);
-        }
-    }
-
-    /// What is to be known of blocked keys.
-    pub(super) fn blocked_keys_trouble(&self) -> Option<String> {
-        let unwritten = self.ordered.unwritten.len();
-        if unwritten > 0 {
-            return Some(format!(
-                "{unwritten} failed messages are held because their keys cannot be blocked: the store cannot be written"
-            ));
-        }
-        let count = self.given.blocked.count();
-        (count > 0 && self.keeps_order()).then(|| {
-            format!(
-                "{count} blocked keys, what comes of them is parked; release them with `sluicegate queue release {}`",
-                self.given.settings.name
-            )
-        })
     }
 
     /// An ordered queue of which nothing is to be done lets go once all that was at work has ended: else what is in hand would be
@@ -355,7 +274,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if !idle || self.ordered.has_let_go || !self.keeps_order() {
             return;
         }
-        if self.at_work.is_empty() && self.moving.len() == 0 {
+        if self.at_work.is_empty() && self.moving.len() == 0 && !self.ordered.blocks.are_written() {
             self.ordered.has_let_go = true;
             self.let_go();
         }
@@ -364,10 +283,9 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     /// Takes nothing more and gives back what is in hand, in its order.
     pub(super) fn let_go(&mut self) {
         self.given.inlet.want(Wanted::Idle);
-        let unwritten = std::mem::take(&mut self.ordered.unwritten);
-        for failed in unwritten {
-            self.ordered.free(failed.held.line());
-            self.give_back(failed.held);
+        for held in self.ordered.blocks.take() {
+            self.ordered.free(held.line());
+            self.give_back(held);
         }
         self.give_all_back();
         for receipt in std::mem::take(&mut self.ordered.unread) {

@@ -20,6 +20,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let trouble: Vec<String> = self
             .blocked_keys_trouble()
             .into_iter()
+            .chain(self.unread_lanes_trouble())
+            .chain(self.left_lanes_trouble())
             .chain(place)
             .chain(target)
             .chain(self.target_trouble())

@@ -20,7 +20,7 @@ use crate::ledger::{Kind, Ledger, Message, long, now_ms};
 use crate::scene::on_both_kinds;
 
 pub(crate) const QUEUE: &str = "orders";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 on_both_kinds!(
     every_delivery_is_told_exactly_once,
@@ -200,8 +200,8 @@ fn deferred_messages_come_back_as_they_went(kind: Kind) {
 }
 
 /// The ledger has a runtime of its own, which must not run inside another.
-pub(crate) fn aside(work: impl FnOnce() + Send) {
-    std::thread::scope(|threads| threads.spawn(work).join().unwrap());
+pub(crate) fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|threads| threads.spawn(work).join().unwrap())
 }
 
 #[test]
@@ -323,4 +323,33 @@ fn check_says_what_is_missing_and_leaves_nothing_behind() {
     ledger.delete(QUEUE);
     let report = runtime.block_on(amqp::check::check(&settings, &clock));
     assert!(!report.passed(), "{report:#?}");
+}
+
+#[test]
+fn a_prefetch_that_changes_under_load_breaks_no_order() {
+    let (ledger, settings) = scene("prefetch", Kind::Quorum, "");
+    publish(&ledger, 3_000);
+    on_a_queue_thread(&settings, async |mut inlet, _outlet| {
+        let mut held = std::collections::VecDeque::new();
+        for number in 0..3_000 {
+            if number % 100 == 0 {
+                let prefetch = if number % 200 == 0 { 16 } else { 64 };
+                inlet.want(Wanted::Consume { prefetch });
+            }
+            let (raw, receipt) = message(&mut inlet).await;
+            assert_eq!(raw.properties.message_id, Some(format!("m{number}")));
+            held.push_back(receipt);
+            // Some are always in hand, and never so many that no more would come.
+            if held.len() > 8
+                && let Some(first) = held.pop_front()
+            {
+                inlet.settle(first, Settle::Ack, Why::Done);
+            }
+        }
+        for receipt in held {
+            inlet.settle(receipt, Settle::Ack, Why::Done);
+        }
+        inlet.close().await;
+    });
+    assert_eq!(ledger.ready(QUEUE), Some(0));
 }

@@ -293,6 +293,32 @@ fn a_lane_that_is_missing_is_gone_and_hurts_no_other() {
 }
 
 #[test]
+fn a_lane_that_another_has_for_itself_is_told_and_read_when_it_is_free() {
+    let (ledger, settings) = scene("lane-unread", Kind::Classic, "");
+    on_a_queue_thread(&settings, async |mut inlet, outlet| {
+        fill(&outlet, A, 0).await;
+        fill(&outlet, B, 1).await;
+        let held = aside(|| ledger.consume_alone(&lane_queue(QUEUE, A)));
+        inlet.want_lane(A, taking(5));
+        let unread = |news: &LaneNews| matches!(news, LaneNews::Unread(_));
+        let told = news_of(&mut inlet, A, unread).await;
+        assert!(format!("{told:?}").contains("exclusive"), "{told:?}");
+        inlet.want_lane(B, taking(5));
+        let other = next_of(&mut inlet, B).await;
+        done(&mut inlet, other.receipt);
+        aside(|| drop(held));
+        // It is tried again slowly, as long as only people can mend it.
+        let read = |news: &LaneNews| *news == LaneNews::Read;
+        news_of(&mut inlet, A, read).await;
+        fill(&outlet, A, 1).await;
+        let first = next_of(&mut inlet, A).await;
+        done(&mut inlet, first.receipt);
+        inlet.close().await;
+        outlet.close().await;
+    });
+}
+
+#[test]
 fn as_many_lanes_as_there_may_be_are_served_beside_the_queue() {
     let (ledger, settings) = scene("lane-many", Kind::Classic, "");
     publish(&ledger, 2_000);

@@ -285,8 +285,24 @@ impl Ledger {
 
     /// Consumes a queue as somebody else would, and acknowledges nothing, as long as the caller keeps what it gets.
     pub(crate) fn consume_and_hold(&self, queue: &str) -> (Channel, lapin::Consumer) {
-        let channel = self.channel();
-        let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+        self.consume_with(queue, BasicConsumeOptions::default())
+    }
+
+    /// The same, and nobody else may consume it meanwhile.
+    pub(crate) fn consume_alone(&self, queue: &str) -> (Channel, lapin::Consumer) {
+        let alone = BasicConsumeOptions {
+            exclusive: true,
+            ..BasicConsumeOptions::default()
+        };
+        self.consume_with(queue, alone)
+    }
+
+    fn consume_with(
+        &self,
+        queue: &str,
+        options: BasicConsumeOptions,
+    ) -> (Channel, lapin::Consumer) {
+        let (channel, none) = (self.channel(), FieldTable::default());
         let consume = channel.basic_consume(queue.into(), "somebody".into(), options, none);
         let consumer = self.runtime.block_on(consume).unwrap();
         (channel, consumer)

@@ -361,6 +361,7 @@ async fn lanes_are_listed_by_key_and_asked_for_by_key() {
             ..Default::default()
         },
         eta: waiting.map(|_| second * 30),
+        unread: waiting.is_none().then(|| "not permitted".into()),
     };
     let lines = vec![
         line("acme", Some(second / 4), Some(120)),
@@ -372,7 +373,7 @@ async fn lanes_are_listed_by_key_and_asked_for_by_key() {
     assert_eq!(
         page.json()["items"],
         json!([{"key": "acme", "shared": false, "waiting": 120, "since": "2026-11-21T12:00:00Z", "per_second": 4.0,
-                "at_once": null, "eta_seconds": 30.0}])
+                "at_once": null, "eta_seconds": 30.0, "unread": null}])
     );
     assert_eq!(
         page.header("link"),
@@ -386,6 +387,8 @@ async fn lanes_are_listed_by_key_and_asked_for_by_key() {
             .map(|item| item["key"].clone())
             .collect::<Vec<_>>()
     };
+    let other = get(&format!("{list}?cursor=acme")).to(&doors).await;
+    assert_eq!(other.json()["items"][0]["unread"], "not permitted");
     assert_eq!(keys("?cursor=acme").await, ["bulk/é"]);
     assert_eq!(keys("?key=bulk%2F%C3%A9").await, ["bulk/é"]);
     assert!(keys("?key=nobody").await.is_empty());

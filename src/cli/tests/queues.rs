@@ -143,6 +143,7 @@ fn lanes_are_listed_with_their_pace_and_when_a_new_one_runs() {
         lane("acme", false, json!(98_500), json!(50.0), none(), json!(1_970.2)),
         lane("bulk", false, json!(7), json!(1.0 / 3_600.0), json!(2), json!(25_000.0)),
         lane("tiny", true, none(), none(), none(), none()),
+        {"key": "vip", "shared": false, "waiting": 3, "since": "2026-11-21T12:00:00Z", "unread": "not permitted"},
     ], "next": null});
     let nothing = (200, json!({"items": [], "next": null}));
     let daemon = Scripted::answering(vec![(200, page), nothing.clone(), nothing]);
@@ -152,6 +153,8 @@ KEY   LANE    WAITING  SINCE                 PACE                  A NEW ONE RUN
 acme  own       98500  2026-11-21 12:00:00Z  50.0/s                          32m 50s
 bulk  own           7  2026-11-21 12:00:00Z  one in 1h, 2 at once             6h 56m
 tiny  shared        -  2026-11-21 12:00:00Z  no limit                              -
+vip   own           3  2026-11-21 12:00:00Z  no limit                              -
+the lane of vip cannot be read: not permitted
 ";
     assert_eq!(
         (ended.code, ended.data.as_str()),

@@ -11,6 +11,7 @@ use crate::rules::hold::LONGEST_WAIT;
 use crate::rules::lane::{Belief, Lane, Pace, lane_for, may_be_removed, shared_prefetch};
 use crate::rules::lots::KeyHash;
 use crate::seams::{Inlet, LaneNews, Outlet, Wanted};
+use crate::store::KeptLanes;
 
 /// How long nothing is taken from a lane of which a message was held here for too long.
 const REST: Duration = Duration::from_secs(30);
@@ -23,20 +24,28 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     pub(in super::super) async fn take_up_lanes(&mut self) {
         let book = self.given.lanes.clone();
         let read = tokio::task::spawn_blocking(move || book.all()).await;
-        let entries = match read.map_err(|why| why.to_string()) {
-            Ok(Ok(entries)) => entries,
-            Ok(Err(why)) => return self.lanes_are_unread(&why.to_string()),
-            Err(why) => return self.lanes_are_unread(&why),
+        let queue = &self.given.settings.name;
+        let KeptLanes { whole, damaged } = match read {
+            Ok(kept) => kept,
+            Err(why) => {
+                return tracing::error!(%queue, %why, "which lanes there are cannot be read, so what lies in them stays there until the next start");
+            }
         };
-        let now = self.now().mono;
-        for entry in entries {
-            let state = LaneState::new(entry.key.into(), entry.since_ms, Stage::Open, now);
+        let count = whole.len() + damaged.len();
+        if count > 0 && !self.given.settings.declare {
+            tracing::warn!(%queue, count, "there are lanes of a time before `declare = false`: they are read until they are empty, for which the user must be permitted to read them (`sluicegate topology` prints that), and then they may be removed");
+        }
+        let now = self.now();
+        for entry in whole {
+            let state = LaneState::new(entry.key.into(), entry.since_ms, Stage::Open, now.mono);
             self.lanes.all.insert(entry.lane, state);
         }
-    }
-
-    fn lanes_are_unread(&mut self, why: &str) {
-        tracing::error!(queue = %self.given.settings.name, why, "which lanes there are cannot be read, so what lies in them stays there");
+        for (lane, why) in damaged {
+            tracing::error!(%queue, %why, "a record of a lane is damaged; what lies in a lane of that name is taken all the same, like what lies in the others. If the broker has lanes of this queue that `sluicegate queue lanes` does not list, move what lies in them back to the queue");
+            let mut state = LaneState::new("".into(), now.ms, Stage::Open, now.mono);
+            state.key_is_known = lane == Lane::Shared;
+            self.lanes.all.insert(lane, state);
+        }
     }
 
     /// How fast `key` may go now.
@@ -108,7 +117,25 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                     self.send(lane);
                 }
             }
-            LaneNews::Gone => self.gone(lane, now),
+            LaneNews::Gone => {
+                state.unread = None;
+                self.gone(lane, now);
+            }
+            LaneNews::Unread(why) => self.unread(lane, why),
+            LaneNews::Read => {
+                state.unread = None;
+                tracing::info!(queue = %self.given.settings.name, ?lane, "a lane can be read again");
+            }
+        }
+    }
+
+    /// What lies in a lane stays there for now.
+    fn unread(&mut self, lane: Lane, why: &str) {
+        let Some(state) = self.lanes.all.get_mut(&lane) else {
+            return;
+        };
+        if state.unread.replace(why.into()).is_none() {
+            tracing::error!(queue = %self.given.settings.name, ?lane, key = ?state.key, why, "a lane cannot be read: what lies in it stays there until that is mended; `sluicegate topology` says what the user must be permitted");
         }
     }
 
@@ -168,7 +195,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         all.extend(self.hand.take_ready(key, from_shared));
         let own = lane_for(key, self.lanes.own());
         let may = own != Lane::Shared && self.given.settings.declare;
-        if may || self.lanes.all.contains_key(&Lane::Own(key)) {
+        let has_own = may || self.lanes.all.contains_key(&Lane::Own(key));
+        if has_own && self.lanes.is_read(Lane::Own(key)) {
             let why = self.why_keys_wait();
             return all
                 .into_iter()
@@ -191,6 +219,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// Once a second: what turns is put at the tail, what failed is tried again, empty lanes are removed, and all is told.
     pub(in super::super) fn keep_lanes(&mut self, now: Now) {
+        self.drop_lost_lines();
         // Where order is kept what waits does so in its place.
         if !self.keeps_order() {
             self.give_back_what_was_held_too_long(now.mono);

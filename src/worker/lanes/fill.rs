@@ -27,15 +27,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         let lane = match held.lane {
             Some(Lane::Own(_)) => None,
-            Some(Lane::Shared) if self.lanes.all.contains_key(&Lane::Own(key)) => {
-                Some(Lane::Own(key))
-            }
+            Some(Lane::Shared) if self.has_own_lane(key) => Some(Lane::Own(key)),
             Some(Lane::Shared) if !self.lanes.is_first(&held) => {
                 self.keep_for_the_tail(held, now.ms);
                 return None;
             }
             Some(Lane::Shared) => None,
-            None => self.lanes.holding(key),
+            None => self.lanes.holding(key).filter(|lane| self.may_fill(*lane)),
         };
         let Some(lane) = lane else { return Some(held) };
         self.divert(held, lane, self.why_keys_wait(), now);
@@ -76,7 +74,17 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
-    /// The lane for a message of `key`; `None`: there is none, and none may be opened.
+    fn has_own_lane(&self, key: KeyHash) -> bool {
+        let own = Lane::Own(key);
+        self.lanes.all.contains_key(&own) && self.lanes.is_read(own)
+    }
+
+    /// Whether more may be put in a lane. Not in one that cannot be read, unless all else would break the order that is promised.
+    fn may_fill(&self, lane: Lane) -> bool {
+        self.keeps_order() || self.lanes.is_read(lane)
+    }
+
+    /// The lane for a message of `key`; `None`: there is none that can be read, and none may be opened.
     pub(in super::super) fn lane_to_be(&self, key: KeyHash) -> Option<Lane> {
         let own = Lane::Own(key);
         let is_there = || self.lanes.all.contains_key(&own).then_some(own);
@@ -85,7 +93,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             let may = self.given.settings.declare || self.lanes.all.contains_key(&lane);
             may.then_some(lane)
         };
-        self.lanes.holding(key).or_else(is_there).or_else(opened)
+        let lane = self.lanes.holding(key).or_else(is_there).or_else(opened);
+        lane.filter(|lane| self.may_fill(*lane))
     }
 
     /// Lines a message up for a lane, which is opened if need be, and publishes it as soon as may be.
@@ -185,7 +194,15 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             return;
         }
         let mut lost = Vec::new();
-        while let Some((_, one)) = state.line.pop_first() {
+        // Where order is promised, the next one waits until the broker has this one: it might refuse this and take the next.
+        let most = if self.given.settings.order.is_kept() {
+            1
+        } else {
+            usize::MAX
+        };
+        while state.flying < most
+            && let Some((_, one)) = state.line.pop_first()
+        {
             if self.given.inlet.usable(&one.held.receipt) {
                 state.flying += 1;
                 self.moving.publish(&self.given.outlet, one);
@@ -197,6 +214,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             self.lanes.does_not_join(&held);
             self.give_back(held);
         }
+    }
+
+    /// What waits to be published to a lane and cannot be settled any more comes again. It says nothing of the lane.
+    pub(in super::super) fn drop_lost_lines(&mut self) {
+        let inlet = &self.given.inlet;
+        let lost = self.lanes.take_lost(|held| !inlet.usable(&held.receipt));
+        lost.into_iter().for_each(|held| self.give_back(held));
     }
 
     /// A publish to a lane came to its end.
@@ -213,10 +237,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                     state.failures = 0;
                 }
             }
-            return self
-                .given
+            self.given
                 .inlet
                 .settle(one.held.receipt, Settle::Ack, one.why);
+            return self.send(lane);
         };
         self.numbers.publish_failed();
         let lost = !self.given.inlet.usable(&one.held.receipt);

@@ -47,6 +47,8 @@ enum Stage {
 struct LaneState {
     /// Its key; empty for the shared one.
     key: Arc<str>,
+    /// Not so when its record was damaged; then the first message that is taken from it tells.
+    key_is_known: bool,
     since_ms: i64,
     stage: Stage,
     belief: Belief,
@@ -56,6 +58,8 @@ struct LaneState {
     /// Publishes to it that are not confirmed yet.
     flying: usize,
     failures: u32,
+    /// Why it cannot be read, if so.
+    unread: Option<Arc<str>>,
     /// What was last said to the inlet; `None`: nothing yet.
     wanted: Option<Wanted>,
     /// When something last came from it or went to it.
@@ -68,6 +72,7 @@ impl LaneState {
     fn new(key: Arc<str>, since_ms: i64, stage: Stage, now: Duration) -> Self {
         Self {
             key,
+            key_is_known: true,
             since_ms,
             stage,
             belief: Belief::default(),
@@ -75,6 +80,7 @@ impl LaneState {
             last_turn: 0,
             flying: 0,
             failures: 0,
+            unread: None,
             wanted: None,
             busy_at: now,
             rests_until: Duration::ZERO,
@@ -160,6 +166,12 @@ impl Lanes {
             .map(|_| own)
     }
 
+    /// Whether what is put in a lane can be taken out again, as far as is known.
+    fn is_read(&self, lane: Lane) -> bool {
+        let state = self.all.get(&lane);
+        state.is_none_or(|state| state.unread.is_none())
+    }
+
     /// The key of `held` in the shared lane; `None`: it has none, or too many are known already.
     fn guest_of(&mut self, held: &Held, now_ms: i64) -> Option<&mut Guest> {
         let (hash, key) = held.facts.key.as_ref()?;
@@ -185,6 +197,9 @@ impl Lanes {
         if let Some(state) = self.all.get_mut(&lane) {
             state.belief.one_less();
             state.busy_at = now;
+            if let Some((_, key)) = held.facts.key.as_ref().filter(|_| !state.key_is_known) {
+                (state.key, state.key_is_known) = (Arc::clone(key), true);
+            }
         }
         if lane == Lane::Shared
             && let Some(guest) = held.key().and_then(|key| self.guests.get_mut(&key))
@@ -231,6 +246,18 @@ impl Lanes {
         let turning = std::mem::take(&mut self.turning);
         turning.iter().for_each(|held| self.does_not_join(held));
         out.extend(turning);
+        out
+    }
+
+    /// Takes out everything of which `lost` holds that waits to be published to a lane.
+    fn take_lost(&mut self, lost: impl Fn(&Held) -> bool) -> Vec<Held> {
+        let mut out = Vec::new();
+        for state in self.all.values_mut() {
+            let of_this = state.line.extract_if(.., |_, one| lost(&one.held));
+            out.extend(of_this.map(|(_, one)| one.held));
+        }
+        out.extend(self.turning.extract_if(.., |held| lost(held)));
+        out.iter().for_each(|held| self.does_not_join(held));
         out
     }
 

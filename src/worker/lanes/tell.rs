@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::super::Worker;
 use crate::clock::Now;
 use crate::rules::lane::Lane;
+use crate::rules::names::lane_queue;
 use crate::seams::{Inlet, Outlet};
 use crate::vitals::LaneLine;
 
@@ -52,10 +53,15 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                     waiting,
                     since_ms: state.since_ms,
                     pace,
-                    eta: waiting.and_then(|waiting| self.eta(pace, waiting)),
+                    eta: waiting
+                        .filter(|_| state.unread.is_none())
+                        .and_then(|waiting| self.eta(pace, waiting)),
+                    unread: state.unread.clone(),
                 });
             }
         }
+        let shared = self.lanes.all.get(&Lane::Shared);
+        let unread = shared.and_then(|state| state.unread.clone());
         for (key, guest) in self.lanes.guests.iter().take(MOST_TOLD) {
             let pace = self.pace(*key, now.mono);
             let waiting = guest.round.waiting() + self.hand.line_length(*key) as u64;
@@ -65,12 +71,35 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 waiting: Some(waiting),
                 since_ms: guest.since_ms,
                 pace,
-                eta: self.eta(pace, waiting),
+                eta: self.eta(pace, waiting).filter(|_| unread.is_none()),
+                unread: unread.clone(),
             });
         }
         lines.sort_by(|one, other| one.key.cmp(&other.key));
         self.numbers.lanes(self.lanes.all.len(), messages);
         self.given.vitals.lanes(lines);
+    }
+
+    /// What is to be known of lanes that cannot be read: how many, and one of them as an example.
+    pub(in super::super) fn unread_lanes_trouble(&self) -> Option<String> {
+        let of = |(lane, state): (&Lane, &super::LaneState)| Some((*lane, state.unread.clone()?));
+        let unread: Vec<_> = self.lanes.all.iter().filter_map(of).collect();
+        let (lane, why) = unread.first()?;
+        let name = lane_queue(&self.given.settings.broker_name, *lane);
+        Some(format!(
+            "{} lanes cannot be read, what lies in them stays there ({name}: {why}); see `sluicegate queue lanes {}`",
+            unread.len(),
+            self.given.settings.name
+        ))
+    }
+
+    /// What is to be known of lanes that are left from a time when they could be made.
+    pub(in super::super) fn left_lanes_trouble(&self) -> Option<String> {
+        let left = self.lanes.all.values().filter(|state| state.holds());
+        let left = left.count();
+        (left > 0 && !self.given.settings.declare).then(|| {
+            format!("{left} lanes of a time before `declare = false` are being emptied; the user must be permitted to read them (`sluicegate topology`)")
+        })
     }
 
     fn eta(&self, pace: crate::rules::lane::Pace, waiting: u64) -> Option<std::time::Duration> {

@@ -1,13 +1,16 @@
 //! The worker's lanes on the queue in memory, in made-up time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::super::tests::{House, START_MS, after, in_made_up_time, settings};
 use crate::config::Queue;
-use crate::rules::lane::MOST_LANES;
+use crate::rules::lane::{Lane, MOST_LANES};
+use crate::rules::lots::KeyHash;
 use crate::rules::verdict::Why;
+use crate::store::KeptLanes;
 
 /// `acme-0`, `acme-1`, …
 fn in_order(account: &str, count: usize) -> Vec<String> {
@@ -260,5 +263,105 @@ fn where_no_lane_may_be_opened_delay_queues_serve() {
         assert!(house.queue.delayed() > 0);
         after(60_000).await;
         assert_eq!(house.done(), 50);
+    });
+}
+
+#[test]
+fn a_lane_that_cannot_be_read_is_told_and_filled_no_further() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.script.takes.set(Duration::from_millis(1));
+        house.turn("rate_each", json!("10/s burst 1"));
+        let lane = Lane::Own(KeyHash::of(b"flood"));
+        house.queue.forbid(lane, true);
+        house.publish(0..100, "flood", START_MS);
+        after(3_000).await;
+        let line = house.vitals.lane("flood").unwrap();
+        assert!(line.unread.unwrap().contains("not permitted"));
+        assert_eq!(line.eta, None);
+        let detail = house.vitals.report(clock.now().mono).state_detail;
+        assert!(detail.contains("1 lanes cannot be read"), "{detail}");
+        let there = house.queue.lane(lane).unwrap().len();
+        house.publish(100..160, "flood", START_MS);
+        after(30_000).await;
+        assert_eq!(house.queue.lane(lane).unwrap().len(), there);
+        assert_eq!(house.done(), 160 - there, "the others take another way");
+        house.queue.forbid(lane, false);
+        after(20_000).await;
+        assert_eq!(house.done(), 160);
+        assert_eq!(house.vitals.report(clock.now().mono).state_detail, "");
+    });
+}
+
+#[test]
+fn a_damaged_record_keeps_no_lane_from_being_emptied() {
+    in_made_up_time(async |clock| {
+        let mut house = House::open(clock);
+        house.script.takes.set(Duration::from_millis(1));
+        house.turn("rate_each", json!("10/s burst 1"));
+        house.publish(0..100, "flood", START_MS);
+        house.publish(0..100, "spate", START_MS);
+        after(3_000).await;
+        let book = house.store.lanes(&house.settings.name);
+        book.damage(Lane::Own(KeyHash::of(b"flood")));
+        house.die_and_begin_again(clock).await;
+        after(3_000).await;
+        let line = house.vitals.lane("flood").unwrap();
+        assert!(line.waiting > Some(0), "its key is known again: {line:?}");
+        after(10_000).await;
+        for account in ["flood", "spate"] {
+            let mut done = house.done_of(account);
+            done.dedup();
+            assert_eq!(done, in_order(account, 100));
+        }
+        after(60_000).await;
+        assert_eq!(book.all(), KeptLanes::default(), "gone with its lane");
+    });
+}
+
+#[test]
+fn what_was_lost_while_it_waited_for_its_lane_says_nothing_of_the_lane() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.script.takes.set(Duration::from_millis(1));
+        house.turn("rate_each", json!("1/s burst 1"));
+        house.queue.refuse(true);
+        house.publish(0..100, "flood", START_MS);
+        after(200_000).await;
+        house.queue.break_link();
+        after(110_000).await;
+        house.queue.refuse(false);
+        house.publish(0..1, "other", START_MS);
+        after(6_000).await;
+        assert_eq!(house.done_of("other").len(), 1, "more is taken");
+        assert_eq!(house.settled(Why::GivenBack), 0);
+    });
+}
+
+#[test]
+fn lanes_of_before_are_emptied_where_none_may_be_made() {
+    in_made_up_time(async |clock| {
+        let mut house = House::open(clock);
+        house.script.takes.set(Duration::from_millis(1));
+        house.turn("rate_each", json!("20/s burst 1"));
+        house.publish(0..200, "flood", START_MS);
+        after(3_000).await;
+        house.settings = Arc::new(Queue {
+            declare: false,
+            ..settings()
+        });
+        house.die_and_begin_again(clock).await;
+        after(1_500).await;
+        let detail = || house.vitals.report(clock.now().mono).state_detail;
+        assert!(
+            detail().contains("1 lanes of a time before"),
+            "{}",
+            detail()
+        );
+        after(15_000).await;
+        let mut done = house.done_of("flood");
+        done.dedup();
+        assert_eq!(done, in_order("flood", 200));
+        assert_eq!(detail(), "");
     });
 }

@@ -68,14 +68,14 @@ pub(super) type MakeTarget = Box<dyn FnOnce(&MemoryOutlet) -> Rc<dyn Target>>;
 /// A queue with its worker running, and all that a test may do to them.
 pub(super) struct House {
     pub(super) queue: MemoryQueue,
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     pub(super) metrics: Arc<Metrics>,
     blocked: Arc<Blocked>,
     pub(super) vitals: Arc<QueueVitals>,
     pub(super) script: Rc<Script>,
     pub(super) stop: CancellationToken,
     pub(super) worker: tokio::task::JoinHandle<Finished>,
-    settings: Arc<Queue>,
+    pub(super) settings: Arc<Queue>,
 }
 
 pub(super) fn settings() -> Queue {
@@ -304,6 +304,28 @@ fn messages_are_done_in_so_many_slots() {
             ),
             (40, 40, 4)
         );
+    });
+}
+
+#[test]
+fn a_crowd_of_arrivals_leaves_the_other_tasks_of_the_thread_their_turns() {
+    in_made_up_time(async |clock| {
+        let house = House::open(clock);
+        house.turn("max_age", json!("30s"));
+        after(100).await;
+        let turns = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&turns);
+        let queue = house.queue.clone();
+        tokio::task::spawn_local(async move {
+            while queue.ready() > 0 {
+                counted.set(counted.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        });
+        house.publish(0..6_400, "acme", START_MS - 31_000);
+        after(1_000).await;
+        assert_eq!(house.settled(Why::Expired), 6_400);
+        assert!(turns.get() >= 90, "{} turns", turns.get());
     });
 }
 

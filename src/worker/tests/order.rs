@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::on_a_disk_that_fills;
+use crate::rules::lots::KeyHash;
+use crate::store::{BlockedEntry, MOST_BLOCKED, on_a_disk_that_fills};
 
 fn kept(order: Order) -> Queue {
     let slots = order.usual_slots(4);
@@ -258,6 +259,26 @@ fn the_end_of_a_long_line_waits_in_its_lane_and_others_have_room() {
 }
 
 #[test]
+fn one_that_its_lane_refuses_comes_before_those_that_follow_it() {
+    in_made_up_time(async |clock| {
+        let house = House::open_in_order(clock, Order::Key);
+        house.script.takes.set(Duration::from_millis(10));
+        house.answers(|job| match (&*job.id, job.attempt) {
+            ("acme-0", 1 | 2) => down(),
+            _ => Outcome::Done,
+        });
+        house.queue.refuse_some(40);
+        house.publish(0..600, "acme", START_MS);
+        after(100_000).await;
+        let mut done = house.of("acme");
+        done.retain(|one| !one.contains('.') && one != "0");
+        let rest: Vec<String> = (1..600).map(|n| n.to_string()).collect();
+        assert_eq!(done, rest);
+        assert!(house.queue.put_into_lanes() > 0);
+    });
+}
+
+#[test]
 fn a_broken_link_loses_neither_the_order_nor_the_count_of_attempts() {
     in_made_up_time(async |clock| {
         let house = House::open_in_order(clock, Order::Key);
@@ -334,6 +355,76 @@ fn as_long_as_a_block_cannot_be_written_the_failed_one_is_held_and_nothing_follo
             (house.settled(Why::Failed), house.settled(Why::Blocked)),
             (1, 2)
         );
+    });
+}
+
+#[test]
+#[expect(
+    clippy::await_holding_lock,
+    reason = "the lock stands for a disk that does not answer meanwhile"
+)]
+fn a_disk_that_hangs_holds_up_no_other_key() {
+    in_made_up_time(async |clock| {
+        let house = House::open_in_order(clock, Order::Key);
+        house.answers(|job| match &*job.id {
+            "acme-0" => refused(),
+            _ => Outcome::Done,
+        });
+        after(50).await;
+        let hung = house.blocked.hang();
+        house.publish(0..3, "acme", START_MS);
+        house.publish(0..5, "bulk", START_MS);
+        for _ in 0..200 {
+            // Time does not pass by itself while another thread waits.
+            tokio::time::advance(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((house.of("acme").len(), house.of("bulk").len()), (1, 5));
+        assert_eq!((house.settled(Why::Failed), house.blocked.count()), (0, 0));
+        drop(hung);
+        after(2_000).await;
+        assert_eq!(
+            (house.settled(Why::Failed), house.settled(Why::Blocked)),
+            (1, 2)
+        );
+    });
+}
+
+#[test]
+fn when_no_more_keys_can_be_blocked_the_failed_are_held_until_one_is_released() {
+    in_made_up_time(async |clock| {
+        let house = House::open_in_order(clock, Order::Key);
+        for number in 0..MOST_BLOCKED {
+            let key = format!("key{number}");
+            let entry = BlockedEntry {
+                hash: KeyHash::of(key.as_bytes()),
+                key,
+                cause: "it failed".to_owned(),
+                since_ms: START_MS,
+            };
+            house.blocked.keep(entry).unwrap();
+        }
+        house.answers(|job| match job.id.starts_with("bulk") {
+            true => Outcome::Done,
+            false => refused(),
+        });
+        house.publish(0..3, "acme", START_MS);
+        house.publish(0..2, "zeta", START_MS);
+        house.publish(0..3, "bulk", START_MS);
+        after(5_000).await;
+        assert_eq!((house.of("acme").len(), house.of("zeta").len()), (1, 1));
+        assert_eq!((house.of("bulk").len(), house.ledger().in_hand), (3, 5));
+        let detail = || house.vitals.report(clock.now().mono).state_detail;
+        assert!(detail().starts_with("2 failed messages are held"));
+        assert!(detail().contains("sluicegate queue release"));
+        let release = |key| house.blocked.release(&house.blocked.named(Some(key)));
+        release("key7").unwrap();
+        after(2_000).await;
+        assert_eq!((house.settled(Why::Failed), house.ledger().in_hand), (1, 2));
+        release("key8").unwrap();
+        after(2_000).await;
+        assert_eq!((house.settled(Why::Failed), house.ledger().in_hand), (2, 0));
+        assert!(detail().starts_with("10000 blocked keys"), "{}", detail());
     });
 }
 
