@@ -8,6 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::access::Caller;
 use super::body::Asked;
 use super::error::{BROKEN, MALFORMED_REQUEST, Problem, STORE};
 use super::page::{Page, Paging};
@@ -73,6 +74,7 @@ struct TouchedView {
 ))]
 pub(super) async fn list(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Asked(paging): Asked<Paging>,
 ) -> Result<Page<ChangeView>, Problem> {
     let limit = paging.limit()?;
@@ -84,7 +86,8 @@ pub(super) async fn list(
         })?),
     };
     // Off the doors' own threads: it reads the disk, and waits for a change that is being written.
-    let reading = tokio::task::spawn_blocking(move || doors.store.changes(before, limit + 1));
+    let reading =
+        tokio::task::spawn_blocking(move || caller.changes(&doors.store, before, limit + 1));
     let records = reading
         .await
         .map_err(|_| {

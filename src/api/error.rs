@@ -39,6 +39,9 @@ pub(super) const MALFORMED_REQUEST: Sort =
     sort("malformed-request", 400, "The request cannot be read");
 pub(super) const MALFORMED_JSON: Sort = sort("malformed-json", 400, "The body is not good JSON");
 pub(super) const CROSS_SITE: Sort = sort("cross-site", 403, "Other sites may not turn knobs");
+pub(super) const SIGN_IN: Sort = sort("sign-in", 401, "Say who you are");
+pub(super) const ROLE: Sort = sort("role", 403, "Your role does not allow it");
+pub(super) const SCOPE: Sort = sort("scope", 403, "Your scope does not have it all");
 pub(super) const NO_SUCH_PATH: Sort = sort("no-such-path", 404, "There is nothing here");
 pub(super) const NO_SUCH_FLAG: Sort = sort("no-such-flag", 404, "No such flag");
 pub(super) const NO_SUCH_SEGMENT: Sort = sort("no-such-segment", 404, "No such segment");
@@ -60,6 +63,7 @@ pub(super) const LIMIT: Sort = sort("limit", 422, "A limit of the house");
 pub(super) const KEY_REUSED: Sort = sort("idempotency-key-reused", 422, "A key for one request");
 pub(super) const SAY_WHAT_YOU_SAW: Sort =
     sort("precondition-required", 428, "Say what you saw before");
+pub(super) const TOO_OFTEN: Sort = sort("too-often", 429, "Not so often");
 pub(super) const BROKEN: Sort = sort("broken", 500, "A fault of ours");
 pub(super) const STORE: Sort = sort("store", 503, "The store cannot be written");
 
@@ -95,6 +99,9 @@ pub(super) struct Document {
     /// With `confirm-size`: the number to repeat as `confirm`, in percent of the queue's messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
+    /// With `too-often`: after how many seconds it may be asked again; also the header Retry-After.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
     /// With `stale` and `exists`: the flag as it stands now.
     #[serde(skip_serializing_if = "Option::is_none")]
     now: Option<FlagView>,
@@ -115,6 +122,7 @@ impl Problem {
             instance: String::new(),
             errors: Vec::new(),
             size: None,
+            retry_after: None,
             now: None,
         }))
     }
@@ -132,6 +140,12 @@ impl Problem {
             pointer: pointer.into(),
             detail,
         });
+        self
+    }
+
+    /// The same, to be asked again after this time.
+    pub(super) fn after(mut self, wait: std::time::Duration) -> Self {
+        self.0.retry_after = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         self
     }
 
@@ -165,6 +179,11 @@ impl Problem {
         problem
     }
 
+    /// Whether it is of this kind.
+    pub(super) fn is(&self, sort: Sort) -> bool {
+        self.word() == sort.word
+    }
+
     /// The word of its kind, for the log.
     pub(super) fn word(&self) -> &str {
         self.0.kind.trim_start_matches("/problems/")
@@ -190,6 +209,13 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(tag) = tag {
             headers.insert(header::ETAG, tag);
+        }
+        if let Some(seconds) = document.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let how = HeaderValue::from_static("Bearer realm=\"sluicegate\"");
+            headers.insert(header::WWW_AUTHENTICATE, how);
         }
         response
     }

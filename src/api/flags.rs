@@ -11,6 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::access::Caller;
 use super::body::{Asked, Named};
 use super::error::{BAD_DOCUMENT, Problem};
 use super::page::{Page, Paging};
@@ -29,6 +30,7 @@ const LIST: &str = "/api/v1/flags";
 ))]
 pub(super) async fn list(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Asked(paging): Asked<Paging>,
 ) -> Result<Page<FlagView>, Problem> {
     let snapshot = doors.store.snapshot();
@@ -36,7 +38,8 @@ pub(super) async fn list(
     let rest = snapshot
         .flags()
         .skip_while(|flag| flag.key.as_str() <= after.as_str())
-        .map(|flag| FlagView::show(&snapshot, flag));
+        .filter(|flag| caller.sees_flag(flag.key.as_str()))
+        .map(|flag| FlagView::show(&snapshot, flag).for_the_eyes_of(&caller));
     Page::of(LIST, &paging, rest, |flag| flag.key.clone())
 }
 
@@ -50,9 +53,11 @@ pub(super) async fn list(
 ))]
 pub(super) async fn read(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Named(key): Named,
 ) -> Result<Response, Problem> {
     let flag = FlagView::of(&doors.store.snapshot(), &key).ok_or_else(|| Problem::no_flag(&key))?;
+    let flag = flag.for_the_eyes_of(&caller);
     Ok(([(header::ETAG, flag.tag())], Json(flag)).into_response())
 }
 
@@ -319,7 +324,8 @@ fn merged(target: &Value, patch: Value) -> Value {
 }
 
 fn shown(turned: &Turned, key: &str, status: StatusCode) -> Answer {
-    let flag = FlagView::of(&turned.after, key).map(|flag| flag.tried(turned.dry_run));
+    let flag = FlagView::of(&turned.after, key)
+        .map(|flag| flag.tried(turned.dry_run).for_the_eyes_of(&turned.caller));
     let tag = flag.as_ref().filter(|_| !turned.dry_run).map(FlagView::tag);
     let status = if turned.dry_run {
         StatusCode::OK

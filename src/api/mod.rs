@@ -20,6 +20,7 @@ use crate::store::{Blocked, Store};
 use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
+mod access;
 mod body;
 mod changes;
 mod checks;
@@ -34,6 +35,7 @@ mod outcomes;
 mod page;
 mod queues;
 mod release;
+mod routes;
 mod serve;
 mod status;
 #[cfg(test)]
@@ -41,6 +43,7 @@ mod tests;
 mod views;
 mod write;
 
+pub use access::{Access, PREFIX, SECRET_CHARACTERS};
 pub use idempotency::Remembered;
 pub use openapi::openapi;
 pub use serve::serve;
@@ -56,8 +59,8 @@ pub struct Doors {
     pub clock: Clock,
     /// The queues, in the order of the file.
     pub queues: Vec<QueueDoor>,
-    /// Host names, beside loopback's own, by which the doors may be called.
-    pub hosts: Vec<String>,
+    /// Who may come in, and by which names.
+    pub access: Access,
     /// Cancelled when the daemon begins to stop: `/readyz` says so while the doors are still open.
     pub stopping: CancellationToken,
     /// The answers to repeated requests; `Remembered::default()` to begin with.
@@ -105,16 +108,20 @@ fn watched() -> OpenApiRouter<Arc<Doors>> {
 
 /// Everything on one door.
 pub fn router(doors: Arc<Doors>) -> Router {
-    dressed(table(), doors)
+    dressed(table(), doors, false)
 }
 
 /// Health and metrics alone, for a door of their own (`[metrics] listen`).
 pub fn metrics_router(doors: Arc<Doors>) -> Router {
-    dressed(watched(), doors)
+    dressed(watched(), doors, true)
 }
 
-fn dressed(routes: OpenApiRouter<Arc<Doors>>, doors: Arc<Doors>) -> Router {
-    let guard = middleware::from_fn_with_state(Arc::clone(&doors), checks::guard);
+fn dressed(routes: OpenApiRouter<Arc<Doors>>, doors: Arc<Doors>, asks_nobody: bool) -> Router {
+    let guard = checks::Guard {
+        doors: Arc::clone(&doors),
+        asks_nobody,
+    };
+    let guard = middleware::from_fn_with_state(guard, checks::guard);
     Router::from(routes)
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)

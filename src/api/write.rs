@@ -13,14 +13,16 @@ use sha2::{Digest, Sha256};
 use utoipa::IntoParams;
 
 use super::Doors;
+use super::access::Caller;
 use super::body::{self, Asked};
-use super::error::{BROKEN, LONGEST_ECHO, MALFORMED_REQUEST, Problem, SAY_WHAT_YOU_SAW};
+use super::error::{BROKEN, LONGEST_ECHO, MALFORMED_REQUEST, Problem, ROLE, SAY_WHAT_YOU_SAW};
 use super::idempotency::Ticket;
 use super::views::FlagView;
+use crate::rules::access::Need;
 use crate::rules::change::{Actor, Change, Edit};
 use crate::rules::snapshot::Snapshot;
 
-/// The header by which callers tell their name, until there are tokens.
+/// The header by which callers tell their name, where nobody is asked who they are.
 const USER: &str = "sluicegate-user";
 /// The header that makes a repeated request harmless.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -35,6 +37,7 @@ pub(super) struct Write<T> {
 
 /// Who sent a write, and under which conditions.
 pub(super) struct Sender {
+    caller: Caller,
     by: Actor,
     /// The revision in `If-Match`.
     if_match: Option<u64>,
@@ -74,18 +77,20 @@ impl<T: DeserializeOwned> FromRequest<Arc<Doors>> for Write<T> {
     type Rejection = Problem;
     async fn from_request(request: Request, doors: &Arc<Doors>) -> Result<Self, Problem> {
         let (mut parts, body): (Parts, Body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, doors).await?;
         body::says_json(&parts.method, &parts.headers)?;
         let Asked(WriteQuery { dry_run }) = Asked::from_request_parts(&mut parts, doors).await?;
         let bytes = body::bytes(body).await?;
         Ok(Self {
             body: body::read(&bytes)?,
             sender: Sender {
-                by: actor(&parts.headers)?,
+                by: actor(&caller, &parts.headers)?,
                 if_match: if_match(&parts.headers)?,
                 if_none: if_none(&parts.headers)?,
                 dry_run,
-                ticket: ticket(&parts, &bytes)?,
+                ticket: ticket(&caller, &parts, &bytes)?,
                 what: format!("{} {}", parts.method, parts.uri.path()),
+                caller,
             },
         })
     }
@@ -156,9 +161,9 @@ fn said<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Probl
     }
 }
 
-fn actor(headers: &HeaderMap) -> Result<Actor, Problem> {
-    let name = said(headers, USER)?.unwrap_or("local");
-    if name.is_empty() || name.len() > LONGEST_NAME {
+fn actor(caller: &Caller, headers: &HeaderMap) -> Result<Actor, Problem> {
+    let name = said(headers, USER)?;
+    if name.is_some_and(|name| name.is_empty() || name.len() > LONGEST_NAME) {
         return Err(Problem::new(
             MALFORMED_REQUEST,
             format!("the header {USER} takes a name of 1 to {LONGEST_NAME} characters"),
@@ -167,7 +172,7 @@ fn actor(headers: &HeaderMap) -> Result<Actor, Problem> {
     let by_cli = headers
         .get(header::USER_AGENT)
         .is_some_and(|agent| agent.as_bytes().starts_with(b"sluicegate/"));
-    Ok(Actor::new(name, if by_cli { "cli" } else { "api" }))
+    Ok(caller.actor(name, if by_cli { "cli" } else { "api" }))
 }
 
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
@@ -203,7 +208,7 @@ fn if_none(headers: &HeaderMap) -> Result<bool, Problem> {
     }
 }
 
-fn ticket(parts: &Parts, body: &Bytes) -> Result<Option<Ticket>, Problem> {
+fn ticket(caller: &Caller, parts: &Parts, body: &Bytes) -> Result<Option<Ticket>, Problem> {
     let Some(key) = said(&parts.headers, IDEMPOTENCY_KEY)? else {
         return Ok(None);
     };
@@ -228,7 +233,7 @@ fn ticket(parts: &Parts, body: &Bytes) -> Result<Option<Ticket>, Problem> {
         hash.update(part);
     }
     Ok(Some(Ticket {
-        key: key.to_owned(),
+        key: format!("{} {key}", caller.mark()),
         request: hash.finalize().into(),
     }))
 }
@@ -284,6 +289,8 @@ pub(super) struct Turned {
     pub(super) after: Arc<Snapshot>,
     /// Whether nothing was changed.
     pub(super) dry_run: bool,
+    /// Who turned it.
+    pub(super) caller: Caller,
 }
 
 /// Turns a knob, unless it is only tried, on a thread where it runs to its end also when the caller goes away meanwhile.
@@ -302,9 +309,12 @@ pub(super) async fn turn(
             seen,
             confirm: words.confirm,
             keep: words.keep,
+            longest: sender.caller.longest_opening(),
             ..Change::new(edit, sender.by, &words.reason, now.ms)
         };
-        let act = || turn_now(&doors, &change, dry_run).map(|turned| answer(&turned));
+        may_turn(&doors, &sender.caller, &change)?;
+        let act =
+            || turn_now(&doors, &sender.caller, &change, dry_run).map(|turned| answer(&turned));
         let outcome = match sender.ticket {
             Some(ticket) if !dry_run => doors.remembered.once(&ticket, now.mono, act),
             _ => act(),
@@ -320,7 +330,26 @@ pub(super) async fn turn(
     })
 }
 
-fn turn_now(doors: &Doors, change: &Change, dry_run: bool) -> Result<Turned, Problem> {
+/// Refuses what lies outside of the caller's scope, or takes another role.
+fn may_turn(doors: &Doors, caller: &Caller, change: &Change) -> Result<(), Problem> {
+    let kept = if change.keep {
+        caller.must(Need::Administer, "to leave a valve without an end (`keep`)")
+    } else {
+        Ok(())
+    };
+    kept.and_then(|()| caller.may_make(&change.edit, &doors.store.snapshot()))
+        .inspect_err(|problem| {
+            doors.metrics.denied(if problem.is(ROLE) { "role" } else { "scope" });
+            tracing::warn!(who = ?caller.name(), outcome = problem.word(), "somebody asked for a change that they may not make");
+        })
+}
+
+fn turn_now(
+    doors: &Doors,
+    caller: &Caller,
+    change: &Change,
+    dry_run: bool,
+) -> Result<Turned, Problem> {
     let before = doors.store.snapshot();
     let after = if dry_run {
         doors.store.try_out(change).map(Arc::new)
@@ -332,9 +361,10 @@ fn turn_now(doors: &Doors, change: &Change, dry_run: bool) -> Result<Turned, Pro
             before,
             after,
             dry_run,
+            caller: caller.clone(),
         }),
         Err(refused) => Err(Problem::refused(&refused, &change.edit, |key| {
-            FlagView::of(&doors.store.snapshot(), key)
+            FlagView::of(&doors.store.snapshot(), key).map(|flag| flag.for_the_eyes_of(caller))
         })),
     }
 }

@@ -14,7 +14,7 @@ use super::flags_on_disk::{gated, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
-use crate::api::{self, Doors, QueueDoor, Remembered};
+use crate::api::{self, Access, Doors, QueueDoor, Remembered};
 use crate::clock::Clock;
 use crate::config::{Queue, Settings};
 use crate::memory::MemoryQueue;
@@ -159,7 +159,7 @@ impl House {
             metrics: Arc::clone(&metrics),
             clock,
             queues,
-            hosts: settings.daemon.hosts.clone(),
+            access: Access::new(&settings),
             stopping: stop_workers.clone(),
             remembered: Remembered::default(),
         };

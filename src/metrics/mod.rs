@@ -35,7 +35,19 @@ pub struct Metrics {
     evaluations: IntCounterVec,
     snapshot_revision: IntGauge,
     config_reload_ok: IntGauge,
+    denied: IntCounterVec,
 }
+
+/// Why requests are denied, as the label `reason` of `denied_total` has it.
+const DENIALS: [&str; 7] = [
+    "no_token",
+    "wrong_token",
+    "expired_token",
+    "unknown_user",
+    "too_often",
+    "role",
+    "scope",
+];
 
 impl Metrics {
     /// The numbers of a daemon with these queues.
@@ -67,6 +79,15 @@ impl Metrics {
         )?
         .with_label_values(&[] as &[&str]);
         config_reload_ok.set(1);
+        let denied = counter(
+            &registry,
+            "denied_total",
+            "Requests of somebody who was not let in, or asked for more than they may.",
+            &["reason"],
+        )?;
+        for reason in DENIALS {
+            denied.with_label_values(&[reason]);
+        }
         Ok(Self {
             flag_value: gauge(
                 &registry,
@@ -106,6 +127,7 @@ impl Metrics {
             )?
             .with_label_values(&[] as &[&str]),
             config_reload_ok,
+            denied,
             queues,
             registry,
         })
@@ -156,6 +178,12 @@ impl Metrics {
     /// Whether the file was fine when it was last read.
     pub fn config_reloaded(&self, fine: bool) {
         self.config_reload_ok.set(i64::from(fine));
+    }
+
+    /// A request was denied, for one of [`DENIALS`].
+    pub fn denied(&self, reason: &'static str) {
+        debug_assert!(DENIALS.contains(&reason));
+        self.denied.with_label_values(&[reason]).inc();
     }
 
     /// All numbers in Prometheus' text format.

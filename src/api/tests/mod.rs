@@ -21,6 +21,7 @@ mod outcomes;
 mod pages;
 mod reading;
 mod release;
+mod who_may;
 mod writing;
 
 const NOON: i64 = 1_795_262_400_000; // 2026-11-21T12:00:00Z
@@ -89,7 +90,7 @@ fn doors() -> Arc<Doors> {
         metrics,
         clock: Clock::made_up(NOON),
         queues: queues.into(),
-        hosts: vec!["panel.example".to_owned()],
+        access: Access::open(vec!["panel.example".to_owned()]),
         stopping: CancellationToken::new(),
         remembered: Remembered::default(),
     })

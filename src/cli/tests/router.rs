@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::api::{self, Doors, QueueDoor, Remembered};
+use crate::api::{self, Access, Doors, QueueDoor, Remembered};
 use crate::config::{Queue, TargetSettings};
 use crate::metrics::Metrics;
 use crate::rules::facts::Reading;
@@ -103,7 +103,7 @@ fn doors(stopping: CancellationToken) -> Doors {
         metrics,
         clock: Clock::system(),
         queues: vec![queue],
-        hosts: Vec::new(),
+        access: Access::open(Vec::new()),
         stopping,
         remembered: Remembered::default(),
     }
