@@ -36,17 +36,20 @@ mod page;
 mod queues;
 mod release;
 mod routes;
+mod seats;
 mod serve;
 mod status;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod views;
 mod write;
 
-pub use access::{Access, PREFIX, SECRET_CHARACTERS};
+pub use access::Access;
 pub use idempotency::Remembered;
 pub use openapi::openapi;
-pub use serve::serve;
+pub use serve::{Entrance, serve};
+pub use tls::{BadTls, Tls};
 
 /// What the doors look at, and the one knob behind them.
 #[derive(Debug)]
@@ -83,6 +86,7 @@ pub struct QueueDoor {
 /// All routes.
 fn table() -> OpenApiRouter<Arc<Doors>> {
     watched()
+        .merge(for_services())
         .routes(routes!(status::root))
         .routes(routes!(status::status))
         .routes(routes!(flags::list))
@@ -93,17 +97,25 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
         .routes(routes!(release::release))
-        .routes(routes!(outcomes::report))
         .routes(routes!(lanes::list))
         .routes(routes!(openapi::read))
 }
 
-/// The routes for scrapers and orchestrators.
-fn watched() -> OpenApiRouter<Arc<Doors>> {
+/// The routes for services.
+fn for_services() -> OpenApiRouter<Arc<Doors>> {
+    OpenApiRouter::new().routes(routes!(outcomes::report))
+}
+
+/// The routes for orchestrators.
+fn health() -> OpenApiRouter<Arc<Doors>> {
     OpenApiRouter::with_openapi(openapi::start())
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
-        .routes(routes!(health::metrics))
+}
+
+/// The routes for scrapers and orchestrators.
+fn watched() -> OpenApiRouter<Arc<Doors>> {
+    health().routes(routes!(health::metrics))
 }
 
 /// Everything on one door.
@@ -114,6 +126,11 @@ pub fn router(doors: Arc<Doors>) -> Router {
 /// Health and metrics alone, for a door of their own (`[metrics] listen`).
 pub fn metrics_router(doors: Arc<Doors>) -> Router {
     dressed(watched(), doors, true)
+}
+
+/// What services need alone, for a door of their own (`[ofrep] listen`).
+pub fn services_router(doors: Arc<Doors>) -> Router {
+    dressed(health().merge(for_services()), doors, false)
 }
 
 fn dressed(routes: OpenApiRouter<Arc<Doors>>, doors: Arc<Doors>, asks_nobody: bool) -> Router {

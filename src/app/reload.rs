@@ -9,14 +9,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::logging::LogFilter;
 use super::systemd;
+use crate::api::{Doors, Tls};
 use crate::config::{self, Settings};
-use crate::metrics::Metrics;
 
 pub(super) struct Reload {
     pub(super) file: PathBuf,
     pub(super) settings: Settings,
     pub(super) log: LogFilter,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) doors: Arc<Doors>,
+    pub(super) tls: Option<Tls>,
 }
 
 impl Reload {
@@ -38,7 +39,7 @@ impl Reload {
 
     fn read_again(&mut self) {
         let read = config::read(&self.file, &config::environment());
-        self.metrics.config_reloaded(read.is_ok());
+        self.doors.metrics.config_reloaded(read.is_ok());
         let new = match read {
             Ok(new) => new,
             Err(problems) => {
@@ -57,7 +58,26 @@ impl Reload {
         if let Err(why) = self.log.change(&new.daemon.log) {
             tracing::error!(%why, "the log filter stays");
         }
+        self.doors.access.renew(&new);
+        self.read_certificate_again(&new);
+        self.settings.tokens = new.tokens;
+        self.settings.users = new.users;
+        self.settings.daemon.hosts = new.daemon.hosts;
+        self.settings.daemon.proxies = new.daemon.proxies;
         self.settings.daemon.log = new.daemon.log;
         tracing::info!("the file was read again");
+    }
+    /// Also when the file names the same: a certificate is renewed in its place.
+    fn read_certificate_again(&mut self, new: &Settings) {
+        let (Some(tls), Some(files)) = (&self.tls, &new.daemon.tls) else {
+            return; // to begin or to end with TLS takes a restart
+        };
+        match tls.renew(files) {
+            Ok(()) => self.settings.daemon.tls = Some(files.clone()),
+            Err(why) => {
+                self.doors.metrics.config_reloaded(false);
+                tracing::error!(%why, "the certificate stays");
+            }
+        }
     }
 }

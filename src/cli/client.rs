@@ -158,6 +158,7 @@ impl Answer {
 pub(super) struct Client {
     base: BaseUrl,
     user: Option<HeaderValue>,
+    token: Option<HeaderValue>,
     http: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -172,7 +173,25 @@ impl Client {
         let user = user
             .filter(|name| name.len() <= LONGEST_USER && name.bytes().all(|b| b.is_ascii_graphic()))
             .and_then(|name| HeaderValue::from_str(name).ok());
-        Self { base, user, http }
+        Self {
+            base,
+            user,
+            token: None,
+            http,
+        }
+    }
+
+    /// The same, known by a token.
+    pub(super) fn with_token(self, token: Option<&str>) -> Self {
+        let shown = token.and_then(|token| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        Self {
+            token: shown,
+            ..self
+        }
     }
 
     /// Sends a request and reads the whole answer.
@@ -210,6 +229,9 @@ impl Client {
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
         let json = HeaderValue::from_static("application/json");
         headers.entry(header::CONTENT_TYPE).or_insert(json);
+        if let Some(token) = &self.token {
+            headers.insert(header::AUTHORIZATION, token.clone());
+        }
         if let Some(user) = &self.user {
             headers.insert(USER, user.clone());
         }

@@ -15,7 +15,7 @@ use crate::rules::names::QueueName;
 use client::Client;
 use console::{Console, harmless};
 use failure::{Exit, Failure};
-use grammar::{Cli, Door, FlagVerb, QueueVerb, Terms, TopologyArgs, Verb};
+use grammar::{Cli, Door, FlagVerb, QueueVerb, Terms, TokenVerb, TopologyArgs, Verb};
 use session::Session;
 
 pub use grammar::DemoOptions;
@@ -35,6 +35,7 @@ mod session;
 mod table;
 #[cfg(test)]
 mod tests;
+mod token;
 mod views;
 mod words;
 
@@ -74,6 +75,7 @@ pub struct ClientCommand {
 enum Task {
     Flag(FlagVerb),
     Queue(QueueVerb),
+    Token(TokenVerb),
     Topology(TopologyArgs),
     Bypass { name: QueueName, config: PathBuf },
     Man { folder: Option<PathBuf> },
@@ -128,6 +130,10 @@ impl From<Cli> for Command {
                 door,
                 task: Task::Queue(verb),
             }),
+            Verb::Token(verb) => Self::Client(ClientCommand {
+                door,
+                task: Task::Token(verb),
+            }),
             Verb::Topology(asked) => Self::Client(ClientCommand {
                 door,
                 task: Task::Topology(asked),
@@ -177,7 +183,8 @@ async fn carry_out(
     user: Option<&str>,
     console: &mut Console,
 ) -> Result<(), Exit> {
-    let client = Client::new(command.door.url.clone(), user);
+    let token = std::env::var("SLUICEGATE_TOKEN").ok();
+    let client = Client::new(command.door.url.clone(), user).with_token(token.as_deref());
     perform(&command.task, &client, console, command.door.json)
         .await
         .map_err(|failure| {
@@ -205,6 +212,7 @@ async fn perform(
     match task {
         Task::Flag(verb) => flag(session, verb).await,
         Task::Queue(verb) => queue(session, verb).await,
+        Task::Token(TokenVerb::New(asked)) => token::new(session, asked),
         Task::Topology(asked) => beside::topology(session, asked),
         Task::Bypass { name, config } => beside::bypass(session, name, config).await,
         Task::Man { folder } => manual(session, folder.as_deref()),

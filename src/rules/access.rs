@@ -7,6 +7,19 @@ use thiserror::Error;
 
 use super::names::Glob;
 
+/// What each secret of a token begins with, so that one that was left lying about is recognised.
+pub const SECRET_PREFIX: &str = "sg_";
+/// The characters of a secret after it: 256 bits in base64url.
+pub const SECRET_CHARACTERS: usize = 43;
+
+/// Whether a text has the form of a secret that we drew. No other is one: so there are no weak ones.
+#[must_use]
+pub fn is_secret(text: &[u8]) -> bool {
+    let letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    text.strip_prefix(SECRET_PREFIX.as_bytes())
+        .is_some_and(|rest| rest.len() == SECRET_CHARACTERS && rest.iter().all(letter))
+}
+
 /// What somebody is trusted with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {

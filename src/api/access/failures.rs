@@ -17,10 +17,10 @@ const MOST: usize = 10_000;
 
 /// Where tries come from: an address, or the /64 that one holder of IPv6 addresses has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Source(Option<IpAddr>);
+pub(in crate::api) struct Source(Option<IpAddr>);
 
 impl Source {
-    pub(super) fn of(address: Option<IpAddr>) -> Self {
+    pub(in crate::api) fn of(address: Option<IpAddr>) -> Self {
         Self(address.map(|address| match address.to_canonical() {
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
                 address.to_bits() & !u128::from(u64::MAX),

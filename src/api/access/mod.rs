@@ -14,10 +14,11 @@ use subtle::ConstantTimeEq;
 use crate::clock::Now;
 use crate::config::Settings;
 use crate::config::people::{Proxies, Token, User};
-use crate::rules::access::{Role, Scope};
-use failures::{Failures, Source};
+use crate::rules::access::{Role, Scope, is_secret};
+use failures::Failures;
 
 pub(super) use caller::Caller;
+pub(super) use failures::Source;
 pub(super) use peer::Peer;
 
 mod caller;
@@ -25,10 +26,6 @@ mod failures;
 mod history;
 mod peer;
 
-/// What each secret begins with, so that one that was left lying about is recognised.
-pub const PREFIX: &str = "sg_";
-/// The characters of a secret after it: 256 bits in base64url.
-pub const SECRET_CHARACTERS: usize = 43;
 /// The cure of every stranger: it does not say what was wrong.
 pub(super) const SIGN_IN_BY: &str = "send a token that is good now, by the header Authorization: Bearer sg_…; who keeps the file of this daemon makes one by `sluicegate token new`";
 /// The name that stands for everybody else whom a proxy signs in.
@@ -136,7 +133,7 @@ impl Access {
         peer::client(headers, peer.address, &self.book().proxies)
     }
 
-    /// Whether this address is a trusted proxy's.
+    /// Whether this address is a trusted proxy's, which speaks for many.
     pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
         self.book().proxies.has(address)
     }
@@ -295,12 +292,6 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     } else {
         secret.trim_ascii()
     })
-}
-
-fn is_secret(text: &[u8]) -> bool {
-    let letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
-    text.strip_prefix(PREFIX.as_bytes())
-        .is_some_and(|rest| rest.len() == SECRET_CHARACTERS && rest.iter().all(letter))
 }
 
 #[cfg(test)]

@@ -4,11 +4,15 @@ use axum::http::HeaderValue;
 
 use super::*;
 use crate::config::{Environment, read_text};
+use crate::rules::access::{SECRET_CHARACTERS, SECRET_PREFIX};
 
 const NOON: i64 = 1_795_262_400_000; // 2026-11-21T12:00:00Z
 
 fn secret(letter: char) -> String {
-    format!("{PREFIX}{}", String::from(letter).repeat(SECRET_CHARACTERS))
+    format!(
+        "{SECRET_PREFIX}{}",
+        String::from(letter).repeat(SECRET_CHARACTERS)
+    )
 }
 
 fn sha256(secret: &str) -> String {
