@@ -65,6 +65,9 @@ pub(super) const SAY_WHAT_YOU_SAW: Sort =
     sort("precondition-required", 428, "Say what you saw before");
 pub(super) const TOO_OFTEN: Sort = sort("too-often", 429, "Not so often");
 pub(super) const BROKEN: Sort = sort("broken", 500, "A fault of ours");
+pub(super) const CLOSING: Sort = sort("closing", 503, "The daemon stops");
+pub(super) const TOO_MANY_LISTEN: Sort = sort("too-many-listen", 503, "Too many listen");
+pub(super) const NOT_ALLOWED: Sort = sort("not-allowed", 403, "The flag does not allow it");
 pub(super) const STORE: Sort = sort("store", 503, "The store cannot be written");
 
 /// One place in the body, and what is wrong there.
@@ -187,6 +190,11 @@ impl Problem {
     /// The word of its kind, for the log.
     pub(super) fn word(&self) -> &str {
         self.0.kind.trim_start_matches("/problems/")
+    }
+
+    /// The sentence that says the cure.
+    pub(super) fn detail(&self) -> &str {
+        &self.0.detail
     }
 
     /// The HTTP status.

@@ -2,7 +2,7 @@
 //!
 //! [`table`] is the map of all routes; router and OpenAPI document are both drawn from it. A request goes through
 //! [`checks`] (who may call), then its handler; what goes wrong on the way is one of the problems of [`error`]. A knob is turned
-//! in [`mod@write`]. May import `store`, `metrics`, `outcomes`, `vitals`, `clock`, `seams`, `config` and `rules`.
+//! in [`mod@write`]. May import `store`, `events`, `metrics`, `outcomes`, `vitals`, `clock`, `seams`, `config` and `rules`.
 
 use std::sync::Arc;
 
@@ -15,20 +15,25 @@ use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::config;
+use crate::events::Events;
 use crate::metrics::{Metrics, QueueMetrics};
 use crate::store::{Blocked, Store};
 use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
 mod access;
+mod authz;
 mod body;
 mod changes;
 mod checks;
 mod error;
+mod events;
 mod flags;
+mod guest;
 mod health;
 mod idempotency;
 mod lanes;
+mod ofrep;
 mod openapi;
 mod openings;
 mod outcomes;
@@ -46,7 +51,9 @@ mod views;
 mod write;
 
 pub use access::Access;
+pub use events::Listeners;
 pub use idempotency::Remembered;
+pub use ofrep::Services;
 pub use openapi::openapi;
 pub use serve::{Entrance, serve};
 pub use tls::{BadTls, Tls};
@@ -68,6 +75,12 @@ pub struct Doors {
     pub stopping: CancellationToken,
     /// The answers to repeated requests; `Remembered::default()` to begin with.
     pub remembered: Remembered,
+    /// What happens.
+    pub events: Arc<Events>,
+    /// Who hears of it; `Listeners::default()` to begin with.
+    pub listeners: Listeners,
+    /// What is kept for services; `Services::default()` to begin with.
+    pub services: Services,
 }
 
 /// One queue, as far as the doors see it.
@@ -98,12 +111,19 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(queues::read))
         .routes(routes!(release::release))
         .routes(routes!(lanes::list))
+        .routes(routes!(events::listen))
+        .merge(for_services())
         .routes(routes!(openapi::read))
 }
 
-/// The routes for services.
+/// The routes for services and proxies.
 fn for_services() -> OpenApiRouter<Arc<Doors>> {
-    OpenApiRouter::new().routes(routes!(outcomes::report))
+    OpenApiRouter::new()
+        .routes(routes!(ofrep::evaluate_all))
+        .routes(routes!(ofrep::evaluate))
+        .routes(routes!(events::listen_for_evaluations))
+        .routes(routes!(authz::allow))
+        .routes(routes!(outcomes::report))
 }
 
 /// The routes for orchestrators.

@@ -53,7 +53,8 @@ pub fn openapi() -> OpenApi {
     for (path, item) in &mut document.paths.paths {
         let reads = [&mut item.get];
         let writes = [&mut item.put, &mut item.post, &mut item.patch];
-        let guarded = path.starts_with("/api/") || path == "/" || path == "/status";
+        let evaluates = path.starts_with("/ofrep/"); // reads, in the words of another protocol
+        let guarded = evaluates || path.starts_with("/api/") || path == "/" || path == "/status";
         for operation in reads.into_iter().flatten() {
             let may_ask = operation.parameters.is_some();
             add(
@@ -71,6 +72,17 @@ pub fn openapi() -> OpenApi {
             shared(operation);
         }
         for operation in writes.into_iter().flatten() {
+            if evaluates {
+                add(operation, 403, "A page of another site sent it.", true);
+                add(
+                    operation,
+                    421,
+                    "Called by a name that is not this daemon's.",
+                    true,
+                );
+                shared(operation);
+                continue;
+            }
             for (status, description) in OF_WRITES {
                 add(operation, status, description, true);
             }

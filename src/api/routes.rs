@@ -20,7 +20,8 @@ pub(super) enum Within {
     Opening(&'static str),
     /// The segment that this part of the path names: flags name it.
     Segment(&'static str),
-    /// The flags or queues that the body names: the handler looks, before anything is changed.
+    /// The flags or queues that the request names: the handler looks, before anything is changed, since they stand in the body or the
+    /// answer has a form of its own.
     Body,
     /// Each entry of a list: the handler leaves out what lies outside.
     Entries,
@@ -48,7 +49,7 @@ const fn route(method: &'static str, path: &'static str, need: Need, within: Wit
 
 /// Every route.
 pub(super) const TABLE: &[Route] = {
-    use Need::{Name, Nothing, Operate, Report, View};
+    use Need::{Evaluate, Name, Nothing, Operate, Report, View};
     use Within::{Body, Entries, Everything, Flag, Opening, Queue};
     &[
         route("GET", "/livez", Nothing, Within::Nothing),
@@ -79,6 +80,11 @@ pub(super) const TABLE: &[Route] = {
             Queue("name"),
         ),
         route("POST", "/api/v1/outcomes", Report, Body),
+        route("GET", "/api/v1/events", View, Entries),
+        route("GET", "/api/v1/authz/{flag}", Evaluate, Body),
+        route("POST", "/ofrep/v1/evaluate/flags", Evaluate, Entries),
+        route("POST", "/ofrep/v1/evaluate/flags/{key}", Evaluate, Body),
+        route("GET", "/ofrep/v1/events", Evaluate, Within::Nothing),
         route("GET", "/api/v1/openapi.json", Name, Within::Nothing),
     ]
 };

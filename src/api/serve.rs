@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,8 @@ use tower::ServiceExt;
 
 use super::Doors;
 use super::access::Peer;
+use super::events;
+use super::guest::Guest;
 use super::seats::{Seat, Seats};
 use super::tls::Tls;
 
@@ -29,7 +32,7 @@ use super::tls::Tls;
 const LARGEST_HEAD: usize = 16 * 1024;
 /// How long the head of a request may take, or a connection may idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
-/// Connections at once; more wait in the listener's backlog.
+/// Connections at once; more wait in the listener's backlog. Streams of events have a number of their own.
 const MOST_CONNECTIONS: usize = 256;
 /// Connections of one address at once, where people come.
 const MOST_OF_ONE_ADDRESS: usize = 32;
@@ -111,29 +114,32 @@ pub async fn serve(
     let seats = Seats::default();
     // A set of its own, not a task of the house: a panic ends its connection alone, and none outlives the door.
     let mut connections = JoinSet::new();
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
+        let accept = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, entrance.listener.accept().await)
+        };
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
-            accepted = entrance.listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
-                Ok((stream, from)) => {
+            accepted = accept => match accepted {
+                (Ok(place), Ok((stream, from))) => {
                     let Some(seat) = entrance.seat(&seats, from.ip()) else {
                         tracing::debug!(address = %from.ip(), "a connection was not taken: too many of one address, or without TLS from afar");
                         continue;
                     };
                     let peer = Peer { address: from.ip(), tls: entrance.tls.is_some() };
                     let greet = entrance.tls.as_ref().map(Tls::acceptor);
-                    let conversing = welcome(stream, greet, peer, router.clone(), stop.clone());
-                    connections.spawn(async move {
-                        conversing.await;
-                        drop(seat);
-                    });
+                    let guest = Guest::new((place, seat));
+                    connections.spawn(welcome(stream, greet, (peer, guest), router.clone(), stop.clone()));
                 }
-                Err(why) => {
+                (_, Err(why)) => {
                     tracing::warn!(%why, "no connection could be accepted");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
+                (Err(_), _) => break, // nobody closes the places
             }
         }
     }
@@ -146,15 +152,15 @@ pub async fn serve(
 async fn welcome(
     stream: TcpStream,
     greet: Option<TlsAcceptor>,
-    peer: Peer,
+    who: (Peer, Guest),
     router: Router,
     stop: CancellationToken,
 ) {
     let Some(greet) = greet else {
-        return converse(stream, peer, router, stop).await;
+        return converse(stream, who, router, stop).await;
     };
     match tokio::time::timeout(HEAD_WITHIN, greet.accept(stream)).await {
-        Ok(Ok(stream)) => converse(stream, peer, router, stop).await,
+        Ok(Ok(stream)) => converse(stream, who, router, stop).await,
         Ok(Err(why)) => tracing::debug!(%why, "no TLS was agreed on"),
         Err(_) => tracing::debug!("TLS was not agreed on in time"),
     }
@@ -163,12 +169,14 @@ async fn welcome(
 /// Answers the requests of one connection, until it ends, is too old, or the door closes.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    peer: Peer,
+    (peer, guest): (Peer, Guest),
     router: Router,
     stop: CancellationToken,
 ) {
+    let itself = guest.clone();
     let router = router.map_request(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(itself.clone());
         request
     });
     let connection = http1::Builder::new()
@@ -181,11 +189,19 @@ async fn converse(
     tokio::select! {
         ended = connection.as_mut() => return note(ended),
         () = stop.cancelled() => {}
-        () = tokio::time::sleep(LONGEST_CONNECTION) => {}
+        () = worn_out(&guest) => {}
     }
     connection.as_mut().graceful_shutdown();
     if let Ok(ended) = tokio::time::timeout(LAST_ANSWER_WITHIN, connection).await {
         note(ended);
+    }
+}
+
+/// Waits until a connection is too old.
+async fn worn_out(guest: &Guest) {
+    tokio::time::sleep(LONGEST_CONNECTION).await;
+    if guest.listens() {
+        tokio::time::sleep(events::LONGEST).await;
     }
 }
 

@@ -14,9 +14,10 @@ use super::flags_on_disk::{gated, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
-use crate::api::{Access, Doors, QueueDoor, Remembered, Tls};
+use crate::api::{Access, Doors, Listeners, QueueDoor, Remembered, Services, Tls};
 use crate::clock::Clock;
 use crate::config::{Queue, Settings};
+use crate::events;
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
 use crate::rules::names::QueueName;
@@ -152,6 +153,9 @@ impl House {
             access: Access::new(&settings),
             stopping: stop_workers.clone(),
             remembered: Remembered::default(),
+            events: Arc::default(),
+            listeners: Listeners::default(),
+            services: Services::default(),
         };
         let tasks = Tasks::stopping_with(stop_tasks.clone());
         Ok(Self {
@@ -270,6 +274,9 @@ impl House {
     /// Serves until `stop`, or until something ends unasked; then the workers finish, and last of all the doors close.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
         let (store, clock) = (Arc::clone(&self.store), self.clock);
+        let (records, events) = (store.records(), Arc::clone(&self.doors.events));
+        self.tasks
+            .spawn("events", |stop| events::run(records, events, stop));
         self.tasks
             .spawn("guard", |stop| guard::run(store, clock, stop));
         self.entrances.serve(&self.doors, &mut self.tasks);

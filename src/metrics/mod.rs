@@ -10,14 +10,17 @@ use prometheus::{GaugeVec, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::rules::change::Cause;
 use crate::rules::names::QueueName;
+use evaluations::Evaluations;
 use histogram::Histograms;
 use ledger::Ledgers;
 use queue::Families;
 use register::{counter, gauge, int_gauge};
 
+pub use evaluations::Tally;
 pub use ledger::Ledger;
 pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
 
+mod evaluations;
 mod histogram;
 mod ledger;
 mod queue;
@@ -32,7 +35,7 @@ pub struct Metrics {
     flag_changes: IntCounterVec,
     flag_changed: GaugeVec,
     opening_ends: GaugeVec,
-    evaluations: IntCounterVec,
+    evaluations: Evaluations,
     snapshot_revision: IntGauge,
     config_reload_ok: IntGauge,
     denied: IntCounterVec,
@@ -113,12 +116,12 @@ impl Metrics {
                 "When the newest opening on a flag ends, in seconds since 1970; 0: none.",
                 &["flag"],
             )?,
-            evaluations: counter(
+            evaluations: Evaluations::counted_in(counter(
                 &registry,
                 "evaluations_total",
                 "How often a flag was evaluated.",
                 &["flag"],
-            )?,
+            )?),
             snapshot_revision: int_gauge(
                 &registry,
                 "snapshot_revision",
@@ -150,7 +153,7 @@ impl Metrics {
             .with_label_values(&[flag])
             .set(ends.unwrap_or(0.0));
         self.flag_changed.with_label_values(&[flag]);
-        self.evaluations.with_label_values(&[flag]);
+        self.evaluations.of(flag);
         for cause in Cause::ALL {
             self.flag_changes.with_label_values(&[flag, cause.word()]);
         }
@@ -164,9 +167,17 @@ impl Metrics {
         self.flag_changed.with_label_values(&[flag]).set(at);
     }
 
-    /// A flag was evaluated so often.
-    pub fn evaluated(&self, flag: &str, times: u64) {
-        self.evaluations.with_label_values(&[flag]).inc_by(times);
+    /// The evaluations of a flag, to be kept beside what evaluates it.
+    #[must_use]
+    pub fn tally(&self, flag: &str) -> Arc<Tally> {
+        self.evaluations.of(flag)
+    }
+
+    /// When a flag was last asked for by its name, by a message or a service, milliseconds since 1970; `None`: not since the
+    /// daemon started. Answers that hold all flags do not count: they do not say which of them are needed.
+    #[must_use]
+    pub fn last_evaluated(&self, flag: &str) -> Option<i64> {
+        self.evaluations.find(flag)?.last_asked_ms()
     }
 
     /// The revision in force.

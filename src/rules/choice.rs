@@ -259,6 +259,25 @@ impl<T> Choice<T> {
         }
     }
 
+    /// The attributes that its splits draw by.
+    pub fn draws_by(&self) -> impl Iterator<Item = Slot> {
+        self.rules.iter().filter_map(|rule| match &rule.gives {
+            Gives::Value(_) => None,
+            Gives::Split(split) => Some(split.by),
+        })
+    }
+
+    /// The names of its rules, in their order.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.rules.iter().map(|rule| &rule.name)
+    }
+
+    /// Its openings, newest first, and whether each lies there for everybody.
+    pub fn openings(&self) -> impl Iterator<Item = (OpeningId, bool)> {
+        let laid = self.laid.iter();
+        laid.map(|laid| (laid.opening, laid.when.is_empty()))
+    }
+
     /// Whether it says different things to different people.
     #[must_use]
     pub fn is_by_rules(&self) -> bool {

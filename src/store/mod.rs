@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::metrics::Metrics;
 use crate::rules::change::{Change, Refused};
@@ -29,6 +29,8 @@ mod open;
 mod state;
 mod tables;
 
+/// How many changes a listener may be behind; then it misses the oldest.
+const BEHIND: usize = 1_024;
 /// The most change records that are given at once.
 const LARGEST_PAGE: usize = 1_000;
 
@@ -36,6 +38,7 @@ const LARGEST_PAGE: usize = 1_000;
 pub struct Store {
     history: Arc<Mutex<History>>,
     live: watch::Sender<Arc<Snapshot>>,
+    records: broadcast::Sender<Arc<ChangeRecord>>,
     metrics: Arc<Metrics>,
 }
 
@@ -68,6 +71,7 @@ impl Store {
         Self {
             history: Arc::new(Mutex::new(history)),
             live: watch::Sender::new(start),
+            records: broadcast::Sender::new(BEHIND),
             metrics,
         }
     }
@@ -84,6 +88,12 @@ impl Store {
         self.live.subscribe()
     }
 
+    /// Hears of each change that is made from now on, by its record. Whoever is slow misses the oldest, and holds nobody up.
+    #[must_use]
+    pub fn records(&self) -> broadcast::Receiver<Arc<ChangeRecord>> {
+        self.records.subscribe()
+    }
+
     /// Makes a change: checked as a whole, on disk before anyone obeys it, then in force everywhere. Gives what stands now.
     ///
     /// # Errors
@@ -94,7 +104,7 @@ impl Store {
         let next = Arc::new(live.with(change)?);
         let record = ChangeRecord::of(change, &live, &next, history.hash());
         history.append(&next, &record).map_err(refused)?;
-        self.publish(change, &live, &next);
+        self.publish(change, &live, &next, record);
         history.keep(&next);
         Ok(next)
     }
@@ -120,7 +130,7 @@ impl Store {
                 Turned::Owed(why.to_string())
             }
         };
-        self.publish(change, &live, &next);
+        self.publish(change, &live, &next, record);
         if turned == Turned::Written {
             history.keep(&next);
         }
@@ -174,7 +184,13 @@ impl Store {
             .map_err(|why| Unreadable(why.to_string()))
     }
 
-    fn publish(&self, change: &Change, before: &Snapshot, next: &Arc<Snapshot>) {
+    fn publish(
+        &self,
+        change: &Change,
+        before: &Snapshot,
+        next: &Arc<Snapshot>,
+        record: ChangeRecord,
+    ) {
         self.live.send_replace(Arc::clone(next));
         for flag in record::touched(&change.edit, before) {
             let key = flag.as_str();
@@ -186,6 +202,10 @@ impl Store {
             }
         }
         self.metrics.snapshot(next.revision());
+        if self.records.receiver_count() > 0 {
+            // An error says that the last one has just stopped listening.
+            let _ = self.records.send(Arc::new(record));
+        }
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, History> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use tokio_util::sync::CancellationToken;
 
 use super::Person;
 use crate::api::error::{
@@ -32,20 +33,46 @@ pub(in crate::api) struct Caller {
     /// How we know that it is they: `token`, `proxy`; empty: nothing was asked for.
     auth: &'static str,
     address: Option<IpAddr>,
+    /// Cancelled when the file says otherwise who may come in.
+    over: CancellationToken,
 }
 
 impl Caller {
-    pub(super) fn new(person: Arc<Person>, auth: &'static str, address: Option<IpAddr>) -> Self {
+    pub(super) fn new(
+        person: Arc<Person>,
+        auth: &'static str,
+        address: Option<IpAddr>,
+        over: CancellationToken,
+    ) -> Self {
         Self {
             person,
             auth,
             address,
+            over,
         }
     }
 
     /// Their name.
     pub(in crate::api) fn name(&self) -> &str {
         &self.person.name
+    }
+
+    /// Cancelled when whoever still listens must sign in again.
+    pub(in crate::api) fn over(&self) -> &CancellationToken {
+        &self.over
+    }
+
+    /// When they are let in no more, milliseconds since 1970; `None`: never.
+    pub(in crate::api) fn expires_ms(&self) -> Option<i64> {
+        self.person.expires_ms
+    }
+
+    /// Tells answers for this scope from those for others.
+    pub(in crate::api) fn mark_of_scope(&self) -> u64 {
+        if self.sees_everything() {
+            return 0;
+        }
+        xxhash_rust::xxh3::xxh3_64(format!("{:?}", self.person.scope).as_bytes())
     }
 
     /// Whether anybody was asked who they are.

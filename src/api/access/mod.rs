@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Now;
 use crate::config::Settings;
@@ -45,13 +46,14 @@ struct Book {
     tokens: HashMap<[u8; 32], Known>,
     users: HashMap<String, Arc<Person>>,
     proxies: Proxies,
+    /// Cancelled when the file says otherwise who may come in: whoever listens signs in again.
+    over: CancellationToken,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Known {
     person: Arc<Person>,
     sha256: [u8; 32],
-    expires_ms: Option<i64>,
 }
 
 /// Somebody, and what they may.
@@ -60,6 +62,8 @@ pub(super) struct Person {
     pub(super) name: String,
     pub(super) role: Role,
     pub(super) scope: Scope,
+    /// When they are let in no more, milliseconds since 1970; `None`: never.
+    pub(super) expires_ms: Option<i64>,
 }
 
 /// Why somebody is not let in. Metrics tell these apart; the answer does not.
@@ -115,8 +119,14 @@ impl Access {
 
     /// Takes up what the file says now.
     pub fn renew(&self, settings: &Settings) {
-        let book = Arc::new(Book::new(settings));
-        *self.book.write().unwrap_or_else(PoisonError::into_inner) = book;
+        let mut new = Book::new(settings);
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        if new.knows_the_same_as(&book) {
+            new.over = book.over.clone();
+        } else {
+            book.over.cancel();
+        }
+        *book = Arc::new(new);
     }
 
     fn book(&self) -> Arc<Book> {
@@ -150,9 +160,10 @@ impl Access {
     ) -> Result<Caller, Stranger> {
         let book = self.book();
         let address = peer.map(|peer| peer::client(headers, peer.address, &book.proxies));
-        let known = book.who(headers, peer, now.ms);
-        let guess = match known {
-            Ok((person, auth)) => return Ok(Caller::new(person, auth, address)),
+        let guess = match book.who(headers, (peer, address), now.ms) {
+            Ok((person, auth)) => {
+                return Ok(Caller::new(person, auth, address, book.over.clone()));
+            }
             Err(guess @ (Stranger::WrongToken | Stranger::ExpiredToken)) => guess,
             Err(stranger) => return Err(stranger),
         };
@@ -170,22 +181,17 @@ impl Book {
                 name: token.name.clone(),
                 role: token.role,
                 scope: token.scope.clone(),
+                expires_ms: token.expires_ms,
             };
-            let sha256 = token.sha256.0;
-            (
-                sha256,
-                Known {
-                    person: Arc::new(person),
-                    sha256,
-                    expires_ms: token.expires_ms,
-                },
-            )
+            let (person, sha256) = (Arc::new(person), token.sha256.0);
+            (sha256, Known { person, sha256 })
         };
         let user = |user: &User| {
             let person = Person {
                 name: user.name.clone(),
                 role: user.role,
                 scope: user.scope.clone(),
+                expires_ms: None,
             };
             (user.name.clone(), Arc::new(person))
         };
@@ -194,29 +200,29 @@ impl Book {
             tokens: settings.tokens.iter().map(token).collect(),
             users: settings.users.iter().map(user).collect(),
             proxies: settings.daemon.proxies.clone(),
+            over: CancellationToken::new(),
         }
+    }
+
+    fn knows_the_same_as(&self, other: &Self) -> bool {
+        (&self.tokens, &self.users, &self.proxies) == (&other.tokens, &other.users, &other.proxies)
     }
 
     fn who(
         &self,
         headers: &HeaderMap,
-        peer: Option<Peer>,
+        (peer, client): (Option<Peer>, Option<IpAddr>),
         now_ms: i64,
     ) -> Result<(Arc<Person>, &'static str), Stranger> {
+        if self.tokens.is_empty() && self.users.is_empty() {
+            // A proxy may pass its own callers' credentials on: nobody is asked for any here.
+            return whoever_is_here(client).map(|person| (person, ""));
+        }
         if let Some(secret) = bearer(headers) {
             return self.token(secret, now_ms).map(|person| (person, "token"));
         }
         if let Some(name) = self.signed_in(headers, peer) {
             return self.user(name?).map(|person| (person, "proxy"));
-        }
-        let local = peer.is_none_or(|peer| peer.address.to_canonical().is_loopback());
-        if self.tokens.is_empty() && self.users.is_empty() && local {
-            let everything = Person {
-                name: "local".to_owned(),
-                role: Role::Admin,
-                scope: Scope::default(),
-            };
-            return Ok((Arc::new(everything), ""));
         }
         Err(Stranger::NoToken)
     }
@@ -232,10 +238,10 @@ impl Book {
             .get(&hash)
             .filter(|known| known.sha256.ct_eq(&hash).into());
         match known {
-            Some(known) if known.expires_ms.is_some_and(|end| now_ms >= end) => {
+            Some(Known { person, .. }) if person.expires_ms.is_some_and(|end| now_ms >= end) => {
                 Err(Stranger::ExpiredToken)
             }
-            Some(known) => Ok(Arc::clone(&known.person)),
+            Some(Known { person, .. }) => Ok(Arc::clone(person)),
             None => Err(Stranger::WrongToken),
         }
     }
@@ -277,6 +283,19 @@ impl Book {
             ..Person::clone(person)
         }))
     }
+}
+
+/// On this machine everybody may all, while the file names nobody.
+fn whoever_is_here(client: Option<IpAddr>) -> Result<Arc<Person>, Stranger> {
+    if client.is_some_and(|client| !client.is_loopback()) {
+        return Err(Stranger::NoToken);
+    }
+    Ok(Arc::new(Person {
+        name: "local".to_owned(),
+        role: Role::Admin,
+        scope: Scope::default(),
+        expires_ms: None,
+    }))
 }
 
 /// What is shown as a token: the credentials of `Authorization: Bearer …`. Two such headers are a wrong token.

@@ -136,12 +136,36 @@ fn while_the_file_names_nobody_only_this_machine_is_let_in() {
         ("::ffff:127.0.0.1", ":local"),
         ("192.0.2.1", "no_token"),
     ] {
-        assert_eq!(
-            who(&access, &[], peer(address), at(NOON, 0)),
-            awaited,
-            "{address}"
-        );
+        for said in [
+            &[][..],
+            &[("authorization", "Bearer of-a-proxys-own-caller")],
+        ] {
+            assert_eq!(
+                who(&access, said, peer(address), at(NOON, 0)),
+                awaited,
+                "{address}"
+            );
+        }
     }
+    let access = Access::new(&settings("trusted_proxies = ['127.0.0.1']", ""));
+    let afar = [("x-forwarded-for", "192.0.2.1")];
+    let found = who(&access, &afar, peer("127.0.0.1"), at(NOON, 0));
+    assert_eq!(
+        found, "no_token",
+        "a proxy's callers are not on this machine"
+    );
+}
+
+#[test]
+fn whoever_listens_signs_in_again_when_the_file_says_otherwise_who_may() {
+    let access = Access::new(&settings("", &token("ana", 'a', "")));
+    let right = format!("Bearer {}", secret('a'));
+    let sign_in = || access.sign_in(&headers(&[("authorization", &right)]), None, at(NOON, 0));
+    let ana = sign_in().unwrap();
+    access.renew(&settings("log = 'debug'", &token("ana", 'a', "")));
+    assert!(!ana.over().is_cancelled(), "the same people");
+    access.renew(&settings("", &token("bo", 'b', "")));
+    assert!(ana.over().is_cancelled() && sign_in().is_err());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::api::{self, Access, Doors, QueueDoor, Remembered};
+use crate::api::{self, Access, Doors, Listeners, QueueDoor, Remembered, Services};
 use crate::config::{Queue, TargetSettings};
 use crate::metrics::Metrics;
 use crate::rules::facts::Reading;
@@ -106,6 +106,9 @@ fn doors(stopping: CancellationToken) -> Doors {
         access: Access::open(Vec::new()),
         stopping,
         remembered: Remembered::default(),
+        events: Arc::default(),
+        listeners: Listeners::default(),
+        services: Services::default(),
     }
 }
 
