@@ -231,7 +231,9 @@ pub(super) struct FlagPatch {
 }
 
 /// What was said, `null` included: a merge patch tells it from what was not said.
-fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Option<T>, D::Error> {
+pub(super) fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    value: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(value).map(Some)
 }
 
@@ -307,7 +309,7 @@ fn or_kept<T: Clone + Default>(said: Option<Option<T>>, kept: &T) -> T {
 }
 
 /// A merge patch applied (RFC 7396): objects are merged, `null` removes, everything else replaces.
-fn merged(target: &Value, patch: Value) -> Value {
+pub(super) fn merged(target: &Value, patch: Value) -> Value {
     let Value::Object(patch) = patch else {
         return patch;
     };

@@ -28,6 +28,7 @@ mod changes;
 mod checks;
 mod error;
 mod events;
+mod explain;
 mod flags;
 mod guest;
 mod health;
@@ -38,9 +39,11 @@ mod openapi;
 mod openings;
 mod outcomes;
 mod page;
+mod preview;
 mod queues;
 mod release;
 mod routes;
+mod schemas;
 mod seats;
 mod serve;
 mod status;
@@ -104,6 +107,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(status::status))
         .routes(routes!(flags::list))
         .routes(routes!(flags::read, flags::put, flags::patch))
+        .routes(routes!(preview::preview))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
         .routes(routes!(changes::list))
@@ -113,6 +117,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(lanes::list))
         .routes(routes!(events::listen))
         .merge(for_services())
+        .routes(routes!(explain::explain))
         .routes(routes!(openapi::read))
 }
 

@@ -61,6 +61,8 @@ pub(super) const TABLE: &[Route] = {
         route("GET", "/api/v1/flags/{key}", View, Flag("key")),
         route("PUT", "/api/v1/flags/{key}", Operate, Flag("key")),
         route("PATCH", "/api/v1/flags/{key}", Operate, Flag("key")),
+        route("POST", "/api/v1/flags/{key}/preview", View, Flag("key")),
+        route("GET", "/api/v1/explain", View, Entries),
         route("GET", "/api/v1/openings", View, Entries),
         route("POST", "/api/v1/openings", Operate, Body),
         route(

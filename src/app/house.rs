@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::entrances::Entrances;
-use super::flags_on_disk::{gated, open_store};
+use super::flags_on_disk::{gated, look_after, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
@@ -279,6 +279,9 @@ impl House {
             .spawn("events", |stop| events::run(records, events, stop));
         self.tasks
             .spawn("guard", |stop| guard::run(store, clock, stop));
+        let store = Arc::clone(&self.store);
+        self.tasks
+            .spawn("store", |stop| look_after(store, clock, stop));
         self.entrances.serve(&self.doors, &mut self.tasks);
         tracing::info!(listen = %self.settings.daemon.listen, queues = self.running.len(), "serving");
         let workers = workers_ended(self.running, stop.clone(), self.stop_workers);

@@ -11,6 +11,7 @@ use super::message::PROPERTIES;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Asks {
     places: Vec<Place>,
+    names: Vec<Arc<str>>,
 }
 
 /// Where an attribute of a message is found.
@@ -35,6 +36,7 @@ impl Asks {
         let place = |name: &Arc<str>| place(name, declared, queue);
         Self {
             places: names.iter().map(place).collect(),
+            names: names.to_vec(),
         }
     }
 
@@ -44,11 +46,18 @@ impl Asks {
         let places = declared.values().cloned().map(Place::Declared);
         Self {
             places: places.collect(),
+            names: declared.keys().cloned().collect(),
         }
     }
 
     pub(super) fn places(&self) -> &[Place] {
         &self.places
+    }
+
+    /// The names that are asked for, in the order of their slots.
+    #[must_use]
+    pub fn names(&self) -> &[Arc<str>] {
+        &self.names
     }
 
     /// Whether no message of the queue has the attribute in this slot.
@@ -65,6 +74,14 @@ impl Asks {
 #[must_use]
 pub fn may_carry(name: &str, declared: &BTreeMap<Arc<str>, Source>) -> bool {
     place(name, declared, "") != Place::Nowhere
+}
+
+/// Where a name is found in a message; `None`: it is the id, the queue, or nowhere.
+pub(super) fn source_of(name: &str, declared: &BTreeMap<Arc<str>, Source>) -> Option<Source> {
+    match place(name, declared, "") {
+        Place::Declared(source) | Place::Asked(source) => Some(source),
+        Place::Id | Place::Fixed(_) | Place::Nowhere => None,
+    }
 }
 
 fn place(name: &str, declared: &BTreeMap<Arc<str>, Source>, queue: &str) -> Place {

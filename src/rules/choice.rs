@@ -50,9 +50,9 @@ impl<T> Chosen<'_, T> {
 #[derive(Debug, Clone)]
 pub struct Choice<T> {
     /// Newest first.
-    pub(super) laid: Box<[Laid<T>]>,
+    pub(super) laid: Arc<[Laid<T>]>,
     pub(super) enabled: bool,
-    pub(super) rules: Box<[Rule<T>]>,
+    pub(super) rules: Arc<[Rule<T>]>,
     /// The value for everybody.
     pub(super) value: T,
 }
@@ -112,16 +112,16 @@ impl<T> Choice<T> {
     #[must_use]
     pub fn always(value: T) -> Self {
         Self {
-            laid: Box::default(),
+            laid: Arc::default(),
             enabled: true,
-            rules: Box::default(),
+            rules: Arc::default(),
             value,
         }
     }
 
     /// The value for whoever asks, and why.
     pub fn choose<C: Context + ?Sized>(&self, context: &C, audiences: &Audiences) -> Chosen<'_, T> {
-        for laid in &self.laid {
+        for laid in self.laid.iter() {
             if all_hold(&laid.when, context, audiences) {
                 let reason = Reason::Opening(laid.opening);
                 return Chosen {
@@ -151,7 +151,7 @@ impl<T> Choice<T> {
         context: &C,
         audiences: &Audiences,
     ) -> Option<Chosen<'_, T>> {
-        for (number, rule) in (0..).zip(&self.rules) {
+        for (number, rule) in (0..).zip(self.rules.iter()) {
             if !all_hold(&rule.when, context, audiences) {
                 continue;
             }

@@ -121,11 +121,11 @@ pub enum BadClause {
 /// A clause, ready to be asked.
 #[derive(Debug, Clone)]
 pub struct Clause {
-    test: Test,
+    pub(super) test: Test,
 }
 
 #[derive(Debug, Clone)]
-enum Test {
+pub(super) enum Test {
     In(Slot, Members),
     NotIn(Slot, Members),
     Segment { number: u16, inside: bool },

@@ -32,7 +32,7 @@ pub fn compile<'a>(
             gives: gives(flag, rule, vocabulary)?,
         })
     });
-    let rules = rules.collect::<Result<Box<[_]>, BadFlag>>()?;
+    let rules = rules.collect::<Result<Arc<[_]>, BadFlag>>()?;
     let mut laid: Vec<Laid<Value>> = Vec::new();
     let mut below = flag.value.clone();
     for opening in openings {

@@ -90,9 +90,12 @@ impl Context for [Option<Attribute>] {
     }
 }
 
-/// The names that flags ask for, each with its slot; a name keeps its slot.
+/// The names that flags ask for, each with its slot; a name keeps its slot. Cheap to clone: a copy is made with the first new name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Vocabulary {
+pub struct Vocabulary(Arc<Names>);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Names {
     names: Vec<Arc<str>>,
     slots: HashMap<Arc<str>, Slot>,
 }
@@ -103,25 +106,26 @@ impl Vocabulary {
         if let Some(slot) = self.find(name) {
             return slot;
         }
-        let Ok(number) = u16::try_from(self.names.len()) else {
+        let Ok(number) = u16::try_from(self.0.names.len()) else {
             return Slot(u16::MAX);
         };
         let name: Arc<str> = name.into();
-        self.names.push(Arc::clone(&name));
-        self.slots.insert(name, Slot(number));
+        let known = Arc::make_mut(&mut self.0);
+        known.names.push(Arc::clone(&name));
+        known.slots.insert(name, Slot(number));
         Slot(number)
     }
 
     /// The slot of a name, if a flag asks for it.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Slot> {
-        self.slots.get(name).copied()
+        self.0.slots.get(name).copied()
     }
 
     /// All names, in the order of their slots.
     #[must_use]
     pub fn names(&self) -> &[Arc<str>] {
-        &self.names
+        &self.0.names
     }
 
     /// A context of what is given; what no flag asks for is left out.
@@ -129,7 +133,7 @@ impl Vocabulary {
         &self,
         given: impl IntoIterator<Item = (&'a str, Attribute)>,
     ) -> Vec<Option<Attribute>> {
-        let mut context = vec![None; self.names.len()];
+        let mut context = vec![None; self.0.names.len()];
         for (name, attribute) in given {
             let place = self.find(name).map(|slot| usize::from(slot.0));
             if let Some(place) = place.and_then(|place| context.get_mut(place)) {

@@ -71,7 +71,7 @@ impl Snapshot {
             } => {
                 let found = self.standing_segment(segment, seen)?;
                 let next = found.with_members(add, remove, self.revision)?;
-                self.place_segment(next, touched);
+                self.put_members(&Arc::new(next));
                 Ok(())
             }
             Edit::Open {
@@ -96,7 +96,8 @@ impl Snapshot {
             Edit::Extend(id, ends_at_ms) => self.extend(*id, *ends_at_ms, change),
             Edit::Ramp(id, strength) => self.step(*id, *strength, touched),
             Edit::Close(id) => {
-                let opening = self.openings.remove(id).ok_or(Refused::NoOpening(*id))?;
+                let openings = Arc::make_mut(&mut self.openings);
+                let opening = openings.remove(id).ok_or(Refused::NoOpening(*id))?;
                 self.lay_anew(&opening, touched)
             }
             Edit::Several(edits) => self.several(edits, change, touched),
@@ -383,7 +384,7 @@ impl Snapshot {
             }
         }
         let opening = Arc::new(opening);
-        self.openings.insert(opening.id, Arc::clone(&opening));
+        Arc::make_mut(&mut self.openings).insert(opening.id, Arc::clone(&opening));
         self.lay_anew(&opening, touched)
     }
 
@@ -394,7 +395,7 @@ impl Snapshot {
             ends_at_ms,
             ..found.as_ref().clone()
         };
-        self.openings.insert(id, Arc::new(extended));
+        Arc::make_mut(&mut self.openings).insert(id, Arc::new(extended));
         Ok(())
     }
 
@@ -404,7 +405,7 @@ impl Snapshot {
             strength: strength.clamp(0.0, 1.0),
             ..found.as_ref().clone()
         });
-        self.openings.insert(id, Arc::clone(&weaker));
+        Arc::make_mut(&mut self.openings).insert(id, Arc::clone(&weaker));
         self.lay_anew(&weaker, touched)
     }
 

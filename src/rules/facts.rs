@@ -129,8 +129,8 @@ pub type Key = (KeyHash, Arc<str>);
 /// The attributes of one message, in the slots of its queue's [`Asks`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Attributes {
-    asks: Arc<Asks>,
-    found: Box<[Option<Attribute>]>,
+    pub(super) asks: Arc<Asks>,
+    pub(super) found: Box<[Option<Attribute>]>,
 }
 
 impl Attributes {

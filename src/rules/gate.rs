@@ -10,6 +10,7 @@ use super::context::{Attribute, Context, Slot, Vocabulary};
 use super::facts::Facts;
 use super::flag::Value;
 use super::lots::{Bucketing, Lots};
+use super::members::Members;
 use super::names::{FlagKey, QueueName};
 use super::segment::Audiences;
 use super::snapshot::GatedQueue;
@@ -47,19 +48,19 @@ pub struct Gate {
     pub concurrency: Option<u32>,
     /// See [`Valve::ConcurrencyEach`].
     pub concurrency_each: Option<u32>,
-    max_age: Choice<Option<Span>>,
-    degrade: Choice<Degrade>,
-    protect: Choice<bool>,
-    skip: Choice<Ratio>,
-    skip_lots: Lots,
+    pub(super) max_age: Choice<Option<Span>>,
+    pub(super) degrade: Choice<Degrade>,
+    pub(super) protect: Choice<bool>,
+    pub(super) skip: Choice<Ratio>,
+    pub(super) skip_lots: Lots,
     /// The attribute that draws for `skip`; `None`: the id.
-    skip_by: Option<Slot>,
-    timeout: Choice<Span>,
+    pub(super) skip_by: Option<Slot>,
+    pub(super) timeout: Choice<Span>,
     /// The flags that are passed to the worker, by name.
     passed: Box<[Passed]>,
     /// The segments that its rules ask about.
     segments: BTreeSet<u16>,
-    audiences: Audiences,
+    pub(super) audiences: Audiences,
 }
 
 /// A flag that the worker is told, by its name.
@@ -155,10 +156,20 @@ impl Gate {
         Self::compile(&gated, 1, &mut Plain(queue, say), None)
     }
 
-    /// Whether its rules ask about one of these segments.
+    /// Whether its rules ask about the segment of this number.
     #[must_use]
-    pub fn asks_about(&self, segments: &BTreeSet<u16>) -> bool {
-        !self.segments.is_disjoint(segments)
+    pub fn asks_about(&self, segment: u16) -> bool {
+        self.segments.contains(&segment)
+    }
+
+    /// The same gate at another revision, for which a segment has other members.
+    #[must_use]
+    pub fn with_members(&self, revision: u64, segment: u16, members: &Arc<Members>) -> Self {
+        Self {
+            revision,
+            audiences: self.audiences.with_members(segment, members),
+            ..self.clone()
+        }
     }
 
     /// Whether nothing at all may be dispatched: paused, or a limit of zero for the queue or for each of its keys.
@@ -201,12 +212,12 @@ impl Gate {
             .map(move |(key, choice)| (key, said(choice)))
     }
 
-    fn ask<'a, T>(&'a self, choice: &'a Choice<T>, facts: &Facts) -> Chosen<'a, T> {
+    pub(super) fn ask<'a, T>(&'a self, choice: &'a Choice<T>, facts: &Facts) -> Chosen<'a, T> {
         choice.choose(facts, &self.audiences)
     }
 
     /// Who decided, for the stamp of what is shed.
-    fn by<T>(choice: &Choice<T>, reason: Reason) -> By {
+    pub(super) fn by<T>(choice: &Choice<T>, reason: Reason) -> By {
         By {
             opening: match reason {
                 Reason::Opening(id) => Some(id),
@@ -217,17 +228,20 @@ impl Gate {
     }
 
     /// Whether the lot of a message falls in a share of `skip`.
-    fn skips(&self, facts: &Facts, share: Ratio) -> bool {
-        let limit = self.skip_lots.limit(share);
-        let draw = match (
+    pub(super) fn skips(&self, facts: &Facts, share: Ratio) -> bool {
+        self.skip_draw(facts) < self.skip_lots.limit(share)
+    }
+
+    /// What a message draws for `skip`.
+    pub(super) fn skip_draw(&self, facts: &Facts) -> u64 {
+        match (
             self.skip_by.and_then(|slot| facts.attribute(slot)),
             &self.skip_lots,
         ) {
             (Some(key), lots) => lots.draw(key),
             (None, Lots::Sluicegate(seed)) => u64::from(facts.lot.bucket(*seed)),
             (None, lots) => lots.draw(&Attribute::of(&facts.id)),
-        };
-        draw < limit
+        }
     }
 }
 

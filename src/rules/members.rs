@@ -10,6 +10,8 @@ use super::lots::KeyHash;
 
 /// So many texts lie in a shard before there are twice as many shards.
 const SHARD: usize = 128;
+/// The most shards that somebody may ask for.
+const MOST_SHARDS: usize = 1 << 16;
 
 /// An immutable set of texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,12 +39,20 @@ impl Default for Members {
 impl Members {
     /// The set of these texts; one that is said twice is in it once.
     pub fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::in_shards(1, texts)
+    }
+
+    /// The set of these texts in `shards` shards, or in more if these would be too full: as it was laid out when it was kept, so
+    /// that what changes later is compared shard by shard. `shards` is rounded up to a power of two, and 65,536 is the most.
+    #[must_use]
+    pub fn in_shards<'a>(shards: usize, texts: impl IntoIterator<Item = &'a str>) -> Self {
         let hashed = |text: &'a str| (KeyHash::of(text.as_bytes()).0, text);
         let mut all: Vec<(u64, &str)> = texts.into_iter().map(hashed).collect();
         all.sort_unstable();
         all.dedup();
         let count = all.len();
-        let shards = count.div_ceil(SHARD).next_power_of_two();
+        let shards = shards.clamp(count.div_ceil(SHARD).max(1), MOST_SHARDS.max(count));
+        let shards = shards.next_power_of_two();
         let mut rest = all.as_slice();
         let shards = (0..shards).map(|number| {
             let here = rest.partition_point(|(hash, _)| shard_of(*hash, shards) <= number);
@@ -68,6 +78,29 @@ impl Members {
         self.count == 0
     }
 
+    /// In how many shards they lie.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The texts of one shard, numbered from 0.
+    pub fn shard(&self, number: usize) -> impl Iterator<Item = &str> {
+        let shard = self.shards.get(number).into_iter();
+        shard.flat_map(|shard| shard.iter().map(|(_, text)| text))
+    }
+
+    /// Whether both sets have the shard of this number in common, so that it is the same in both.
+    #[must_use]
+    pub fn shares_shard(&self, other: &Self, number: usize) -> bool {
+        match (self.shards.get(number), other.shards.get(number)) {
+            (Some(one), Some(another)) => {
+                self.shards.len() == other.shards.len() && Arc::ptr_eq(one, another)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the text of this attribute is one of them.
     #[must_use]
     pub fn contains(&self, attribute: &Attribute) -> bool {
@@ -84,11 +117,9 @@ impl Members {
     /// Those that the other set lacks, in order; shards that both share are not looked at.
     #[must_use]
     pub fn without(&self, other: &Self) -> Vec<String> {
-        let alike = self.shards.len() == other.shards.len();
         let mut rest = Vec::new();
         for (number, shard) in self.shards.iter().enumerate() {
-            let same = other.shards.get(number).filter(|_| alike);
-            if same.is_some_and(|same| Arc::ptr_eq(same, shard)) {
+            if self.shares_shard(other, number) {
                 continue;
             }
             let missing = shard.iter().filter(|(hash, text)| !other.has(*hash, text));
@@ -218,6 +249,25 @@ mod tests {
                 .all(|name| members.contains(&Attribute::of(name)))
         );
         assert!(!members.contains(&Attribute::of("account-100000")));
+    }
+
+    #[test]
+    fn a_set_laid_out_as_it_was_differs_in_one_shard_after_a_change_of_one() {
+        let names: Vec<String> = (0..1_000).map(|n| format!("account-{n}")).collect();
+        let members = Members::of(names.iter().map(String::as_str));
+        let fewer = members.with(&[], &names[..900]);
+        assert_eq!(fewer.shards(), members.shards());
+        let again = Members::in_shards(fewer.shards(), fewer.iter());
+        assert_eq!(again, fewer);
+        let more = again.with(&["one-more".to_owned()], &[]);
+        let changed = (0..more.shards()).filter(|shard| !more.shares_shard(&again, *shard));
+        assert_eq!(changed.count(), 1);
+        let texts: BTreeSet<String> = (0..more.shards())
+            .flat_map(|shard| more.shard(shard).map(str::to_owned))
+            .collect();
+        assert_eq!(texts, said(&more));
+        assert_eq!(Members::in_shards(usize::MAX, ["a"]).shards(), MOST_SHARDS);
+        assert!(!more.shares_shard(&Members::of([]), 0));
     }
 
     proptest! {

@@ -74,9 +74,24 @@ pub enum EditKind {
     Close,
     /// Several edits at once.
     Several,
+    /// All flags and segments back to a snapshot, while the daemon was down.
+    Rescue,
 }
 
-/// What a change did to one flag. `create`, `replace`, `delete`, `undo` and `several` keep documents; `set` keeps values for
+impl EditKind {
+    /// Whether what it keeps of a flag are whole documents.
+    #[must_use]
+    pub const fn keeps_documents(self) -> bool {
+        match self {
+            Self::Create | Self::Replace | Self::Delete | Self::Undo | Self::Several => true,
+            Self::Rescue => true,
+            Self::Set | Self::PutSegment | Self::DeleteSegment | Self::Members => false,
+            Self::Open | Self::Extend | Self::Ramp | Self::Close => false,
+        }
+    }
+}
+
+/// What a change did to one flag. `create`, `replace`, `delete`, `undo`, `several` and `rescue` keep documents; `set` keeps values for
 /// everybody; `open`, `extend`, `ramp` and `close` keep what the flag said to everybody.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Touched {
@@ -161,24 +176,31 @@ pub fn hash(written: &[u8]) -> String {
 }
 
 impl TouchedSegment {
-    fn of(segment: SegmentName, before: &Snapshot, after: &Snapshot) -> Option<Self> {
-        let of = |snapshot: &Snapshot| snapshot.segments().get(segment.as_str()).cloned();
-        let (old, new) = (of(before), of(after));
-        let none = Members::default();
-        let members = |of: &Option<Arc<Segment>>| {
-            of.as_ref()
-                .map_or_else(|| none.clone(), |of| of.members.as_ref().clone())
+    /// What lies between two snapshots of a segment; `None`: nothing.
+    #[must_use]
+    pub fn of(segment: SegmentName, before: &Snapshot, after: &Snapshot) -> Option<Self> {
+        let (old, new) = (
+            before.segments().get(segment.as_str()),
+            after.segments().get(segment.as_str()),
+        );
+        let untouched = match (old, new) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (old, new) => old.is_none() && new.is_none(),
         };
-        let (had, has) = (members(&old), members(&new));
-        let frame = |of: &Option<Arc<Segment>>| of.as_ref().map(|of| of.frame().clone());
-        let touched = Self {
-            before: frame(&old),
-            after: frame(&new),
-            added: has.without(&had),
-            removed: had.without(&has),
+        if untouched {
+            return None;
+        }
+        let none = Arc::new(Members::default());
+        let had = old.map_or(&none, |old| &old.members);
+        let has = new.map_or(&none, |new| &new.members);
+        let frame = |of: &Arc<Segment>| of.frame().clone();
+        Some(Self {
+            before: old.map(frame),
+            after: new.map(frame),
+            added: has.without(had),
+            removed: had.without(has),
             segment,
-        };
-        (old != new).then_some(touched)
+        })
     }
 }
 

@@ -190,11 +190,12 @@ impl Segment {
             },
         })
     }
-}
 
-impl TryFrom<SegmentDocument> for Segment {
-    type Error = BadSegment;
-    fn try_from(mut document: SegmentDocument) -> Result<Self, BadSegment> {
+    /// A segment of this document, whose members are given beside it; those that the document names are left out.
+    ///
+    /// # Errors
+    /// See [`BadSegment`].
+    pub fn made_of(mut document: SegmentDocument, members: Members) -> Result<Self, BadSegment> {
         let name: SegmentName = document.name.parse()?;
         let clause = |why| BadSegment::Clause {
             name: document.name.clone(),
@@ -217,15 +218,22 @@ impl TryFrom<SegmentDocument> for Segment {
                 ));
             }
         }
-        check_members(name.as_str(), &document.members)?;
-        let members = std::mem::take(&mut document.members);
-        let members = Members::of(members.iter().map(String::as_str));
         check_count(name.as_str(), members.len())?;
+        document.members = Vec::new();
         Ok(Self {
             name,
             members: Arc::new(members),
             frame: document,
         })
+    }
+}
+
+impl TryFrom<SegmentDocument> for Segment {
+    type Error = BadSegment;
+    fn try_from(document: SegmentDocument) -> Result<Self, BadSegment> {
+        check_members(&document.name, &document.members)?;
+        let members = Members::of(document.members.iter().map(String::as_str));
+        Self::made_of(document, members)
     }
 }
 
@@ -261,7 +269,7 @@ fn check_count(name: &str, count: usize) -> Result<(), BadSegment> {
 /// All segments; each keeps its number as long as the daemon runs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Segments {
-    numbers: BTreeMap<SegmentName, u16>,
+    numbers: Arc<BTreeMap<SegmentName, u16>>,
     all: Vec<Option<Arc<Segment>>>,
 }
 
@@ -302,7 +310,13 @@ impl Segments {
     /// Puts a segment in, or in the place of the one of its name.
     pub fn put(&mut self, segment: Arc<Segment>) {
         let next = u16::try_from(self.all.len()).unwrap_or(u16::MAX);
-        let number = *self.numbers.entry(segment.name.clone()).or_insert(next);
+        let number = match self.numbers.get(&segment.name) {
+            Some(number) => *number,
+            None => {
+                Arc::make_mut(&mut self.numbers).insert(segment.name.clone(), next);
+                next
+            }
+        };
         match self.all.get_mut(usize::from(number)) {
             Some(place) => *place = Some(segment),
             None => self.all.push(Some(segment)),
@@ -334,9 +348,9 @@ impl Segments {
 /// A segment compiled for one vocabulary.
 #[derive(Debug)]
 pub struct Audience {
-    by: Slot,
-    members: Arc<Members>,
-    when: Box<[Clause]>,
+    pub(super) by: Slot,
+    pub(super) members: Arc<Members>,
+    when: Arc<[Clause]>,
 }
 
 impl Audience {
@@ -346,7 +360,19 @@ impl Audience {
         Self {
             by: vocabulary.slot(&frame.by),
             members: Arc::clone(&segment.members),
-            when: compile_all(&frame.when, &Segments::default(), vocabulary).unwrap_or_default(),
+            when: compile_all(&frame.when, &Segments::default(), vocabulary)
+                .unwrap_or_default()
+                .into(),
+        }
+    }
+
+    /// The same audience with other members.
+    #[must_use]
+    pub fn with_members(&self, members: &Arc<Members>) -> Self {
+        Self {
+            by: self.by,
+            members: Arc::clone(members),
+            when: Arc::clone(&self.when),
         }
     }
 
@@ -362,13 +388,21 @@ impl Audience {
 
 /// Compiled segments by number; one that nobody asks for is left out.
 #[derive(Debug, Clone, Default)]
-pub struct Audiences(Vec<Option<Arc<Audience>>>);
+pub struct Audiences(pub(super) Vec<Option<Arc<Audience>>>);
 
 impl Audiences {
     /// Whether the segment of this number includes who is asked about.
     pub fn includes<C: Context + ?Sized>(&self, number: u16, context: &C) -> bool {
         let audience = self.0.get(usize::from(number)).and_then(Option::as_ref);
         audience.is_some_and(|audience| audience.includes(context))
+    }
+
+    /// The same, with other members of the segment of this number.
+    #[must_use]
+    pub fn with_members(&self, number: u16, members: &Arc<Members>) -> Self {
+        let found = self.0.get(usize::from(number)).and_then(Option::as_ref);
+        let renewed = found.map(|audience| Arc::new(audience.with_members(members)));
+        self.with(number, renewed)
     }
 
     /// The same with another audience at a number.

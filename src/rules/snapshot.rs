@@ -81,18 +81,18 @@ pub struct Handle(u32);
 pub struct Snapshot {
     pub(super) revision: u64,
     /// By key.
-    pub(super) entries: Vec<Arc<Entry>>,
+    pub(super) entries: Arc<[Arc<Entry>]>,
     /// The place of each key in `entries`.
     handles: Arc<HashMap<FlagKey, Handle, Hashed>>,
     pub(super) segments: Arc<Segments>,
-    pub(super) openings: BTreeMap<OpeningId, Arc<Opening>>,
+    pub(super) openings: Arc<BTreeMap<OpeningId, Arc<Opening>>>,
     pub(super) tombstones: Arc<BTreeMap<FlagKey, u64>>,
     pub(super) policy: Arc<Policy>,
     /// What services' flags ask for, beside what messages are asked for in each gate.
     vocabulary: Arc<Vocabulary>,
     audiences: Arc<Audiences>,
     queues: Arc<[GatedQueue]>,
-    gates: BTreeMap<QueueName, Arc<Gate>>,
+    gates: Arc<BTreeMap<QueueName, Arc<Gate>>>,
 }
 
 type Hashed = std::hash::BuildHasherDefault<xxhash_rust::xxh3::Xxh3Default>;
@@ -123,28 +123,29 @@ impl Snapshot {
         let openings = stored.openings.into_iter();
         let mut snapshot = Self {
             revision: stored.revision,
-            entries: Vec::new(),
+            entries: Arc::default(),
             handles: Arc::default(),
             segments: Arc::new(segments),
-            openings: openings
-                .map(|opening| (opening.id, Arc::new(opening)))
-                .collect(),
+            openings: Arc::new(
+                openings
+                    .map(|opening| (opening.id, Arc::new(opening)))
+                    .collect(),
+            ),
             tombstones: Arc::new(stored.tombstones),
             policy: Arc::default(),
             vocabulary: Arc::default(),
             audiences: Arc::default(),
             queues: queues.into(),
-            gates: BTreeMap::new(),
+            gates: Arc::default(),
         };
         let vocabulary = Arc::make_mut(&mut snapshot.vocabulary);
         let audiences = snapshot.segments.audiences(vocabulary, |_| true);
         snapshot.audiences = Arc::new(audiences);
-        for flag in flags.into_values() {
-            let entry = snapshot
-                .entry(Arc::new(flag))
-                .unwrap_or_else(Entry::without_rules);
-            snapshot.entries.push(Arc::new(entry));
-        }
+        let entries = flags.into_values().map(|flag| {
+            let entry = snapshot.entry(Arc::new(flag));
+            Arc::new(entry.unwrap_or_else(Entry::without_rules))
+        });
+        snapshot.entries = entries.collect();
         snapshot.number();
         let all: Vec<QueueName> = snapshot
             .queues
@@ -185,6 +186,12 @@ impl Snapshot {
         self.found(key).map(|entry| &entry.flag)
     }
 
+    /// Whether all flags are the same as in the snapshot before or after this one, without looking at each.
+    #[must_use]
+    pub fn shares_flags(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.entries, &other.entries)
+    }
+
     /// All segments.
     #[must_use]
     pub fn segments(&self) -> &Segments {
@@ -195,6 +202,12 @@ impl Snapshot {
     #[must_use]
     pub fn tombstones(&self) -> &BTreeMap<FlagKey, u64> {
         &self.tombstones
+    }
+
+    /// Whether the tombstones are the same as in the snapshot before or after this one, without looking at each.
+    #[must_use]
+    pub fn shares_tombstones(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.tombstones, &other.tombstones)
     }
 
     /// All openings in force, oldest first.
@@ -316,12 +329,14 @@ impl Snapshot {
             .binary_search_by(|known| known.flag.key.cmp(&entry.flag.key));
         match place {
             Ok(place) => {
-                if let Some(found) = self.entries.get_mut(place) {
+                if let Some(found) = Arc::make_mut(&mut self.entries).get_mut(place) {
                     *found = Arc::new(entry);
                 }
             }
             Err(place) => {
-                self.entries.insert(place, Arc::new(entry));
+                let mut entries = self.entries.to_vec();
+                entries.insert(place, Arc::new(entry));
+                self.entries = entries.into();
                 self.number();
             }
         }
@@ -330,11 +345,12 @@ impl Snapshot {
 
     /// Takes a flag out.
     pub(super) fn take_out(&mut self, key: &FlagKey) {
-        self.entries.retain(|entry| entry.flag.key != *key);
+        let others = self.entries.iter().filter(|entry| entry.flag.key != *key);
+        self.entries = others.cloned().collect();
         self.number();
     }
 
-    /// Compiles a segment anew, or takes it out.
+    /// Puts a segment in its place, compiled anew.
     pub(super) fn put_segment(&mut self, segment: &Arc<Segment>) {
         Arc::make_mut(&mut self.segments).put(Arc::clone(segment));
         if let Some(number) = self.segments.number(&segment.name) {
@@ -343,8 +359,30 @@ impl Snapshot {
         }
     }
 
+    /// Gives a segment that is there other members; nothing is compiled anew.
+    pub(super) fn put_members(&mut self, segment: &Arc<Segment>) {
+        Arc::make_mut(&mut self.segments).put(Arc::clone(segment));
+        let Some(number) = self.segments.number(&segment.name) else {
+            return;
+        };
+        self.audiences = Arc::new(self.audiences.with_members(number, &segment.members));
+        let asking = self.gates.values().filter(|gate| gate.asks_about(number));
+        let renewed: Vec<Gate> = asking
+            .map(|gate| gate.with_members(self.revision, number, &segment.members))
+            .collect();
+        if renewed.is_empty() {
+            return;
+        }
+        let gates = Arc::make_mut(&mut self.gates);
+        gates.extend(
+            renewed
+                .into_iter()
+                .map(|gate| (gate.queue.clone(), Arc::new(gate))),
+        );
+    }
+
     fn number(&mut self) {
-        let handles = (0..).zip(&self.entries);
+        let handles = (0..).zip(self.entries.iter());
         let handles = handles.map(|(place, entry)| (entry.flag.key.clone(), Handle(place)));
         self.handles = Arc::new(handles.collect());
     }
@@ -357,17 +395,16 @@ impl Snapshot {
     ) -> Vec<QueueName> {
         let asks = |queue: &&GatedQueue| {
             let gate = self.gates.get(&queue.name);
-            gate.is_some_and(|gate| gate.asks_about(segments))
+            gate.is_some_and(|gate| segments.iter().any(|number| gate.asks_about(*number)))
                 || queue.pass.iter().any(|key| flags.contains(key))
-                || Valve::ALL
-                    .into_iter()
-                    .any(|valve| flags.contains(&FlagKey::of_valve(&queue.name, valve)))
         };
-        self.queues
-            .iter()
-            .filter(asks)
-            .map(|queue| queue.name.clone())
-            .collect()
+        let asking = self.queues.iter().filter(asks);
+        let valves = flags.iter().filter_map(|key| self.valve(key.as_str()));
+        let queues: BTreeSet<&QueueName> = asking
+            .chain(valves.map(|(queue, _)| queue))
+            .map(|queue| &queue.name)
+            .collect();
+        queues.into_iter().cloned().collect()
     }
 
     pub(super) fn compile_gates(&mut self, names: &[QueueName]) {
@@ -375,7 +412,7 @@ impl Snapshot {
         for queue in queues.iter().filter(|queue| names.contains(&queue.name)) {
             let before = self.gates.get(&queue.name).cloned();
             let gate = Gate::compile(queue, self.revision, &mut &*self, before.as_deref());
-            self.gates.insert(queue.name.clone(), Arc::new(gate));
+            Arc::make_mut(&mut self.gates).insert(queue.name.clone(), Arc::new(gate));
         }
     }
 

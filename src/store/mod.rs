@@ -14,20 +14,29 @@ use crate::rules::change::{Change, Refused};
 use crate::rules::record::{self, ChangeRecord};
 use crate::rules::snapshot::Snapshot;
 use history::History;
+use lines::{Subject, Wanted};
 use state::Fault;
 
 pub use blocked::Blocked;
 pub use books::{BlockBook, BlockedEntry, BookError, KeptLanes, LaneBook, LaneEntry, MOST_BLOCKED};
+pub use former::NoFormer;
 pub use open::{OpenError, Opened};
+pub use verify::{Break, Chain, Noted};
 
+mod audiences;
 mod blocked;
 mod books;
+mod former;
 mod history;
 mod journal;
 mod kept;
+mod lines;
 mod open;
+pub mod rescue;
+mod restore;
 mod state;
 mod tables;
+mod verify;
 
 /// How many changes a listener may be behind; then it misses the oldest.
 const BEHIND: usize = 1_024;
@@ -105,7 +114,7 @@ impl Store {
         let record = ChangeRecord::of(change, &live, &next, history.hash());
         history.append(&next, &record).map_err(refused)?;
         self.publish(change, &live, &next, record);
-        history.keep(&next);
+        history.keep(&next, change.at_ms);
         Ok(next)
     }
 
@@ -132,7 +141,7 @@ impl Store {
         };
         self.publish(change, &live, &next, record);
         if turned == Turned::Written {
-            history.keep(&next);
+            history.keep(&next, change.at_ms);
         }
         Ok(turned)
     }
@@ -146,13 +155,27 @@ impl Store {
         if history.owes() {
             let live = self.snapshot();
             history.write_owed(&live).map_err(refused)?;
-            history.keep(&live);
+            history.keep_now(&live);
             tracing::info!(
                 revision = live.revision(),
                 "the store can be written again, and holds all changes"
             );
         }
         Ok(())
+    }
+
+    /// Writes the snapshot beside the store, when something changed and the last one was written some seconds ago; with `None`
+    /// whenever something changed, as at a clean stop. Waits for the disk.
+    pub fn keep(&self, now_ms: Option<i64>) {
+        let mut history = self.one_at_a_time();
+        history.keep_due(&self.snapshot(), now_ms);
+    }
+
+    /// The revision of the newest change and the hash of its record: noted elsewhere, it shows when the end of the log was cut off.
+    #[must_use]
+    pub fn head(&self) -> (u64, String) {
+        let history = self.one_at_a_time();
+        (self.snapshot().revision(), history.hash().to_owned())
     }
 
     /// Whether changes are in force that are not on disk.
@@ -179,9 +202,38 @@ impl Store {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>, Unreadable> {
-        self.one_at_a_time()
-            .page(before, limit.min(LARGEST_PAGE))
-            .map_err(|why| Unreadable(why.to_string()))
+        self.read(&newest(None, before, limit))
+    }
+
+    /// The changes that touched one flag, paged as [`Store::changes`] are, also those of openings over it. Reads no others.
+    ///
+    /// # Errors
+    /// When they cannot be read from the disk.
+    pub fn history(
+        &self,
+        key: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>, Unreadable> {
+        self.read(&newest(Some(Subject::Flag(key)), before, limit))
+    }
+
+    /// The changes that touched one segment, paged as [`Store::changes`] are.
+    ///
+    /// # Errors
+    /// When they cannot be read from the disk.
+    pub fn segment_history(
+        &self,
+        name: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>, Unreadable> {
+        self.read(&newest(Some(Subject::Segment(name)), before, limit))
+    }
+
+    fn read(&self, wanted: &Wanted<'_>) -> Result<Vec<ChangeRecord>, Unreadable> {
+        let records = self.one_at_a_time().records(wanted);
+        records.map_err(|why| Unreadable(why.to_string()))
     }
 
     fn publish(
@@ -213,10 +265,28 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    /// The last change is kept beside the store too, whoever stops.
+    fn drop(&mut self) {
+        self.keep(None);
+    }
+}
+
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let revision = self.live.borrow().revision();
         write!(f, "Store at revision {revision}")
+    }
+}
+
+/// A page of changes, newest first.
+fn newest<'a>(about: Option<Subject<'a>>, before: Option<u64>, limit: usize) -> Wanted<'a> {
+    Wanted {
+        about,
+        from: 0,
+        below: before.unwrap_or(u64::MAX),
+        newest_first: true,
+        limit: limit.min(LARGEST_PAGE),
     }
 }
 

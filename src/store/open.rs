@@ -13,6 +13,7 @@ use super::books::{Books, named};
 use super::history::{Disk, History};
 use super::journal::{Journal, Opener, plain_file};
 use super::kept::Kept;
+use super::lines::Line;
 use super::state::{Fault, SCHEMA, State};
 use crate::metrics::Metrics;
 use crate::rules::change::{Actor, Cause, Change, Edit, Refused};
@@ -21,7 +22,8 @@ use crate::rules::names::FlagKey;
 use crate::rules::record::{self, ChangeRecord};
 use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 
-const DATABASE: &str = "store.redb";
+pub(super) const DATABASE: &str = "store.redb";
+pub(super) const SNAPSHOTS: &str = "snapshots";
 
 /// A store that was opened.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub enum OpenError {
     Busy(PathBuf),
     /// A later version wrote it.
     #[error(
-        "the store in {} was written by a later version (schema {found}, this one knows {SCHEMA}); run that version, or give this one an empty data_dir",
+        "the store in {} was written by a later version (schema {found}, this one knows {SCHEMA}); run that version, or take its flags along: `sluicegate store export` writes them as JSON, and this one starts anew in an empty data_dir",
         path.display()
     )]
     Newer {
@@ -122,9 +124,18 @@ struct Found {
 
 impl<O: Fn() -> Opener> How<'_, O> {
     pub(super) fn open(&self, metrics: Arc<Metrics>) -> Result<Opened, OpenError> {
-        let lock = self.lock()?;
+        let (history, snapshot, notes) = self.open_history()?;
+        Ok(Opened {
+            store: Store::with(snapshot, history, metrics),
+            notes,
+        })
+    }
+
+    /// What lies there, and what stands; sentences that must be read were logged.
+    pub(super) fn open_history(&self) -> Result<(History, Arc<Snapshot>, Vec<String>), OpenError> {
+        let lock = lock(self.data_dir)?;
         let kept =
-            Kept::in_dir(self.data_dir.join("snapshots")).map_err(|why| self.directory(&why))?;
+            Kept::in_dir(self.data_dir.join(SNAPSHOTS)).map_err(|why| self.directory(&why))?;
         let (newest, mut notes) = kept.newest().map_err(|why| self.refusal(why))?;
         let found = self.find(newest)?;
         notes.extend(found.notes);
@@ -136,26 +147,9 @@ impl<O: Fn() -> Opener> How<'_, O> {
             kept,
             _lock: lock,
         };
-        let history = History::OnDisk(Box::new(disk));
-        history.keep(&found.snapshot);
-        Ok(Opened {
-            store: Store::with(found.snapshot, history, metrics),
-            notes,
-        })
-    }
-
-    fn lock(&self) -> Result<File, OpenError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(self.data_dir)
-            .map_err(|why| self.directory(&why))?;
-        let lock = File::create(self.data_dir.join("lock")).map_err(|why| self.directory(&why))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => Err(OpenError::Busy(self.data_dir.to_owned())),
-            Err(TryLockError::Error(why)) => Err(self.directory(&why)),
-        }
+        let mut history = History::OnDisk(Box::new(disk));
+        history.keep_now(&found.snapshot);
+        Ok((history, found.snapshot, notes))
     }
 
     /// The database and the newest good snapshot beside it are two witnesses; the newer one is believed.
@@ -196,17 +190,25 @@ impl<O: Fn() -> Opener> How<'_, O> {
             fs::rename(&path, &aside).map_err(|why| self.directory(&why))?;
         }
         let (books, lost) = self.salvage(&aside);
-        let mut notes = vec![format!(
+        let lines = self.salvage_lines(&aside, state.revision, &state.head);
+        let mut note = format!(
             "the store {} could not be used ({why}): started from the snapshot of revision {}; look whether the flags are what you want; the old store, if any, is kept as {}",
             path.display(),
             state.revision,
             aside.display()
-        )];
+        );
+        let before = Line::base(&lines, (state.revision, &state.head)).revision;
+        if before > 0 {
+            note.push_str(&format!(
+                ", and the log of changes up to revision {before} is in older stores alone"
+            ));
+        }
+        let mut notes = vec![note];
         notes.extend(lost);
         let head = state.head.clone();
         let (snapshot, more) = self.snapshot_of(state)?;
         notes.extend(more);
-        let journal = Journal::create(&path, (self.opener)(), &snapshot, &[], &head, &books)
+        let journal = Journal::create(&path, (self.opener)(), &snapshot, &lines, &head, &books)
             .map_err(|why| self.refusal(why))?;
         Ok(Found {
             journal,
@@ -241,9 +243,18 @@ impl<O: Fn() -> Opener> How<'_, O> {
         }
     }
 
+    /// The log of a database that was put aside, as far as it leads to what we start from.
+    fn salvage_lines(&self, aside: &Path, revision: u64, head: &str) -> Vec<Line> {
+        if !aside.exists() {
+            return Vec::new();
+        }
+        let lines = Journal::salvage_lines(aside, &(self.opener)(), (revision, head));
+        lines.unwrap_or_default()
+    }
+
     fn make_new(&self) -> Result<Found, OpenError> {
         let mut snapshot = Snapshot::of(self.queues.clone(), Stored::default());
-        let (mut records, mut hash) = (Vec::new(), record::FIRST.to_owned());
+        let (mut lines, mut hash) = (Vec::new(), record::FIRST.to_owned());
         for document in &self.seed {
             let change = self.seeding(document, &snapshot);
             let (change, next) = sized(&snapshot, change).map_err(|why| OpenError::Seed {
@@ -251,11 +262,9 @@ impl<O: Fn() -> Opener> How<'_, O> {
                 why: Box::new(why),
             })?;
             let record = ChangeRecord::of(&change, &snapshot, &next, &hash);
-            let written = record
-                .written()
-                .map_err(|why| self.directory(&why.into()))?;
-            hash = record::hash(&written);
-            records.push(record);
+            let line = Line::of(&record).map_err(|why| self.refusal(why))?;
+            hash = record::hash(&line.bytes);
+            lines.push(line);
             snapshot = next;
         }
         let snapshot = Arc::new(snapshot);
@@ -263,7 +272,7 @@ impl<O: Fn() -> Opener> How<'_, O> {
             &self.database(),
             (self.opener)(),
             &snapshot,
-            &records,
+            &lines,
             &hash,
             &Books::new(),
         )
@@ -300,19 +309,42 @@ impl<O: Fn() -> Opener> How<'_, O> {
     }
 
     fn directory(&self, why: &io::Error) -> OpenError {
-        OpenError::Directory {
-            path: self.data_dir.to_owned(),
-            why: why.to_string(),
-        }
+        directory(self.data_dir, why)
     }
 
     fn refusal(&self, fault: Fault) -> OpenError {
-        let path = self.data_dir.to_owned();
-        match fault {
-            Fault::Newer(found) => OpenError::Newer { path, found },
-            Fault::Damaged(why) => OpenError::Damaged { path, why },
-            Fault::Unusable(why) => OpenError::Directory { path, why },
-        }
+        refusal(self.data_dir, fault)
+    }
+}
+
+/// Makes the directory ours, as long as the file is held.
+pub(super) fn lock(data_dir: &Path) -> Result<File, OpenError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .map_err(|why| directory(data_dir, &why))?;
+    let lock = File::create(data_dir.join("lock")).map_err(|why| directory(data_dir, &why))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Busy(data_dir.to_owned())),
+        Err(TryLockError::Error(why)) => Err(directory(data_dir, &why)),
+    }
+}
+
+fn directory(data_dir: &Path, why: &io::Error) -> OpenError {
+    OpenError::Directory {
+        path: data_dir.to_owned(),
+        why: why.to_string(),
+    }
+}
+
+pub(super) fn refusal(data_dir: &Path, fault: Fault) -> OpenError {
+    let path = data_dir.to_owned();
+    match fault {
+        Fault::Newer(found) => OpenError::Newer { path, found },
+        Fault::Damaged(why) => OpenError::Damaged { path, why },
+        Fault::Unusable(why) => OpenError::Directory { path, why },
     }
 }
 

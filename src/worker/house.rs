@@ -40,6 +40,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.given.vitals.slots(now.mono, busy, self.slots());
         self.given.vitals.backlog(None, self.oldest_age_ms());
         self.tell_evaluations(now.ms);
+        self.recent.second(&self.given.vitals.recent);
         next
     }
 

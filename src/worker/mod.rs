@@ -48,7 +48,7 @@ use crate::rules::verdict::{By, Verdict, Why};
 use crate::seams::{Answer, Arrival, Delivery, Inlet, LinkState, Outlet, Settle, Target, Wanted};
 use crate::store::{Blocked, LaneBook};
 use crate::throttle::{Permit, Throttle};
-use crate::vitals::QueueVitals;
+use crate::vitals::{Collector, QueueVitals};
 use hand::{Hand, Held};
 use lanes::Lanes;
 use moving::Moving;
@@ -130,6 +130,7 @@ pub struct Worker<I, O> {
     takes_nothing_until: Option<Duration>,
     stopping: bool,
     decided: u64,
+    recent: Collector,
     /// Arrivals since the other tasks of this thread had their turn.
     in_a_row: usize,
 }
@@ -170,6 +171,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             takes_nothing_until: None,
             stopping: false,
             decided: 0,
+            recent: Collector::default(),
             in_a_row: 0,
         })
     }
@@ -314,6 +316,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if let Some(why) = malformed {
             return self.shed(held, Why::Malformed, By::default(), &why.to_string());
         }
+        self.keep_for_previews(&held, now);
         if held.order.is_kept() {
             return self.take_in_order(held, now);
         }

@@ -47,7 +47,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "rules", "config", "clock", "metrics", "outcomes", "seams", "store", "vitals", "events",
         ],
     ),
-    ("cli", &["rules", "config", "topology", "clock"]),
+    ("cli", &["rules", "config", "topology", "clock", "store"]),
     (
         "app",
         &[

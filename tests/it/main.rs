@@ -45,6 +45,8 @@ mod management;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
+mod preview;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod settlement;

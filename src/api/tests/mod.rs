@@ -19,9 +19,11 @@ use crate::seams::LinkState;
 
 mod authz;
 mod events;
+mod explain;
 mod guarded;
 mod outcomes;
 mod pages;
+mod preview;
 mod reading;
 mod release;
 mod who_may;
@@ -62,7 +64,11 @@ fn queue(name: &str) -> config::Queue {
 
 /// Doors of a daemon with the queues `orders` and `billing/orders`, both consuming; its clock stands at noon.
 pub(super) fn doors() -> Arc<Doors> {
-    let settings = [queue("orders"), queue("billing/orders")];
+    doors_of([queue("orders"), queue("billing/orders")])
+}
+
+/// Doors of a daemon with these queues.
+fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
     let names: Vec<_> = settings.iter().map(|queue| queue.name.clone()).collect();
     let metrics = Arc::new(Metrics::new(&names).unwrap());
     let gated = settings

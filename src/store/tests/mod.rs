@@ -20,6 +20,9 @@ pub(crate) use full_disk::on_a_disk_that_fills;
 mod books;
 mod broken;
 mod full_disk;
+mod log;
+mod rescue;
+mod whole;
 
 const NOW_MS: i64 = 1_800_000_000_000;
 
@@ -273,8 +276,9 @@ fn a_store_of_a_later_version_is_refused() {
     worked(dir.path());
     tables::written_by(&dir.path().join("store.redb"), SCHEMA + 1);
     let sentence = try_open(dir.path()).unwrap_err().to_string();
+    assert!(sentence.contains("sluicegate store export"), "{sentence}");
     assert!(
-        sentence.contains("written by a later version (schema 2, this one knows 1)"),
+        sentence.contains("written by a later version (schema 3, this one knows 2)"),
         "{sentence}"
     );
 }
@@ -326,6 +330,15 @@ fn any_edit() -> impl Strategy<Value = Edit> {
         }),
         (1u64..20).prop_map(|id| Edit::Close(OpeningId(id))),
         (1u64..4).prop_map(move |n| Edit::Create(document(n, String::new()))),
+        (1u64..4).prop_map(|n| Edit::Delete(format!("f.{n}").parse().unwrap())),
+        (1u64..3, 0usize..300)
+            .prop_map(|(n, count)| { whole::put(&format!("s.{n}"), &whole::accounts(count)).edit }),
+        (1u64..3, "[a-c]", "[a-c]").prop_map(|(n, came, left)| Edit::Members {
+            segment: format!("s.{n}").parse().unwrap(),
+            add: vec![came],
+            remove: vec![left, "account-000007".to_owned()],
+        }),
+        (1u64..3).prop_map(|n| Edit::DeleteSegment(format!("s.{n}").parse().unwrap())),
         (1u64..4, "[a-z]{0,9}").prop_map(move |(n, owner)| Edit::Replace(document(n, owner))),
         "[a-z]{0,9}".prop_map(|owner| {
             let queue = "orders".parse().unwrap();
@@ -346,7 +359,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn whatever_was_accepted_stands_after_a_restart(edits in prop::collection::vec(any_edit(), 1..20)) {
+    fn whatever_was_accepted_stands_after_a_restart(edits in prop::collection::vec(any_edit(), 1..30)) {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         for edit in edits {
@@ -358,5 +371,6 @@ proptest! {
         let after = open(copied(dir.path()).path());
         prop_assert_eq!(all(&after.snapshot()), all(&store.snapshot()));
         prop_assert_eq!(after.changes(None, 99).unwrap(), store.changes(None, 99).unwrap());
+        prop_assert_eq!(after.verify(None).unwrap().broken, None);
     }
 }
