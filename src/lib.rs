@@ -8,7 +8,7 @@
 //!                    │
 //!   ┌───────┬────────┼─────────┬──────────┬─────────┐      the loops and doors; they do not know each other
 //!  api     cli     guard     worker   amqp memory targets      (and management, which asks what AMQP cannot tell)
-//!   └─ outcomes ─────┼─────────┴──────────┴─────────┘
+//!   └─ outcomes ─── notices ──────┴──────────┴─────────┘
 //!         store   events   vitals   throttle   metrics   seams   clock   supervise   pulse
 //!                    │
 //!      topology → config → rules (pure: no clock, lock, log, await or I/O)
@@ -43,6 +43,7 @@ pub mod guard;
 pub mod management;
 pub mod memory;
 pub mod metrics;
+pub mod notices;
 pub mod outcomes;
 pub mod pulse;
 pub mod rules;

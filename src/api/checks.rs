@@ -124,7 +124,7 @@ impl Guard {
             Within::Queue(part) if caller.sees_queue(named(part)) => Ok(()),
             Within::Queue(part) => Err(queues::none(named(part))),
             Within::Flag(part) if caller.sees_flag(named(part)) => Ok(()),
-            Within::Flag(part) => Err(Problem::no_flag(named(part))),
+            Within::Flag(part) => Err(Problem::never_a_flag(named(part))),
             Within::Segment(part) => caller.may_see_segment(named(part), &snapshot()),
             Within::Opening(part) => match named(part).parse() {
                 Ok(id) => caller.may_see_opening(id, &snapshot()),

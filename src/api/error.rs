@@ -1,6 +1,8 @@
 //! Every answer that is not the one asked for, as RFC 9457 has it: a problem with a type, a status and a sentence that says the
 //! cure. The only place that knows which status belongs to which refusal. May import `rules`.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -9,6 +11,8 @@ use utoipa::ToSchema;
 use super::views::FlagView;
 use crate::rules::change::{Edit, Refused};
 use crate::rules::flag::BadFlag;
+use crate::rules::names::segment;
+use crate::rules::snapshot::Snapshot;
 
 /// The media type of problems.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -51,6 +55,7 @@ pub(super) const NO_SUCH_KEY: Sort = sort("no-such-key", 404, "No such blocked k
 pub(super) const METHOD: Sort = sort("method-not-allowed", 405, "Not with this method");
 pub(super) const SLOW_BODY: Sort = sort("slow-body", 408, "The body did not come in time");
 pub(super) const CONFIRM_SIZE: Sort = sort("confirm-size", 409, "A big move, to be confirmed");
+pub(super) const STILL_EVALUATED: Sort = sort("still-evaluated", 409, "Still in use");
 pub(super) const STALE: Sort = sort("stale", 412, "Somebody was faster");
 pub(super) const EXISTS: Sort = sort("exists", 412, "It exists already");
 pub(super) const TOO_LARGE: Sort = sort("too-large", 413, "The body is too large");
@@ -64,6 +69,7 @@ pub(super) const KEY_REUSED: Sort = sort("idempotency-key-reused", 422, "A key f
 pub(super) const SAY_WHAT_YOU_SAW: Sort =
     sort("precondition-required", 428, "Say what you saw before");
 pub(super) const TOO_OFTEN: Sort = sort("too-often", 429, "Not so often");
+pub(super) const TOO_FAST: Sort = sort("too-many-changes", 429, "Too many changes");
 pub(super) const BROKEN: Sort = sort("broken", 500, "A fault of ours");
 pub(super) const CLOSING: Sort = sort("closing", 503, "The daemon stops");
 pub(super) const TOO_MANY_LISTEN: Sort = sort("too-many-listen", 503, "Too many listen");
@@ -99,15 +105,18 @@ pub(super) struct Document {
     /// The places in the body that are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Fault>,
-    /// With `confirm-size`: the number to repeat as `confirm`, in percent of the queue's messages.
+    /// With `confirm-size`: the number to repeat as `confirm`: percent of the queue's messages, or accounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
-    /// With `too-often`: after how many seconds it may be asked again; also the header Retry-After.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<u64>,
     /// With `stale` and `exists`: the flag as it stands now.
     #[serde(skip_serializing_if = "Option::is_none")]
     now: Option<FlagView>,
+    /// With `no-such-flag` and `exists`: the revision that deleted the flag of this key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tombstone: Option<u64>,
+    #[serde(skip)]
+    #[schema(ignore)]
+    retry_after_s: Option<u64>,
 }
 
 /// A problem on its way out. As a response it is only a note for [`Problem::write_into`], which knows the path of the request.
@@ -125,15 +134,42 @@ impl Problem {
             instance: String::new(),
             errors: Vec::new(),
             size: None,
-            retry_after: None,
             now: None,
+            tombstone: None,
+            retry_after_s: None,
         }))
     }
 
-    /// No such flag.
-    pub(super) fn no_flag(key: &str) -> Self {
-        let key = key.chars().take(LONGEST_ECHO).collect();
-        Self::new(NO_SUCH_FLAG, Refused::NoFlag(key).to_string())
+    /// No such flag; perhaps there was one.
+    pub(super) fn no_flag(snapshot: &Snapshot, key: &str) -> Self {
+        let Some(revision) = snapshot.tombstones().get(key) else {
+            return Self::never_a_flag(key);
+        };
+        let shown: String = key.chars().take(LONGEST_ECHO).collect();
+        let path = format!("/api/v1/flags/{}", segment(key));
+        let sentence = format!(
+            "`{shown}` was deleted by revision {revision}; GET {path}/history tells what it was, POST {path}/undo brings it back"
+        );
+        let mut problem = Self::new(NO_SUCH_FLAG, sentence);
+        problem.0.tombstone = Some(*revision);
+        problem
+    }
+
+    /// No such flag, and nothing of what there was: also what is said of flags outside of a scope.
+    pub(super) fn never_a_flag(key: &str) -> Self {
+        let shown = key.chars().take(LONGEST_ECHO).collect();
+        Self::new(NO_SUCH_FLAG, Refused::NoFlag(shown).to_string())
+    }
+
+    /// Too many changes; the next one after this time.
+    pub(super) fn too_fast(wait: Duration) -> Self {
+        let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+        let sentence = format!(
+            "these are more changes a minute than [limits] changes_per_minute of the file allows; repeat this one in {seconds} s, or make several in one by POST /api/v1/changes"
+        );
+        let mut problem = Self::new(TOO_FAST, sentence);
+        problem.0.retry_after_s = Some(seconds);
+        problem
     }
 
     /// The same, with the place in the body that is wrong.
@@ -148,7 +184,7 @@ impl Problem {
 
     /// The same, to be asked again after this time.
     pub(super) fn after(mut self, wait: std::time::Duration) -> Self {
-        self.0.retry_after = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+        self.0.retry_after_s = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         self
     }
 
@@ -160,7 +196,7 @@ impl Problem {
     ) -> Self {
         let sort = match refused {
             Refused::Stale { .. } | Refused::StaleSegment { .. } => STALE,
-            Refused::Exists(_) | Refused::Tombstone { .. } => EXISTS,
+            Refused::Exists(_) | Refused::SegmentExists(_) | Refused::Tombstone { .. } => EXISTS,
             Refused::NoFlag(_) => NO_SUCH_FLAG,
             Refused::NoSegment(_) => NO_SUCH_SEGMENT,
             Refused::NoOpening(_) => NO_SUCH_OPENING,
@@ -175,6 +211,7 @@ impl Problem {
             Refused::Stale { key, .. } | Refused::Exists(key) => {
                 problem.0.now = look_up(key.as_str());
             }
+            Refused::Tombstone { revision, .. } => problem.0.tombstone = Some(*revision),
             Refused::ConfirmSize { size, .. } => problem.0.size = Some(*size),
             Refused::Bad(bad) => problem = problem.at(wrong_part(bad, edit)),
             _ => {}
@@ -218,8 +255,8 @@ impl Problem {
         if let Some(tag) = tag {
             headers.insert(header::ETAG, tag);
         }
-        if let Some(seconds) = document.retry_after {
-            headers.insert(header::RETRY_AFTER, seconds.into());
+        if let Some(seconds) = document.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
             let how = HeaderValue::from_static("Bearer realm=\"sluicegate\"");
@@ -249,6 +286,12 @@ fn wrong_part(bad: &BadFlag, edit: &Edit) -> String {
     };
     match edit {
         Edit::Open { .. } => format!("/values/{}", in_pointer(key)),
+        Edit::Several(edits) => {
+            let place = edits
+                .iter()
+                .position(|one| one.edit.flag() == Some(key.as_str()));
+            place.map_or_else(|| "/edits".to_owned(), |place| format!("/edits/{place}"))
+        }
         _ => format!("/{part}"),
     }
 }

@@ -120,7 +120,7 @@ pub(super) async fn explain(
             let queue = find(&doors, &queue)?;
             Explained::Message(of_message(&doors, queue, &snapshot, told)?)
         }
-        (None, Some(flag)) if !caller.sees_flag(&flag) => return Err(Problem::no_flag(&flag)),
+        (None, Some(flag)) if !caller.sees_flag(&flag) => return Err(Problem::never_a_flag(&flag)),
         (None, Some(flag)) => Explained::Flag(of_flag(&snapshot, &flag, &told)?),
         (None, None) => Explained::Flags(of_all(&snapshot, &caller, told)?),
     })
@@ -186,7 +186,7 @@ fn of_flag(snapshot: &Snapshot, flag: &str, told: &Told) -> Result<FlagExplained
     let context = snapshot.context(told.attributes());
     let explanation = explain::explain(snapshot, flag, &*context);
     Ok(FlagExplained {
-        explanation: explanation.ok_or_else(|| Problem::no_flag(flag))?,
+        explanation: explanation.ok_or_else(|| Problem::no_flag(snapshot, flag))?,
         snapshot: snapshot.revision(),
         unused: told.unused(snapshot),
     })

@@ -26,7 +26,9 @@ mod authz;
 mod body;
 mod changes;
 mod checks;
+mod documents;
 mod error;
+mod evaluated;
 mod events;
 mod explain;
 mod flags;
@@ -38,6 +40,7 @@ mod ofrep;
 mod openapi;
 mod openings;
 mod outcomes;
+mod pace;
 mod page;
 mod preview;
 mod queues;
@@ -45,7 +48,9 @@ mod release;
 mod routes;
 mod schemas;
 mod seats;
+mod segments;
 mod serve;
+mod shapes;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -54,10 +59,12 @@ mod views;
 mod write;
 
 pub use access::Access;
+pub use evaluated::LastEvaluated;
 pub use events::Listeners;
 pub use idempotency::Remembered;
 pub use ofrep::Services;
 pub use openapi::openapi;
+pub use pace::Pace;
 pub use serve::{Entrance, serve};
 pub use tls::{BadTls, Tls};
 
@@ -84,6 +91,10 @@ pub struct Doors {
     pub listeners: Listeners,
     /// What is kept for services; `Services::default()` to begin with.
     pub services: Services,
+    /// How many changes each actor may make a minute.
+    pub pace: Pace,
+    /// When flags were last evaluated; `LastEvaluated::default()`: nobody counts.
+    pub evaluated: LastEvaluated,
 }
 
 /// One queue, as far as the doors see it.
@@ -106,10 +117,19 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(status::root))
         .routes(routes!(status::status))
         .routes(routes!(flags::list))
-        .routes(routes!(flags::read, flags::put, flags::patch))
+        .routes(routes!(
+            flags::read,
+            flags::put,
+            flags::patch,
+            flags::delete
+        ))
+        .routes(routes!(segments::list))
+        .routes(routes!(segments::read, segments::put, segments::delete))
+        .routes(routes!(segments::members))
         .routes(routes!(preview::preview))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
+        .routes(routes!(openings::extend))
         .routes(routes!(changes::list))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))

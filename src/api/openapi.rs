@@ -41,6 +41,7 @@ pub(super) async fn read() -> Response {
 #[must_use]
 pub fn openapi() -> OpenApi {
     let mut document = super::table().into_openapi();
+    super::shapes::add(&mut document);
     document.info = InfoBuilder::new()
         .title("Sluicegate")
         .version(env!("CARGO_PKG_VERSION"))
@@ -52,7 +53,12 @@ pub fn openapi() -> OpenApi {
     secure(&mut document);
     for (path, item) in &mut document.paths.paths {
         let reads = [&mut item.get];
-        let writes = [&mut item.put, &mut item.post, &mut item.patch];
+        let writes = [
+            &mut item.put,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ];
         let evaluates = path.starts_with("/ofrep/"); // reads, in the words of another protocol
         let guarded = evaluates || path.starts_with("/api/") || path == "/" || path == "/status";
         for operation in reads.into_iter().flatten() {
@@ -149,19 +155,26 @@ pub(super) fn operation_of<'i>(item: &'i mut PathItem, method: &str) -> Option<&
 }
 
 /// What any write may be answered.
-const OF_WRITES: [(u16, &str); 9] = [
+const OF_WRITES: [(u16, &str); 10] = [
     (
         400,
         "The request or its JSON cannot be read; `detail` says where.",
     ),
     (403, "A page of another site sent it."),
     (408, "The body did not come within 10 s."),
-    (413, "The body is larger than 256 KiB."),
+    (
+        413,
+        "The body is larger than 256 KiB (segments and files of flags: 4 MiB).",
+    ),
     (415, "It was not sent as application/json."),
     (421, "Called by a name that is not this daemon's."),
     (
         422,
         "The body or the change does not fit; `errors` says where.",
+    ),
+    (
+        429,
+        "More changes a minute than `changes_per_minute` of the file allows; Retry-After says when the next may come.",
     ),
     (500, "A fault of ours."),
     (503, "The store cannot be written; nothing was changed."),

@@ -11,13 +11,15 @@ use utoipa::ToSchema;
 use super::Doors;
 use super::access::Caller;
 use super::body::{Asked, Named};
-use super::error::{BAD_VALUE, MALFORMED_REQUEST, Problem};
+use super::error::{BAD_VALUE, MALFORMED_REQUEST, NO_SUCH_OPENING, Problem};
 use super::page::{Page, Paging};
-use super::views::{OpeningView, restores};
+use super::shapes;
+use super::views::{OpeningView, rfc3339, warnings};
 use super::write::{Answer, Turned, Words, Write, WriteQuery, turn};
 use crate::rules::change::Edit;
+use crate::rules::clause::ClauseDocument;
 use crate::rules::names::FlagKey;
-use crate::rules::opening::{DEFAULT_LENGTH, OpeningId, Restore};
+use crate::rules::opening::{DEFAULT_LENGTH, NotAnOpening, Opening, OpeningId, Restore};
 use crate::rules::units::Span;
 
 const LIST: &str = "/api/v1/openings";
@@ -65,8 +67,12 @@ pub(super) struct NewOpening {
     until: Option<jiff::Timestamp>,
     /// How it ends.
     #[serde(default)]
-    #[schema(schema_with = restores, required = false)]
+    #[schema(schema_with = shapes::restore, required = false)]
     restore: Restore,
+    /// For whom: those of whom all of these hold; none: everybody.
+    #[serde(default)]
+    #[schema(schema_with = shapes::clauses, required = false)]
+    when: Vec<ClauseDocument>,
     /// Why; never empty.
     #[serde(default)]
     #[schema(
@@ -106,15 +112,14 @@ pub(super) async fn open(
         .collect::<Result<_, _>>()?;
     let edit = Edit::Open {
         values,
-        when: Vec::new(),
+        when: body.when,
         ends_at_ms,
         restore: body.restore,
     };
     let words = Words {
-        reason: body.reason,
         confirm: body.confirm,
-        keep: false,
         dry_run: body.dry_run,
+        ..Words::because(&body.reason)
     };
     turn(doors, sender, edit, None, words, |turned| {
         let status = if turned.dry_run {
@@ -175,21 +180,100 @@ pub(super) async fn close(
     Named(id): Named,
     Write { body, sender }: Write<Closing>,
 ) -> Result<Answer, Problem> {
-    let id: OpeningId = id
-        .parse()
-        .map_err(|why: crate::rules::opening::NotAnOpening| {
-            Problem::new(super::error::NO_SUCH_OPENING, why.to_string())
-        })?;
+    let id = opening_id(&id)?;
     let words = Words {
-        reason: body.reason,
-        confirm: None,
-        keep: false,
         dry_run: body.dry_run,
+        ..Words::because(&body.reason)
     };
     turn(doors, sender, Edit::Close(id), None, words, move |turned| {
         shown(turned, id, StatusCode::OK)
     })
     .await
+}
+
+/// Until when an opening lasts instead, and why.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Extension {
+    /// So much longer than it would have lasted, such as `30m`; in all at most 24 h from now.
+    #[serde(default, rename = "for")]
+    #[schema(value_type = Option<String>, example = "30m")]
+    length: Option<Span>,
+    /// Until when (RFC 3339), instead of `for`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<jiff::Timestamp>,
+    /// Why; never empty.
+    #[serde(default)]
+    #[schema(
+        required = true,
+        min_length = 1,
+        max_length = 1024,
+        example = "the provider is still down"
+    )]
+    reason: String,
+    /// Checks the change and shows what it would lead to; nothing is changed.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Lets an opening last longer.
+#[utoipa::path(post, path = "/api/v1/openings/{id}/extend", tag = "openings", request_body = Extension,
+    params(("id" = String, Path, description = "The opening's id, such as `o41`."), WriteQuery),
+    responses(
+        (status = 200, description = "The opening with its new end (or how it would be: `dry_run`).", body = OpeningView),
+        (status = 404, description = "There is no such opening; it may have ended."),
+))]
+pub(super) async fn extend(
+    State(doors): State<Arc<Doors>>,
+    Named(id): Named,
+    Write { body, sender }: Write<Extension>,
+) -> Result<Answer, Problem> {
+    let id = opening_id(&id)?;
+    let snapshot = doors.store.snapshot();
+    let ends_at_ms = match snapshot.opening(id) {
+        Some(opening) => body.ends_at_ms(opening, doors.clock.now().ms)?,
+        None => 0, // refused below, as one that has ended
+    };
+    let words = Words {
+        dry_run: body.dry_run,
+        ..Words::because(&body.reason)
+    };
+    let edit = Edit::Extend(id, ends_at_ms);
+    turn(doors, sender, edit, None, words, move |turned| {
+        shown(turned, id, StatusCode::OK)
+    })
+    .await
+}
+
+impl Extension {
+    fn ends_at_ms(&self, opening: &Opening, now_ms: i64) -> Result<i64, Problem> {
+        let at_ms = match (self.length, self.until) {
+            (Some(longer), None) => {
+                let end = opening.ends_at_ms.max(now_ms);
+                end.saturating_add(longer.as_millis())
+            }
+            (None, Some(until)) => until.as_millisecond(),
+            _ => {
+                let cure = "say either how much longer (`for`) or until when (`until`)";
+                return Err(Problem::new(BAD_VALUE, cure).at("/for"));
+            }
+        };
+        if at_ms <= opening.ends_at_ms {
+            let sentence = format!(
+                "the opening {} lasts until {} already; name a later end, or close it",
+                opening.id,
+                rfc3339(opening.ends_at_ms)
+            );
+            return Err(Problem::new(BAD_VALUE, sentence).at("/until"));
+        }
+        Ok(at_ms)
+    }
+}
+
+fn opening_id(id: &str) -> Result<OpeningId, Problem> {
+    id.parse()
+        .map_err(|why: NotAnOpening| Problem::new(NO_SUCH_OPENING, why.to_string()))
 }
 
 /// An opening that came or went, with what its flags say after that.
@@ -198,7 +282,11 @@ fn shown(turned: &Turned, id: OpeningId, status: StatusCode) -> Answer {
         .after
         .opening(id)
         .or_else(|| turned.before.opening(id));
-    let view =
-        opening.map(|opening| OpeningView::show(&turned.after, opening).tried(turned.dry_run));
+    let view = opening.map(|opening| {
+        let keys = opening.values.iter().map(|(key, _)| key.as_str());
+        OpeningView::show(&turned.after, opening)
+            .warned(warnings(&turned.after, keys))
+            .tried(turned.dry_run)
+    });
     Answer::new(status, None, &view)
 }

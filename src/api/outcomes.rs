@@ -22,7 +22,7 @@ impl FromRequest<Arc<Doors>> for Reports {
     async fn from_request(request: Request, _: &Arc<Doors>) -> Result<Self, Problem> {
         let (parts, body): (_, Body) = request.into_parts();
         body::says_json(&parts.method, &parts.headers)?;
-        let bytes = body::bytes(body).await?;
+        let bytes = body::bytes(body, body::LARGEST_BODY).await?;
         read(&bytes).map(Self).map_err(|why| {
             let sentence = why.to_string();
             match why {

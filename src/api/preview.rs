@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use super::Doors;
 use super::body::Named;
+use super::documents::{merged, said};
 use super::error::{BAD_DOCUMENT, BROKEN, Problem};
-use super::flags::{merged, said};
 use super::queues::find;
 use super::schemas::named;
 use super::views::{FlagView, rfc3339};
@@ -174,7 +174,9 @@ pub(super) async fn preview(
     let by = Actor::new(sender.name(), "api");
     let trying = tokio::task::spawn_blocking(move || {
         let before = doors.store.snapshot();
-        let flag = before.flag(&key).ok_or_else(|| Problem::no_flag(&key))?;
+        let flag = before
+            .flag(&key)
+            .ok_or_else(|| Problem::no_flag(&before, &key))?;
         let now_ms = doors.clock.now().ms;
         let edit = body.edit(flag, now_ms)?;
         let change = Change {

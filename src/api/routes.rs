@@ -48,9 +48,10 @@ const fn route(method: &'static str, path: &'static str, need: Need, within: Wit
 }
 
 /// Every route.
+#[rustfmt::skip] // a table, one line for each
 pub(super) const TABLE: &[Route] = {
-    use Need::{Evaluate, Name, Nothing, Operate, Report, View};
-    use Within::{Body, Entries, Everything, Flag, Opening, Queue};
+    use Need::{Administer, Evaluate, Name, Nothing, Operate, Report, View};
+    use Within::{Body, Entries, Everything, Flag, Opening, Queue, Segment};
     &[
         route("GET", "/livez", Nothing, Within::Nothing),
         route("GET", "/readyz", Nothing, Within::Nothing),
@@ -61,26 +62,23 @@ pub(super) const TABLE: &[Route] = {
         route("GET", "/api/v1/flags/{key}", View, Flag("key")),
         route("PUT", "/api/v1/flags/{key}", Operate, Flag("key")),
         route("PATCH", "/api/v1/flags/{key}", Operate, Flag("key")),
+        route("DELETE", "/api/v1/flags/{key}", Administer, Flag("key")),
         route("POST", "/api/v1/flags/{key}/preview", View, Flag("key")),
+        route("GET", "/api/v1/segments", View, Entries),
+        route("GET", "/api/v1/segments/{name}", View, Segment("name")),
+        route("PUT", "/api/v1/segments/{name}", Operate, Segment("name")),
+        route("DELETE", "/api/v1/segments/{name}", Administer, Segment("name")),
+        route("POST", "/api/v1/segments/{name}/members", Operate, Segment("name")),
         route("GET", "/api/v1/explain", View, Entries),
         route("GET", "/api/v1/openings", View, Entries),
         route("POST", "/api/v1/openings", Operate, Body),
-        route(
-            "POST",
-            "/api/v1/openings/{id}/close",
-            Operate,
-            Opening("id"),
-        ),
+        route("POST", "/api/v1/openings/{id}/close", Operate, Opening("id")),
+        route("POST", "/api/v1/openings/{id}/extend", Operate, Opening("id")),
         route("GET", "/api/v1/changes", View, Entries),
         route("GET", "/api/v1/queues", View, Entries),
         route("GET", "/api/v1/queues/{name}", View, Queue("name")),
         route("GET", "/api/v1/queues/{name}/lanes", View, Queue("name")),
-        route(
-            "POST",
-            "/api/v1/queues/{name}/release",
-            Operate,
-            Queue("name"),
-        ),
+        route("POST", "/api/v1/queues/{name}/release", Operate, Queue("name")),
         route("POST", "/api/v1/outcomes", Report, Body),
         route("GET", "/api/v1/events", View, Entries),
         route("GET", "/api/v1/authz/{flag}", Evaluate, Body),

@@ -14,12 +14,12 @@ use utoipa::IntoParams;
 
 use super::Doors;
 use super::access::Caller;
-use super::body::{self, Asked};
+use super::body::{self, Asked, LARGEST_BODY};
 use super::error::{BROKEN, LONGEST_ECHO, MALFORMED_REQUEST, Problem, ROLE, SAY_WHAT_YOU_SAW};
 use super::idempotency::Ticket;
 use super::views::FlagView;
 use crate::rules::access::Need;
-use crate::rules::change::{Actor, Change, Edit};
+use crate::rules::change::{Actor, Cause, Change, Edit};
 use crate::rules::snapshot::Snapshot;
 
 /// The header by which callers tell their name, where nobody is asked who they are.
@@ -29,9 +29,17 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub(super) const LONGEST_NAME: usize = 64;
 pub(super) const LONGEST_KEY: usize = 128;
 
-/// A write: its body, and who sent it under which conditions.
-pub(super) struct Write<T> {
+/// A write: its body of at most so many bytes, and who sent it under which conditions.
+pub(super) struct Write<T, const LARGEST: usize = LARGEST_BODY> {
     pub(super) body: T,
+    pub(super) sender: Sender,
+}
+
+/// A write without a body: its query says why, and who sent it under which conditions.
+pub(super) struct Deletion {
+    pub(super) words: Words,
+    /// Also what is still in use.
+    pub(super) force: bool,
     pub(super) sender: Sender,
 }
 
@@ -56,6 +64,20 @@ pub(super) struct Words {
     /// Whether a valve that sheds may stay so without an end.
     pub(super) keep: bool,
     pub(super) dry_run: bool,
+    pub(super) cause: Cause,
+}
+
+impl Words {
+    /// A reason, and nothing else.
+    pub(super) fn because(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            confirm: None,
+            keep: false,
+            dry_run: false,
+            cause: Cause::Operator,
+        }
+    }
 }
 
 /// What a PUT wants.
@@ -73,36 +95,74 @@ pub(super) struct WriteQuery {
     dry_run: bool,
 }
 
-impl<T: DeserializeOwned> FromRequest<Arc<Doors>> for Write<T> {
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DeletionQuery {
+    /// Why; never empty.
+    #[serde(default)]
+    #[param(required = true, min_length = 1, max_length = 1024)]
+    reason: String,
+    /// `true`: checks the change and shows what it would lead to; nothing is changed.
+    #[serde(default)]
+    dry_run: bool,
+    /// `true`: also a flag that was evaluated within the last hour.
+    #[serde(default)]
+    force: bool,
+}
+
+impl FromRequestParts<Arc<Doors>> for Deletion {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, doors: &Arc<Doors>) -> Result<Self, Problem> {
+        let Asked(query) = Asked::<DeletionQuery>::from_request_parts(parts, doors).await?;
+        Ok(Self {
+            words: Words::because(&query.reason),
+            force: query.force,
+            sender: Sender::of(parts, &Bytes::new(), query.dry_run)?,
+        })
+    }
+}
+
+impl<T: DeserializeOwned, const LARGEST: usize> FromRequest<Arc<Doors>> for Write<T, LARGEST> {
     type Rejection = Problem;
     async fn from_request(request: Request, doors: &Arc<Doors>) -> Result<Self, Problem> {
         let (mut parts, body): (Parts, Body) = request.into_parts();
-        let caller = Caller::from_request_parts(&mut parts, doors).await?;
         body::says_json(&parts.method, &parts.headers)?;
         let Asked(WriteQuery { dry_run }) = Asked::from_request_parts(&mut parts, doors).await?;
-        let bytes = body::bytes(body).await?;
+        let bytes = body::bytes(body, LARGEST).await?;
         Ok(Self {
             body: body::read(&bytes)?,
-            sender: Sender {
-                by: actor(&caller, &parts.headers)?,
-                if_match: if_match(&parts.headers)?,
-                if_none: if_none(&parts.headers)?,
-                dry_run,
-                ticket: ticket(&caller, &parts, &bytes)?,
-                what: format!("{} {}", parts.method, parts.uri.path()),
-                caller,
-            },
+            sender: Sender::of(&parts, &bytes, dry_run)?,
         })
     }
 }
 
 impl Sender {
-    /// The revision that a PATCH must have seen.
+    /// Who sent the request with this head and body.
+    fn of(parts: &Parts, body: &Bytes, dry_run: bool) -> Result<Self, Problem> {
+        let caller = Caller::of(parts)?;
+        Ok(Self {
+            by: actor(&caller, &parts.headers)?,
+            if_match: if_match(&parts.headers)?,
+            if_none: if_none(&parts.headers)?,
+            dry_run,
+            ticket: ticket(&caller, parts, body)?,
+            what: format!("{} {}", parts.method, parts.uri.path()),
+            caller,
+        })
+    }
+
+    /// The revision in If-Match, where none must be said.
+    pub(super) fn may_have_seen(&self) -> Option<u64> {
+        self.if_match
+    }
+
+    /// The revision that a PATCH or DELETE must have seen.
     pub(super) fn seen(&self) -> Result<u64, Problem> {
         self.if_match.ok_or_else(|| {
             Problem::new(
                 SAY_WHAT_YOU_SAW,
-                "read the flag first, then repeat with its ETag, such as If-Match: \"41\"",
+                "read it first, then repeat with its ETag, such as If-Match: \"41\"",
             )
         })
     }
@@ -137,7 +197,7 @@ impl Sender {
             (Some(seen), false) => Ok(Wants::Replace { seen }),
             (None, false) => Err(Problem::new(
                 SAY_WHAT_YOU_SAW,
-                "say If-None-Match: * to create a flag, or If-Match with its ETag to replace it",
+                "say If-None-Match: * to create it, or If-Match with its ETag to replace it",
             )),
             (Some(_), true) => Err(Problem::new(
                 MALFORMED_REQUEST,
@@ -283,6 +343,8 @@ impl IntoResponse for Answer {
 
 /// What a turned knob led to.
 pub(super) struct Turned {
+    /// Whose knob it is.
+    pub(super) doors: Arc<Doors>,
     /// The flags before.
     pub(super) before: Arc<Snapshot>,
     /// The flags after; when dry, as they would be.
@@ -291,6 +353,18 @@ pub(super) struct Turned {
     pub(super) dry_run: bool,
     /// Who turned it.
     pub(super) caller: Caller,
+}
+
+/// Does what reads or writes the disk, off the doors' own threads; it runs to its end also when the caller goes away meanwhile.
+pub(super) async fn aside<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(act).await.unwrap_or_else(|_| {
+        Err(Problem::new(
+            BROKEN,
+            "this broke off by a fault of ours; look at what stands now before you repeat it, and report the log",
+        ))
+    })
 }
 
 /// Turns a knob, unless it is only tried, on a thread where it runs to its end also when the caller goes away meanwhile.
@@ -302,7 +376,7 @@ pub(super) async fn turn(
     words: Words,
     answer: impl Fn(&Turned) -> Answer + Send + 'static,
 ) -> Result<Answer, Problem> {
-    let turning = tokio::task::spawn_blocking(move || {
+    aside(move || {
         let now = doors.clock.now();
         let dry_run = sender.dry_run || words.dry_run;
         let change = Change {
@@ -310,6 +384,7 @@ pub(super) async fn turn(
             confirm: words.confirm,
             keep: words.keep,
             longest: sender.caller.longest_opening(),
+            cause: words.cause,
             ..Change::new(edit, sender.by, &words.reason, now.ms)
         };
         may_turn(&doors, &sender.caller, &change)?;
@@ -321,13 +396,8 @@ pub(super) async fn turn(
         };
         log(&sender.what, &change, dry_run, &outcome);
         outcome
-    });
-    turning.await.unwrap_or_else(|_| {
-        Err(Problem::new(
-            BROKEN,
-            "the change broke off by a fault of ours; look at what stands now before you repeat it, and report the log",
-        ))
     })
+    .await
 }
 
 /// Refuses what lies outside of the caller's scope, or takes another role.
@@ -345,11 +415,15 @@ fn may_turn(doors: &Doors, caller: &Caller, change: &Change) -> Result<(), Probl
 }
 
 fn turn_now(
-    doors: &Doors,
+    doors: &Arc<Doors>,
     caller: &Caller,
     change: &Change,
     dry_run: bool,
 ) -> Result<Turned, Problem> {
+    if !dry_run {
+        let paced = doors.pace.take(&change.by.name, doors.clock.mono());
+        paced.map_err(Problem::too_fast)?;
+    }
     let before = doors.store.snapshot();
     let after = if dry_run {
         doors.store.try_out(change).map(Arc::new)
@@ -358,6 +432,7 @@ fn turn_now(
     };
     match after {
         Ok(after) => Ok(Turned {
+            doors: Arc::clone(doors),
             before,
             after,
             dry_run,

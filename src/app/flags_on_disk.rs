@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Settings, flags};
+use crate::config::Settings;
+use crate::config::flags::{self, FlagsFile};
 use crate::metrics::Metrics;
 use crate::rules::snapshot::GatedQueue;
-use crate::store::{OpenError, Store};
+use crate::store::{OpenError, Seed, Store};
 
 /// How long a store that another daemon holds is waited for.
 const STORE_FREE_WITHIN: Duration = Duration::from_secs(2);
@@ -24,9 +25,14 @@ pub(super) async fn open_store(
     clock: Clock,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Store> {
-    let seed = match &settings.daemon.flags_file {
+    let file = match &settings.daemon.flags_file {
         Some(file) => flags::read(file)?,
-        None => Vec::new(),
+        None => FlagsFile::default(),
+    };
+    let seed = Seed {
+        policy: settings.limits.policy.clone(),
+        segments: file.segments,
+        flags: file.flags,
     };
     let open = || {
         let (queues, now_ms) = (gated(settings), clock.now().ms);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::entrances::Entrances;
@@ -14,12 +14,15 @@ use super::flags_on_disk::{gated, look_after, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
-use crate::api::{Access, Doors, Listeners, QueueDoor, Remembered, Services, Tls};
+use crate::api::{
+    Access, Doors, LastEvaluated, Listeners, Pace, QueueDoor, Remembered, Services, Tls,
+};
 use crate::clock::Clock;
-use crate::config::{Queue, Settings};
+use crate::config::{Notify, Queue, Settings};
 use crate::events;
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
+use crate::notices::{Board, Teller};
 use crate::rules::names::QueueName;
 use crate::rules::snapshot::{Snapshot, Stored};
 use crate::seams::{Inlet, Outlet};
@@ -60,6 +63,9 @@ pub(super) struct House {
     clock: Clock,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
+    board: Board,
+    teller: Teller,
+    webhooks: watch::Sender<Vec<Notify>>,
     doors: Arc<Doors>,
     running: Vec<Running>,
     /// Told to the workers first, so that the doors answer until all is settled.
@@ -79,7 +85,7 @@ impl House {
         let metrics = metrics_of(&settings)?;
         let store = open_store(&settings, clock, &metrics).await?;
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
-        guard::end_what_is_over(&house.store, &clock);
+        guard::end_what_is_over(&house.guarded());
         for queue in house.settings.queues.clone() {
             let (queue, broker, handlers) = (
                 Arc::new(queue),
@@ -106,7 +112,8 @@ impl House {
         clock: Clock,
     ) -> anyhow::Result<(Self, Vec<MemoryQueue>)> {
         let metrics = metrics_of(&settings)?;
-        let start = Snapshot::of(gated(&settings), Stored::default());
+        let start =
+            Snapshot::of(gated(&settings), Stored::default()).under(settings.limits.policy.clone());
         let store = Store::in_memory(start, Arc::clone(&metrics));
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
         let mut queues = Vec::new();
@@ -156,13 +163,27 @@ impl House {
             events: Arc::default(),
             listeners: Listeners::default(),
             services: Services::default(),
+            pace: Pace::new(settings.limits.changes_per_minute),
+            evaluated: LastEvaluated::by({
+                let metrics = Arc::clone(&metrics);
+                move |key| metrics.last_evaluated(key)
+            }),
         };
         let tasks = Tasks::stopping_with(stop_tasks.clone());
+        let (board, webhooks) = (
+            Board::default(),
+            watch::Sender::new(settings.notify.clone()),
+        );
+        let numbers = Arc::clone(&metrics);
+        let teller = Teller::new(&store, &board, webhooks.subscribe(), clock, numbers);
         Ok(Self {
             settings,
             clock,
             store,
             metrics,
+            board,
+            teller,
+            webhooks,
             doors: Arc::new(doors),
             running: Vec::new(),
             stop_workers,
@@ -247,6 +268,15 @@ impl House {
         Ok(())
     }
 
+    fn guarded(&self) -> guard::Given {
+        guard::Given {
+            store: Arc::clone(&self.store),
+            board: self.board.clone(),
+            metrics: Arc::clone(&self.metrics),
+            clock: self.clock,
+        }
+    }
+
     pub(super) fn also<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -256,6 +286,11 @@ impl House {
 
     pub(super) fn doors(&self) -> &Arc<Doors> {
         &self.doors
+    }
+
+    /// Where the webhooks are told, so that a reload can name others.
+    pub(super) fn webhooks(&self) -> watch::Sender<Vec<Notify>> {
+        self.webhooks.clone()
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -274,14 +309,15 @@ impl House {
     /// Serves until `stop`, or until something ends unasked; then the workers finish, and last of all the doors close.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
         let (store, clock) = (Arc::clone(&self.store), self.clock);
-        let (records, events) = (store.records(), Arc::clone(&self.doors.events));
+        let (records, events) = (store.listen(), Arc::clone(&self.doors.events));
         self.tasks
             .spawn("events", |stop| events::run(records, events, stop));
         self.tasks
-            .spawn("guard", |stop| guard::run(store, clock, stop));
-        let store = Arc::clone(&self.store);
-        self.tasks
             .spawn("store", |stop| look_after(store, clock, stop));
+        let guarded = self.guarded();
+        self.tasks.spawn("guard", |stop| guard::run(guarded, stop));
+        let teller = self.teller;
+        self.tasks.spawn("notices", |stop| teller.run(stop));
         self.entrances.serve(&self.doors, &mut self.tasks);
         tracing::info!(listen = %self.settings.daemon.listen, queues = self.running.len(), "serving");
         let workers = workers_ended(self.running, stop.clone(), self.stop_workers);

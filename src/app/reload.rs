@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::logging::LogFilter;
 use super::systemd;
 use crate::api::{Doors, Tls};
-use crate::config::{self, Settings};
+use crate::config::{self, Notify, Settings};
 
 pub(super) struct Reload {
     pub(super) file: PathBuf,
@@ -18,6 +19,7 @@ pub(super) struct Reload {
     pub(super) log: LogFilter,
     pub(super) doors: Arc<Doors>,
     pub(super) tls: Option<Tls>,
+    pub(super) webhooks: watch::Sender<Vec<Notify>>,
 }
 
 impl Reload {
@@ -65,6 +67,15 @@ impl Reload {
         self.settings.daemon.hosts = new.daemon.hosts;
         self.settings.daemon.proxies = new.daemon.proxies;
         self.settings.daemon.log = new.daemon.log;
+        if self.settings.notify != new.notify {
+            self.webhooks.send_replace(new.notify.clone());
+            self.settings.notify = new.notify;
+        }
+        if self.settings.limits != new.limits {
+            self.doors.store.limit(new.limits.policy.clone());
+            self.doors.pace.limit(new.limits.changes_per_minute);
+            self.settings.limits = new.limits;
+        }
         tracing::info!("the file was read again");
     }
     /// Also when the file names the same: a certificate is renewed in its place.

@@ -16,10 +16,11 @@ use super::problems::Notes;
 use super::shape::Setting;
 use super::tree::{Place, Table, Value};
 use super::walk::fits;
-use super::{Amqp, Daemon, Settings, broker_url, management, people, queue};
+use super::{Amqp, Daemon, Settings, broker_url, limits, management, notify, people, queue};
 use crate::rules::access::Role;
 use crate::rules::facts::Source;
 use crate::rules::names::{FlagKey, Glob};
+use crate::rules::notice;
 use crate::rules::units::Span;
 
 /// A table, with the settings that it may hold.
@@ -134,7 +135,7 @@ macro_rules! from_value {
         })*
     };
 }
-from_value!(numbers: u16 u32 u64 usize; texts: SocketAddr Source FlagKey PathBuf Glob Role Fingerprint jiff::Timestamp);
+from_value!(numbers: u16 u32 u64 usize; texts: SocketAddr Source FlagKey PathBuf Glob Role Fingerprint jiff::Timestamp notice::Kind);
 
 impl<T: FromValue> FromValue for Vec<T> {
     fn from_value(value: &Value) -> Option<Self> {
@@ -188,6 +189,7 @@ pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> 
     let management = tree
         .table("management")
         .map(|_| management::read(file.section("management"), around, notes));
+    let notify = notify::all(&file.sections("notify"), around, notes);
     let queues = queue::all(&file.sections("queue"), vhost, declare, notes);
     Some(Settings {
         daemon: daemon?,
@@ -200,7 +202,9 @@ pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> 
             Some(management) => Some(management?),
             None => None,
         },
+        notify: notify?,
         queues: queues?,
+        limits: limits::read(file.section("limits"), file.section("flags"))?,
     })
 }
 

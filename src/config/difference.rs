@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::list::FILE;
 use super::shape::Shape;
-use super::{Management, Queue, Settings};
+use super::{Limits, Management, Queue, Settings};
 
 /// A setting that changed. What it was and is, is not told: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,9 @@ pub fn difference(old: &Settings, new: &Settings) -> Vec<Difference> {
     let mut found = Found(Vec::new());
     daemon(old, new, &mut found);
     people(old, new, &mut found);
+    if old.notify != new.notify {
+        found.note("notify".to_owned(), true);
+    }
     let both = (by_name(old), by_name(new));
     for (name, before) in &both.0 {
         match both.1.get(name) {
@@ -109,6 +112,7 @@ fn daemon(old: &Settings, new: &Settings, found: &mut Found) {
         &old.metrics_listen,
         &new.metrics_listen,
     );
+    limits(&old.limits, &new.limits, found);
     let (a, b) = (&old.amqp, &new.amqp);
     found.compare("amqp", "url", &a.url, &b.url);
     found.compare("amqp", "ca_file", &a.ca_file, &b.ca_file);
@@ -118,13 +122,9 @@ fn daemon(old: &Settings, new: &Settings, found: &mut Found) {
 }
 
 fn people(old: &Settings, new: &Settings, found: &mut Found) {
-    named(
-        "token",
-        (&old.tokens, &new.tokens),
-        |token| &token.name,
-        found,
-    );
-    named("user", (&old.users, &new.users), |user| &user.name, found);
+    let (tokens, users) = ((&*old.tokens, &*new.tokens), (&*old.users, &*new.users));
+    named("token", tokens, |token| &token.name, found);
+    named("user", users, |user| &user.name, found);
 }
 
 /// Notes each name whose entries differ, in whatever order they stand.
@@ -142,6 +142,28 @@ fn named<T: PartialEq>(
             found.note(format!("{section}.{one}"), true);
         }
     }
+}
+
+fn limits(a: &Limits, b: &Limits, found: &mut Found) {
+    let skip = |of: &Limits| {
+        of.policy
+            .largest_skip
+            .split_last()
+            .map(|(all, some)| (all.clone(), some.to_vec()))
+    };
+    let ((all_a, some_a), (all_b, some_b)) = (skip(a).unzip(), skip(b).unzip());
+    found.compare("limits", "skip", &all_a, &all_b);
+    found.compare("limits", "skip_by_queue", &some_a, &some_b);
+    let (per_minute_a, per_minute_b) = (a.changes_per_minute, b.changes_per_minute);
+    found.compare("limits", "changes_per_minute", &per_minute_a, &per_minute_b);
+    let (a, b) = (&a.policy, &b.policy);
+    found.compare("flags", "release_name", &a.release_name, &b.release_name);
+    found.compare(
+        "flags",
+        "releases_of_a_team",
+        &a.releases_of_a_team,
+        &b.releases_of_a_team,
+    );
 }
 
 fn management(old: Option<&Management>, new: Option<&Management>, found: &mut Found) {

@@ -3,8 +3,8 @@
 
 use super::shape::{
     ADDRESS, BROKER_URL, FINGERPRINT, FLAG_KEY, GLOB, HEADER, HOST, LOG_FILTER, MANAGEMENT_URL,
-    MODE, MOMENT, NETWORK, PATH, QUEUE, SOURCE, Setting, Shape, TEXT, VARIABLE, WORD, WORKER_URL,
-    not_here, setting,
+    MODE, MOMENT, NETWORK, NOTICE, PATH, QUEUE, RATIO, RELEASE_NAME, SEGMENT_NAME, SOURCE, Setting,
+    Shape, TEXT, VARIABLE, WEBHOOK_URL, WORD, WORKER_URL, not_here, setting,
 };
 use crate::rules::units::Span;
 
@@ -22,6 +22,7 @@ const LONGEST: Span = seconds(3_650 * DAY);
 /// Each queue has a thread of its own, and its twelve valves count among the 2,000 flags.
 pub(super) const MOST_QUEUES: usize = 100;
 const MOST_FLAGS: usize = crate::rules::snapshot::MOST_FLAGS;
+const MOST_SEGMENTS: usize = crate::rules::segment::MOST_SEGMENTS;
 
 /// The ways to say where the broker is: exactly one.
 pub(super) const URL_WAYS: [&str; 3] = ["url", "url_file", "url_env"];
@@ -47,6 +48,12 @@ pub(super) const FILE: &[Setting] = &[
         Section(MANAGEMENT),
         "RabbitMQ's management API, for what AMQP cannot tell; without it that is unknown.",
     ),
+    setting(
+        "limits",
+        Section(LIMITS),
+        "What no change of a flag may do, whoever makes it.",
+    ),
+    setting("flags", Section(FLAGS), "How flags are named."),
     not_here("provider", LATER),
     not_here("pool", LATER),
     setting(
@@ -62,11 +69,18 @@ pub(super) const FILE: &[Setting] = &[
     )
     .live(),
     setting("ofrep", Section(OFREP), "A door of its own for services."),
-    not_here("notify", LATER),
+    setting(
+        "notify",
+        Sections(NOTIFY, MOST_WEBHOOKS),
+        "A webhook that is told of openings: when they begin, get another end, end soon and end.",
+    )
+    .live(),
 ];
 
 /// Tokens, and users.
 const MOST_PEOPLE: usize = 1_000;
+/// Each has a queue of its own.
+const MOST_WEBHOOKS: usize = 20;
 
 const LATER: &str = "it comes with a later version; leave it out for now";
 
@@ -172,12 +186,51 @@ const AMQP: &[Setting] = &[
         .or("10s"),
 ];
 
+const LIMITS: &[Setting] = &[
+    setting("skip", Text(RATIO), "The largest share that any valve `skip` may take.")
+        .or("100%")
+        .live(),
+    setting("skip_by_queue", Free(RATIO), "The same for some queues, by name, `*` for any characters; the first that fits counts.")
+        .live(),
+    setting("changes_per_minute", Integer(1, 100_000), "How many changes one person or program may make a minute; more are answered 429 with Retry-After.")
+        .or("60")
+        .live(),
+];
+
+const FLAGS: &[Setting] = &[
+    setting(
+        "release_name",
+        Text(RELEASE_NAME),
+        "The parts that the key of a release flag has; empty: any key.",
+    )
+    .or("<stakeholder>.<team>.<id>")
+    .live(),
+    setting(
+        "releases_of_a_team",
+        Integer(0, 2_000),
+        "With more open release flags than this a team is warned; 0: never.",
+    )
+    .or("20")
+    .live(),
+];
+
 const MANAGEMENT: &[Setting] = &[
     setting("url", Text(MANAGEMENT_URL), "Its address with a user who has the tag `management`; with a password only when it is this machine.")
         .needed("url = \"http://user@127.0.0.1:15672\""),
     setting("password_file", Text(PATH), "A file that holds the user's password, which others than its owner and group may not read."),
     setting("password_env", Text(VARIABLE), "The variable of the environment that holds the user's password."),
     setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed its certificate, instead of the system's."),
+];
+
+const NOTIFY: &[Setting] = &[
+    setting("url", Text(WEBHOOK_URL), "Where notices are posted, as JSON: http:// or https://."),
+    setting("url_file", Text(PATH), "A file that holds that URL when it is a secret, which others than its owner and group may not read."),
+    setting("url_env", Text(VARIABLE), "The variable of the environment that holds that URL."),
+    setting("events", Texts(NOTICE), "What it is told of: opened, extended, reminder, ramping, ended, closed, overdue; none named: all.")
+        .or("[]"),
+    setting("secret_file", Text(PATH), "A file with the secret that signs notices as Standard Webhooks has it, `whsec_` and base64; others than its owner and group may not read it."),
+    setting("secret_env", Text(VARIABLE), "The variable of the environment that holds that secret."),
+    setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed the receiver's certificate, instead of the system's."),
 ];
 
 const PLACES: &[&str] = &["drop", "dead_letter", "park"];
@@ -369,8 +422,34 @@ const PARK: &[Setting] = &[
 ];
 
 /// `flags.toml`
-pub(super) const FLAGS_FILE: &[Setting] = &[setting("flag", Sections(FLAG, MOST_FLAGS), "A flag.")
-    .needed("[[flag]] with key, kind, type and value")];
+pub(super) const FLAGS_FILE: &[Setting] = &[
+    setting("flag", Sections(FLAG, MOST_FLAGS), "A flag.")
+        .needed("[[flag]] with key, kind, type and value"),
+    setting(
+        "segment",
+        Sections(SEGMENT, MOST_SEGMENTS),
+        "A named audience, for the rules of flags.",
+    ),
+];
+
+const SEGMENT: &[Setting] = &[
+    setting("name", Text(SEGMENT_NAME), "The name.").needed("name = \"beta\""),
+    setting("description", Text(TEXT), "Who is meant, for people."),
+    setting("owner", Text(TEXT), "The team that answers for it."),
+    setting(
+        "by",
+        Text(TEXT),
+        "The attribute that members are values of.",
+    )
+    .or("account"),
+    setting("members", Texts(TEXT), "The members.").or("[]"),
+    setting(
+        "when",
+        Any,
+        "Who else belongs to it: clauses, as the API takes them, all of which hold.",
+    ),
+    not_here("revision", "it is set by the daemon; leave it out"),
+];
 
 const FLAG: &[Setting] = &[
     setting("key", Text(FLAG_KEY), "The key.").needed("key = \"orders.rate\""),

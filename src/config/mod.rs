@@ -16,9 +16,10 @@ use crate::rules::facts::Reading;
 use crate::rules::names::{FlagKey, QueueName};
 pub use crate::rules::order::Order;
 pub use crate::rules::settlement::{Disposition, OnUnknown};
-use secret::Secret;
+use secret::{Key, Secret};
 
 pub use difference::{Difference, difference};
+pub use limits::Limits;
 pub use overlay::{Environment, environment};
 pub use preset::reads_celery;
 pub use problems::{Problem, Problems};
@@ -31,9 +32,11 @@ mod build;
 mod difference;
 mod file;
 pub mod flags;
+mod limits;
 mod list;
 mod management;
 mod near;
+mod notify;
 mod overlay;
 pub mod people;
 mod preset;
@@ -104,8 +107,12 @@ pub struct Settings {
     pub amqp: Amqp,
     /// `[management]`
     pub management: Option<Management>,
+    /// `[[notify]]`
+    pub notify: Vec<Notify>,
     /// `[[queue]]`
     pub queues: Vec<Queue>,
+    /// `[limits]` and `[flags]`
+    pub limits: Limits,
 }
 
 /// `[daemon]`
@@ -153,6 +160,21 @@ pub struct Management {
     pub user: String,
     /// The user's password.
     pub password: Secret,
+    /// A PEM file with the authorities that may have signed its certificate; `None`: those that the system knows.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `[[notify]]`: a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notify {
+    /// Where notices are posted; shown by its host alone.
+    pub url: Secret,
+    /// The host of the URL, for people.
+    pub host: String,
+    /// The kinds of notices that it is told.
+    pub events: Vec<crate::rules::notice::Kind>,
+    /// What signs the notices.
+    pub secret: Option<Key>,
     /// A PEM file with the authorities that may have signed its certificate; `None`: those that the system knows.
     pub ca_file: Option<PathBuf>,
 }

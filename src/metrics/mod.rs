@@ -18,11 +18,13 @@ use register::{counter, gauge, int_gauge};
 
 pub use evaluations::Tally;
 pub use ledger::Ledger;
+pub use openings::{Openings, Sent};
 pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
 
 mod evaluations;
 mod histogram;
 mod ledger;
+mod openings;
 mod queue;
 mod register;
 
@@ -39,6 +41,7 @@ pub struct Metrics {
     snapshot_revision: IntGauge,
     config_reload_ok: IntGauge,
     denied: IntCounterVec,
+    openings: Openings,
 }
 
 /// Why requests are denied, as the label `reason` of `denied_total` has it.
@@ -113,7 +116,7 @@ impl Metrics {
             opening_ends: gauge(
                 &registry,
                 "opening_ends_timestamp_seconds",
-                "When the newest opening on a flag ends, in seconds since 1970; 0: none.",
+                "When the newest opening on a flag is over, its way back included, in seconds since 1970; 0: none.",
                 &["flag"],
             )?,
             evaluations: Evaluations::counted_in(counter(
@@ -131,6 +134,7 @@ impl Metrics {
             .with_label_values(&[] as &[&str]),
             config_reload_ok,
             denied,
+            openings: Openings::register(&registry)?,
             queues,
             registry,
         })
@@ -142,7 +146,7 @@ impl Metrics {
         self.queues.get(name)
     }
 
-    /// What a flag says now, and when the newest opening on it ends (seconds since 1970). Makes the flag's series if need be.
+    /// What a flag says now, and when the newest opening on it is over (seconds since 1970). Makes the flag's series if need be.
     pub fn flag_says(&self, flag: &str, value: Option<f64>, ends: Option<f64>) {
         if let Some(value) = value {
             self.flag_value.with_label_values(&[flag]).set(value);
@@ -178,6 +182,12 @@ impl Metrics {
     #[must_use]
     pub fn last_evaluated(&self, flag: &str) -> Option<i64> {
         self.evaluations.find(flag)?.last_asked_ms()
+    }
+
+    /// What is counted of openings and of telling others about them.
+    #[must_use]
+    pub fn openings(&self) -> &Openings {
+        &self.openings
     }
 
     /// The revision in force.

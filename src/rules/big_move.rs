@@ -40,7 +40,8 @@ impl Size {
 }
 
 impl Snapshot {
-    /// A big move needs its size said by whoever makes it. Ends are never big: what an opening covered was somebody's choice.
+    /// A big move needs its size said by whoever makes it. Ends are never big: what an opening covered was somebody's
+    /// choice; nor are extensions: what it lays there was confirmed when it was opened.
     pub(super) fn confirm_size(
         &self,
         next: &Self,
@@ -49,9 +50,9 @@ impl Snapshot {
     ) -> Result<(), Refused> {
         let ends = matches!(
             change.edit,
-            Edit::Close(_) | Edit::Ramp(..) | Edit::Undo(..)
+            Edit::Close(_) | Edit::Extend(..) | Edit::Ramp(..) | Edit::Undo(..)
         );
-        if ends || change.cause != Cause::Operator {
+        if ends || change.cause == Cause::Expiry {
             return Ok(());
         }
         // One number is confirmed for the whole change, so it is the largest: else two big moves at once could never be made.

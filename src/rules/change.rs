@@ -74,6 +74,8 @@ pub enum Edit {
     Replace(Box<FlagDocument>),
     /// Another value for everybody.
     Set(FlagKey, Json),
+    /// Another value for everybody, to which the flag goes in steps from what it says now, over this time.
+    SetOver(FlagKey, Json, Span),
     /// The end of a flag; its key is never given another meaning.
     Delete(FlagKey),
     /// A flag back to a former definition; `None`: it did not exist.
@@ -102,7 +104,7 @@ pub enum Edit {
         /// how it ends
         restore: Restore,
     },
-    /// Another end of an opening.
+    /// Another end of an opening, which holds whole again if it went back already.
     Extend(OpeningId, i64),
     /// A step of a ramp: so much of the opening still holds.
     Ramp(OpeningId, f64),
@@ -110,6 +112,28 @@ pub enum Edit {
     Close(OpeningId),
     /// Several edits of flags and segments, all or none.
     Several(Vec<Seen>),
+}
+
+impl Edit {
+    /// The key of the one flag that it edits, as it was written.
+    #[must_use]
+    pub fn flag(&self) -> Option<&str> {
+        match self {
+            Self::Create(document) | Self::Replace(document) => Some(&document.key),
+            Self::Set(key, _) | Self::Delete(key) | Self::Undo(key, _) => Some(key.as_str()),
+            _ => None,
+        }
+    }
+
+    /// The name of the one segment that it edits, as it was written.
+    #[must_use]
+    pub fn segment(&self) -> Option<&str> {
+        match self {
+            Self::PutSegment(document) => Some(&document.name),
+            Self::DeleteSegment(name) | Self::Members { segment: name, .. } => Some(name.as_str()),
+            _ => None,
+        }
+    }
 }
 
 /// One of several edits, with the revision that its author saw.
@@ -132,7 +156,8 @@ pub struct Change {
     pub reason: String,
     /// What caused it.
     pub cause: Cause,
-    /// The revision of the flag or segment that the caller saw; `None` where none is asked for (openings, the guard).
+    /// The revision of the flag or segment that the caller saw; `None` where none is asked for (openings, the guard). Of
+    /// [`Edit::PutSegment`] 0 says that there was none.
     pub seen: Option<u64>,
     /// The size that the caller confirms, for a big move.
     pub confirm: Option<u64>,
@@ -195,6 +220,9 @@ pub enum Refused {
         /// what stands
         now: u64,
     },
+    /// The name of a new segment is taken.
+    #[error("the segment `{0}` exists already; replace it (If-Match), or choose another name")]
+    SegmentExists(SegmentName),
     /// The segment is bad.
     #[error(transparent)]
     BadSegment(#[from] BadSegment),

@@ -20,7 +20,7 @@ pub enum Reason {
     Rule(u16),
     /// The rule of this number held, and its split drew this lot.
     Split(u16),
-    /// This opening lies over the flag.
+    /// This opening lies over the flag, or its value is on its way by it.
     Opening(OpeningId),
     /// The flag is disabled: the value for everybody.
     Disabled,
@@ -55,6 +55,8 @@ pub struct Choice<T> {
     pub(super) rules: Arc<[Rule<T>]>,
     /// The value for everybody.
     pub(super) value: T,
+    /// The opening by which that value is on its way.
+    pub(super) way: Option<OpeningId>,
 }
 
 /// What an opening lays over a flag.
@@ -116,6 +118,7 @@ impl<T> Choice<T> {
             enabled: true,
             rules: Arc::default(),
             value,
+            way: None,
         }
     }
 
@@ -142,7 +145,7 @@ impl<T> Choice<T> {
         };
         Chosen {
             value: &self.value,
-            reason,
+            reason: self.way.map_or(reason, Reason::Opening),
         }
     }
 
@@ -187,10 +190,10 @@ impl<T> Choice<T> {
             },
             None => Chosen {
                 value: &self.value,
-                reason: if self.enabled {
-                    Reason::Static
-                } else {
-                    Reason::Disabled
+                reason: match self.way {
+                    Some(opening) => Reason::Opening(opening),
+                    None if self.enabled => Reason::Static,
+                    None => Reason::Disabled,
                 },
             },
         }
@@ -242,6 +245,7 @@ impl<T> Choice<T> {
                 })
                 .collect(),
             value: convert(&self.value),
+            way: self.way,
         }
     }
 

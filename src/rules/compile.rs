@@ -7,7 +7,7 @@ use super::clause::{BadClause, compile_all};
 use super::context::Vocabulary;
 use super::flag::{BadFlag, Flag, RuleDocument, Value};
 use super::lots::Lots;
-use super::opening::Opening;
+use super::opening::{Opening, OpeningId};
 use super::segment::Segments;
 use super::units::Ratio;
 
@@ -34,17 +34,14 @@ pub fn compile<'a>(
     });
     let rules = rules.collect::<Result<Arc<[_]>, BadFlag>>()?;
     let mut laid: Vec<Laid<Value>> = Vec::new();
-    let mut below = flag.value.clone();
+    let openings: Vec<&Arc<Opening>> = openings.collect();
+    let (value, way) = on_its_way(flag, &openings)?;
+    let mut below = value.clone();
     for opening in openings {
-        let Some(json) = opening.value_on(key) else {
+        let Some(json) = opening.value_on(key).filter(|_| !opening.beneath) else {
             continue;
         };
-        let whole = flag.read(json)?;
-        let value = if opening.strength < 1.0 {
-            whole.at_strength(&below, opening.strength).unwrap_or(whole)
-        } else {
-            whole
-        };
+        let value = weakened(flag.read(json)?, opening, &below);
         if opening.when.is_empty() {
             below = value.clone();
         }
@@ -59,8 +56,33 @@ pub fn compile<'a>(
         laid: laid.into(),
         enabled: flag.document().enabled,
         rules,
-        value: flag.value.clone(),
+        value,
+        way,
     })
+}
+
+/// What the flag itself says while its value is on its way to the one that was set.
+fn on_its_way(
+    flag: &Flag,
+    openings: &[&Arc<Opening>],
+) -> Result<(Value, Option<OpeningId>), BadFlag> {
+    let way = openings.iter().rev().find(|opening| opening.beneath);
+    match way.and_then(|way| Some((way, way.value_on(flag.key.as_str())?))) {
+        Some((way, former)) => {
+            let value = weakened(flag.read(former)?, way, &flag.value);
+            Ok((value, Some(way.id)))
+        }
+        None => Ok((flag.value.clone(), None)),
+    }
+}
+
+/// What an opening lays over `below`: less of it while it goes back.
+fn weakened(whole: Value, opening: &Opening, below: &Value) -> Value {
+    if opening.strength < 1.0 {
+        whole.at_strength(below, opening.strength).unwrap_or(whole)
+    } else {
+        whole
+    }
 }
 
 fn gives(

@@ -9,7 +9,6 @@ use super::change::{Cause, Change, Edit, Refused, Seen};
 use super::clause::{ClauseDocument, named_segments};
 use super::flag::{Flag, FlagDocument, Managed, Value};
 use super::names::FlagKey;
-use super::opening::{MOST_ON_ONE_FLAG, Opening, OpeningId, Restore};
 use super::segment::{MOST_SEGMENTS, Segment, SegmentDocument, SegmentName};
 use super::snapshot::{LONGEST_REASON, MOST_FLAGS, Snapshot};
 use super::valve::Valve;
@@ -19,8 +18,8 @@ pub const MOST_EDITS: usize = 100;
 
 /// What edits touched, so that it is compiled anew.
 #[derive(Debug, Default)]
-struct Touched {
-    flags: BTreeSet<FlagKey>,
+pub(super) struct Touched {
+    pub(super) flags: BTreeSet<FlagKey>,
     segments: BTreeSet<u16>,
 }
 
@@ -37,8 +36,11 @@ impl Snapshot {
         next.edit(&change.edit, change.seen, change, &mut touched)?;
         let queues = next.queues_that_ask(&touched.flags, &touched.segments);
         next.compile_gates(&queues);
-        for key in &touched.flags {
-            self.check_valve(&next, key, change)?;
+        // What stands below an opening stood before it: nothing there keeps an opening from its end.
+        if !matches!(change.edit, Edit::Close(_) | Edit::Ramp(..)) {
+            for key in &touched.flags {
+                self.check_valve(&next, key, change)?;
+            }
         }
         self.confirm_size(&next, &touched.flags, change)?;
         Ok(next)
@@ -74,32 +76,13 @@ impl Snapshot {
                 self.put_members(&Arc::new(next));
                 Ok(())
             }
-            Edit::Open {
-                values,
-                when,
-                ends_at_ms,
-                restore,
-            } => {
-                let opening = Opening {
-                    id: OpeningId(self.revision),
-                    values: values.clone(),
-                    when: when.clone(),
-                    owner: change.by.name.clone(),
-                    reason: change.reason.clone(),
-                    opened_at_ms: change.at_ms,
-                    ends_at_ms: *ends_at_ms,
-                    restore: *restore,
-                    strength: 1.0,
-                };
-                self.open(opening, change, touched)
+            Edit::SetOver(key, value, over) => {
+                self.set_over(key, value, *over, seen, change, touched)
             }
-            Edit::Extend(id, ends_at_ms) => self.extend(*id, *ends_at_ms, change),
+            Edit::Open { .. } => self.open(edit, change, touched),
+            Edit::Extend(id, ends_at_ms) => self.extend(*id, *ends_at_ms, change, touched),
             Edit::Ramp(id, strength) => self.step(*id, *strength, touched),
-            Edit::Close(id) => {
-                let openings = Arc::make_mut(&mut self.openings);
-                let opening = openings.remove(id).ok_or(Refused::NoOpening(*id))?;
-                self.lay_anew(&opening, touched)
-            }
+            Edit::Close(id) => self.close(*id, touched),
             Edit::Several(edits) => self.several(edits, change, touched),
         }
     }
@@ -110,9 +93,13 @@ impl Snapshot {
         change: &Change,
         touched: &mut Touched,
     ) -> Result<(), Refused> {
-        if edits.is_empty() || edits.len() > MOST_EDITS {
+        let most = match change.cause {
+            Cause::File => MOST_FLAGS + MOST_SEGMENTS,
+            Cause::Operator | Cause::Expiry => MOST_EDITS,
+        };
+        if edits.is_empty() || edits.len() > most {
             return Err(Refused::Limit(format!(
-                "a change has 1 to {MOST_EDITS} edits, got {}",
+                "a change has 1 to {most} edits, got {}",
                 edits.len()
             )));
         }
@@ -120,6 +107,7 @@ impl Snapshot {
             let alone = matches!(
                 one.edit,
                 Edit::Several(_)
+                    | Edit::SetOver(..)
                     | Edit::Open { .. }
                     | Edit::Close(_)
                     | Edit::Extend(..)
@@ -136,7 +124,7 @@ impl Snapshot {
     }
 
     /// The flag that stands, when it is the one that the caller saw.
-    fn standing(&self, key: &str, seen: Option<u64>) -> Result<Arc<Flag>, Refused> {
+    pub(super) fn standing(&self, key: &str, seen: Option<u64>) -> Result<Arc<Flag>, Refused> {
         let flag = self
             .flag(key)
             .ok_or_else(|| Refused::NoFlag(key.to_owned()))?;
@@ -150,7 +138,12 @@ impl Snapshot {
         }
     }
 
-    fn place(&mut self, flag: Flag, touched: &mut Touched) -> Result<(), Refused> {
+    /// Puts a flag in place. Whoever sets another value means that one, not the way to the one before.
+    pub(super) fn place(&mut self, flag: Flag, touched: &mut Touched) -> Result<(), Refused> {
+        let stood = self.flag(flag.key.as_str());
+        if stood.is_some_and(|stood| stood.value != flag.value) {
+            self.leave_the_way(&flag.key);
+        }
         touched.flags.insert(flag.key.clone());
         Ok(self.put(Arc::new(flag))?)
     }
@@ -230,6 +223,7 @@ impl Snapshot {
                 "`{key}` is a valve and stays as long as its queue; set it to its neutral value instead"
             )));
         }
+        self.leave_the_way(key);
         if let Some(opening) = self.openings_on(key.as_str()).next() {
             return Err(Refused::Limit(format!(
                 "the opening {} lies on `{key}`; close it first",
@@ -299,16 +293,17 @@ impl Snapshot {
             ..document.clone()
         })?;
         match (self.segments.get(segment.name.as_str()), seen) {
+            (Some(_), Some(0)) => return Err(Refused::SegmentExists(segment.name)),
             (Some(_), _) => {
                 self.standing_segment(&segment.name, seen)?;
             }
-            (None, Some(_)) => return Err(Refused::NoSegment(segment.name.to_string())),
-            (None, None) if self.segments.len() >= MOST_SEGMENTS => {
+            (None, Some(1..)) => return Err(Refused::NoSegment(segment.name.to_string())),
+            (None, _) if self.segments.len() >= MOST_SEGMENTS => {
                 return Err(Refused::Limit(format!(
                     "there are {MOST_SEGMENTS} segments already, which is the most; delete one"
                 )));
             }
-            (None, None) => {}
+            (None, _) => {}
         }
         self.place_segment(segment, touched);
         Ok(())
@@ -344,82 +339,6 @@ impl Snapshot {
         Ok(())
     }
 
-    fn open(
-        &mut self,
-        opening: Opening,
-        change: &Change,
-        touched: &mut Touched,
-    ) -> Result<(), Refused> {
-        if opening.values.is_empty() {
-            return Err(Refused::Incomplete(
-                "an opening needs at least one flag with a value",
-            ));
-        }
-        ends_in_time(opening.ends_at_ms, change)?;
-        if let Restore::Ramp(over) = opening.restore
-            && over > change.longest
-        {
-            return Err(Refused::Limit(format!(
-                "a ramp takes at most {}",
-                change.longest
-            )));
-        }
-        for (key, value) in &opening.values {
-            let flag = self.standing(key.as_str(), None)?;
-            let value = flag.read(value)?;
-            let below = self
-                .value(key.as_str())
-                .map_or(Value::None, |(below, _)| below);
-            if opening.restore != Restore::Snap && value.at_strength(&below, 0.5).is_none() {
-                return Err(Refused::Limit(format!(
-                    "`{key}` has no way in steps from {} to {}; end it with restore \"snap\"",
-                    value.to_json(),
-                    below.to_json()
-                )));
-            }
-            if self.openings_on(key.as_str()).count() >= MOST_ON_ONE_FLAG {
-                return Err(Refused::Limit(format!(
-                    "{MOST_ON_ONE_FLAG} openings lie on `{key}` already; close one first"
-                )));
-            }
-        }
-        let opening = Arc::new(opening);
-        Arc::make_mut(&mut self.openings).insert(opening.id, Arc::clone(&opening));
-        self.lay_anew(&opening, touched)
-    }
-
-    fn extend(&mut self, id: OpeningId, ends_at_ms: i64, change: &Change) -> Result<(), Refused> {
-        let found = self.openings.get(&id).ok_or(Refused::NoOpening(id))?;
-        ends_in_time(ends_at_ms, change)?;
-        let extended = Opening {
-            ends_at_ms,
-            ..found.as_ref().clone()
-        };
-        Arc::make_mut(&mut self.openings).insert(id, Arc::new(extended));
-        Ok(())
-    }
-
-    fn step(&mut self, id: OpeningId, strength: f64, touched: &mut Touched) -> Result<(), Refused> {
-        let found = self.openings.get(&id).ok_or(Refused::NoOpening(id))?;
-        let weaker = Arc::new(Opening {
-            strength: strength.clamp(0.0, 1.0),
-            ..found.as_ref().clone()
-        });
-        Arc::make_mut(&mut self.openings).insert(id, Arc::clone(&weaker));
-        self.lay_anew(&weaker, touched)
-    }
-
-    /// Compiles the flags under an opening that came, went or weakened.
-    fn lay_anew(&mut self, opening: &Opening, touched: &mut Touched) -> Result<(), Refused> {
-        for (key, _) in &opening.values {
-            if let Some(flag) = self.flag(key.as_str()).cloned() {
-                touched.flags.insert(key.clone());
-                self.put(flag)?;
-            }
-        }
-        Ok(())
-    }
-
     /// What a valve may not be made: ruled where no rule is asked, asked what no message carries, beyond a limit of the file, or
     /// shedding without an end.
     fn check_valve(&self, next: &Self, key: &FlagKey, change: &Change) -> Result<(), Refused> {
@@ -448,11 +367,11 @@ impl Snapshot {
         let stays_shut = |snapshot: &Self| snapshot.sheds_for_good(key, valve);
         let is_an_edit = matches!(
             change.edit,
-            Edit::Set(..) | Edit::Replace(_) | Edit::Several(_)
+            Edit::Set(..) | Edit::SetOver(..) | Edit::Replace(_) | Edit::Several(_)
         );
         if is_an_edit
             && !change.keep
-            && change.cause == Cause::Operator
+            && change.cause != Cause::Expiry
             && stays_shut(next)
             && !stays_shut(self)
         {
@@ -492,23 +411,8 @@ fn explained(reason: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-fn ends_in_time(ends_at_ms: i64, change: &Change) -> Result<(), Refused> {
-    if ends_at_ms <= change.at_ms {
-        return Err(Refused::Limit(
-            "an opening ends in the future; give a length such as 30m".to_owned(),
-        ));
-    }
-    if ends_at_ms - change.at_ms > change.longest.as_millis() {
-        return Err(Refused::Limit(format!(
-            "an opening lasts at most {}; open it for less, and extend it if need be",
-            change.longest
-        )));
-    }
-    Ok(())
-}
-
 /// What the file manages is edited by the file alone.
-fn managed_by_others(flag: &Flag, change: &Change) -> Result<(), Refused> {
+pub(super) fn managed_by_others(flag: &Flag, change: &Change) -> Result<(), Refused> {
     if flag.document().managed == Some(Managed::File) && change.cause != Cause::File {
         return Err(Refused::ManagedByFile(flag.key.clone()));
     }
@@ -521,6 +425,7 @@ mod tests {
 
     use super::*;
     use crate::rules::change::Actor;
+    use crate::rules::opening::{OpeningId, Restore};
     use crate::rules::snapshot::{GatedQueue, Stored};
 
     fn start() -> Snapshot {

@@ -202,6 +202,23 @@ impl Flag {
         })
     }
 
+    /// What people wrote of this flag elsewhere, as a document that may replace its own: of a valve the bounds, choices and
+    /// description come with the daemon.
+    #[must_use]
+    pub fn framing(&self, written: &FlagDocument) -> FlagDocument {
+        let own = self.document.clone();
+        if !self.key.as_str().starts_with("queue.") {
+            return written.clone();
+        }
+        FlagDocument {
+            min: own.min,
+            max: own.max,
+            choices: own.choices,
+            description: own.description,
+            ..written.clone()
+        }
+    }
+
     /// Reads a value that this flag could take.
     ///
     /// # Errors

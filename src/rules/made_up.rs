@@ -125,6 +125,7 @@ fn laid(key: FlagKey, values: &'static [&'static str]) -> impl Strategy<Value = 
             ends_at_ms: 1,
             restore: Restore::Snap,
             strength: 1.0,
+            beneath: false,
         })
         .collect()
     })

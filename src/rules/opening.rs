@@ -67,6 +67,8 @@ pub enum Restore {
     ),
 }
 
+/// The shortest ramp.
+pub const SHORTEST_RAMP: Span = Span::from_secs(1);
 /// How many steps a ramp has, unless they would be shorter than a second.
 pub const RAMP_STEPS: u32 = 20;
 
@@ -93,6 +95,10 @@ pub struct Opening {
     /// How much of it holds: 1, and less while it ramps back.
     #[serde(default = "whole", skip_serializing_if = "is_whole")]
     pub strength: f64,
+    /// Whether it lies beneath rules and other openings, in place of the flag's own value: that value on its way from a former
+    /// one to the one that was set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beneath: bool,
 }
 
 impl Opening {

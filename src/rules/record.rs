@@ -54,6 +54,8 @@ pub enum EditKind {
     Replace,
     /// Another value for everybody.
     Set,
+    /// Another value for everybody, to which the flag goes in steps.
+    SetOver,
     /// The end of a flag.
     Delete,
     /// A flag back to a former definition.
@@ -79,20 +81,28 @@ pub enum EditKind {
 }
 
 impl EditKind {
+    /// Whether what it keeps of a flag is its value for everybody.
+    #[must_use]
+    pub const fn sets_value(self) -> bool {
+        matches!(self, Self::Set | Self::SetOver)
+    }
+
     /// Whether what it keeps of a flag are whole documents.
     #[must_use]
     pub const fn keeps_documents(self) -> bool {
         match self {
             Self::Create | Self::Replace | Self::Delete | Self::Undo | Self::Several => true,
             Self::Rescue => true,
-            Self::Set | Self::PutSegment | Self::DeleteSegment | Self::Members => false,
+            Self::Set | Self::SetOver | Self::PutSegment | Self::DeleteSegment | Self::Members => {
+                false
+            }
             Self::Open | Self::Extend | Self::Ramp | Self::Close => false,
         }
     }
 }
 
-/// What a change did to one flag. `create`, `replace`, `delete`, `undo`, `several` and `rescue` keep documents; `set` keeps values for
-/// everybody; `open`, `extend`, `ramp` and `close` keep what the flag said to everybody.
+/// What a change did to one flag. `create`, `replace`, `delete`, `undo`, `several` and `rescue` keep documents; `set` and
+/// `set_over` keep values for everybody; `open`, `extend`, `ramp` and `close` keep what the flag said to everybody.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Touched {
     /// The flag.
@@ -126,7 +136,7 @@ impl ChangeRecord {
     pub fn of(change: &Change, before: &Snapshot, after: &Snapshot, prev: &str) -> Self {
         let edit = kind(&change.edit);
         let opening = match &change.edit {
-            Edit::Open { .. } => after.opening(OpeningId(after.revision())),
+            Edit::Open { .. } | Edit::SetOver(..) => after.opening(OpeningId(after.revision())),
             Edit::Extend(id, _) | Edit::Ramp(id, _) => after.opening(*id),
             Edit::Close(id) => before.opening(*id),
             _ => None,
@@ -212,7 +222,9 @@ pub fn touched(edit: &Edit, before: &Snapshot) -> Vec<FlagKey> {
         Edit::Create(document) | Edit::Replace(document) => {
             document.key.parse().into_iter().collect()
         }
-        Edit::Set(key, _) | Edit::Delete(key) | Edit::Undo(key, _) => vec![key.clone()],
+        Edit::Set(key, _) | Edit::SetOver(key, ..) | Edit::Delete(key) | Edit::Undo(key, _) => {
+            vec![key.clone()]
+        }
         Edit::Open { values, .. } => of(values),
         Edit::Close(id) | Edit::Extend(id, _) | Edit::Ramp(id, _) => before
             .opening(*id)
@@ -244,6 +256,7 @@ fn kind(edit: &Edit) -> EditKind {
         Edit::Create(_) => EditKind::Create,
         Edit::Replace(_) => EditKind::Replace,
         Edit::Set(..) => EditKind::Set,
+        Edit::SetOver(..) => EditKind::SetOver,
         Edit::Delete(_) => EditKind::Delete,
         Edit::Undo(..) => EditKind::Undo,
         Edit::PutSegment(_) => EditKind::PutSegment,
@@ -260,7 +273,9 @@ fn kind(edit: &Edit) -> EditKind {
 fn part(kind: EditKind, snapshot: &Snapshot, key: &FlagKey) -> Json {
     let flag = snapshot.flag(key.as_str());
     match kind {
-        EditKind::Set => flag.map(|flag| flag.value.to_json()).unwrap_or_default(),
+        EditKind::Set | EditKind::SetOver => {
+            flag.map(|flag| flag.value.to_json()).unwrap_or_default()
+        }
         EditKind::Open | EditKind::Extend | EditKind::Ramp | EditKind::Close => snapshot
             .value(key.as_str())
             .map(|(value, _)| value.to_json())

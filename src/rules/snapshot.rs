@@ -324,6 +324,17 @@ impl Snapshot {
     /// Puts a flag in its place, or compiles the one there anew.
     pub(super) fn put(&mut self, flag: Arc<Flag>) -> Result<(), BadFlag> {
         let entry = self.entry(flag).map_err(|(_, why)| why)?;
+        self.put_entry(entry);
+        Ok(())
+    }
+
+    /// Compiles a flag anew; what of its rules and openings does not fit any more is left out.
+    pub(super) fn put_what_fits(&mut self, flag: Arc<Flag>) {
+        let entry = self.entry(flag).unwrap_or_else(Entry::without_rules);
+        self.put_entry(entry);
+    }
+
+    fn put_entry(&mut self, entry: Entry) {
         let place = self
             .entries
             .binary_search_by(|known| known.flag.key.cmp(&entry.flag.key));
@@ -340,7 +351,6 @@ impl Snapshot {
                 self.number();
             }
         }
-        Ok(())
     }
 
     /// Takes a flag out.

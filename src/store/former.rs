@@ -6,7 +6,7 @@ use super::lines::{Subject, Wanted};
 use super::{Store, Unreadable};
 use crate::rules::flag::FlagDocument;
 use crate::rules::names::FlagKey;
-use crate::rules::record::{ChangeRecord, EditKind, Touched};
+use crate::rules::record::{ChangeRecord, Touched};
 
 /// So many records are looked at, at once.
 const AT_ONCE: usize = 50;
@@ -75,7 +75,7 @@ impl Store {
         if record.edit.keeps_documents() {
             return document(touched.before.clone()).ok_or_else(lost);
         }
-        if record.edit != EditKind::Set {
+        if !record.edit.sets_value() {
             return Err(NoFormer::OfAnOpening {
                 key: key.clone(),
                 revision,
@@ -116,9 +116,8 @@ impl Store {
         let mut below = revision;
         loop {
             let page = self.about(key, 0, below, true)?;
-            let defines = |record: &&ChangeRecord| {
-                record.edit == EditKind::Set || record.edit.keeps_documents()
-            };
+            let defines =
+                |record: &&ChangeRecord| record.edit.sets_value() || record.edit.keeps_documents();
             if let Some(record) = page.iter().find(defines) {
                 return Ok(record.revision);
             }

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::metrics::Metrics;
 use crate::rules::change::{Change, Refused};
+use crate::rules::policy::Policy;
 use crate::rules::record::{self, ChangeRecord};
 use crate::rules::snapshot::Snapshot;
 use history::History;
@@ -19,13 +20,15 @@ use state::Fault;
 
 pub use blocked::Blocked;
 pub use books::{BlockBook, BlockedEntry, BookError, KeptLanes, LaneBook, LaneEntry, MOST_BLOCKED};
+pub use export::WrittenRecord;
 pub use former::NoFormer;
-pub use open::{OpenError, Opened};
+pub use open::{OpenError, Opened, Seed};
 pub use verify::{Break, Chain, Noted};
 
 mod audiences;
 mod blocked;
 mod books;
+mod export;
 mod former;
 mod history;
 mod journal;
@@ -47,7 +50,7 @@ const LARGEST_PAGE: usize = 1_000;
 pub struct Store {
     history: Arc<Mutex<History>>,
     live: watch::Sender<Arc<Snapshot>>,
-    records: broadcast::Sender<Arc<ChangeRecord>>,
+    heard: broadcast::Sender<Arc<ChangeRecord>>,
     metrics: Arc<Metrics>,
 }
 
@@ -80,7 +83,7 @@ impl Store {
         Self {
             history: Arc::new(Mutex::new(history)),
             live: watch::Sender::new(start),
-            records: broadcast::Sender::new(BEHIND),
+            heard: broadcast::Sender::new(BEHIND),
             metrics,
         }
     }
@@ -99,8 +102,8 @@ impl Store {
 
     /// Hears of each change that is made from now on, by its record. Whoever is slow misses the oldest, and holds nobody up.
     #[must_use]
-    pub fn records(&self) -> broadcast::Receiver<Arc<ChangeRecord>> {
-        self.records.subscribe()
+    pub fn listen(&self) -> broadcast::Receiver<Arc<ChangeRecord>> {
+        self.heard.subscribe()
     }
 
     /// Makes a change: checked as a whole, on disk before anyone obeys it, then in force everywhere. Gives what stands now.
@@ -162,6 +165,14 @@ impl Store {
             );
         }
         Ok(())
+    }
+
+    /// Puts other limits in force; what stands is not touched, also where it is beyond them.
+    pub fn limit(&self, policy: Policy) {
+        let _one_at_a_time = self.one_at_a_time();
+        let live = self.snapshot();
+        self.live
+            .send_replace(Arc::new(live.as_ref().clone().under(policy)));
     }
 
     /// Writes the snapshot beside the store, when something changed and the last one was written some seconds ago; with `None`
@@ -254,9 +265,9 @@ impl Store {
             }
         }
         self.metrics.snapshot(next.revision());
-        if self.records.receiver_count() > 0 {
+        if self.heard.receiver_count() > 0 {
             // An error says that the last one has just stopped listening.
-            let _ = self.records.send(Arc::new(record));
+            let _ = self.heard.send(Arc::new(record));
         }
     }
 
@@ -294,7 +305,7 @@ fn newest<'a>(about: Option<Subject<'a>>, before: Option<u64>, limit: usize) -> 
 fn say(metrics: &Metrics, snapshot: &Snapshot, key: &str) {
     if let Some((value, _)) = snapshot.value(key) {
         let ends = snapshot.openings_on(key).next_back();
-        let ends = ends.map(|opening| seconds(opening.ends_at_ms));
+        let ends = ends.map(|opening| seconds(opening.over_at_ms()));
         metrics.flag_says(key, value.as_number(), ends);
     }
 }

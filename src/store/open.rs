@@ -18,8 +18,9 @@ use super::state::{Fault, SCHEMA, State};
 use crate::metrics::Metrics;
 use crate::rules::change::{Actor, Cause, Change, Edit, Refused};
 use crate::rules::flag::FlagDocument;
-use crate::rules::names::FlagKey;
+use crate::rules::policy::Policy;
 use crate::rules::record::{self, ChangeRecord};
+use crate::rules::segment::SegmentDocument;
 use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 
 pub(super) const DATABASE: &str = "store.redb";
@@ -32,6 +33,17 @@ pub struct Opened {
     pub store: Store,
     /// Sentences that the operator must read: each was logged as an error already. Empty: all is well.
     pub notes: Vec<String>,
+}
+
+/// What a store begins with.
+#[derive(Debug, Clone, Default)]
+pub struct Seed {
+    /// The limits that hold for every change, from the first on.
+    pub policy: Policy,
+    /// The segments of a new store.
+    pub segments: Vec<SegmentDocument>,
+    /// The flags of a new store; of valves all that people may give them.
+    pub flags: Vec<FlagDocument>,
 }
 
 /// Why a store cannot be opened; nothing runs without its flags.
@@ -70,10 +82,10 @@ pub enum OpenError {
         /// what was found
         why: String,
     },
-    /// The file of flags holds one that cannot be.
-    #[error("the flag `{key}` of the file cannot be made: {why}")]
+    /// The file of flags holds one that cannot be, or a segment.
+    #[error("`{key}` of the file of flags cannot be made: {why}")]
     Seed {
-        /// the flag
+        /// the flag or segment
         key: String,
         /// the reason
         why: Box<Refused>,
@@ -81,8 +93,8 @@ pub enum OpenError {
 }
 
 impl Store {
-    /// Opens the store in `data_dir`, which is made if need be, with the valves of these queues. The flags of `seed` are made
-    /// only when the store is new (valves take their value alone). `now_ms`: milliseconds since 1970.
+    /// Opens the store in `data_dir`, which is made if need be, with the valves of these queues. The flags and segments of `seed`
+    /// are made only when the store is new (valves take what people may give them). `now_ms`: milliseconds since 1970.
     ///
     /// A damaged database is put aside, and the newest good snapshot beside it is taken; [`Opened::notes`] says so.
     ///
@@ -91,7 +103,7 @@ impl Store {
     pub fn open(
         data_dir: &Path,
         queues: Vec<GatedQueue>,
-        seed: Vec<FlagDocument>,
+        seed: Seed,
         now_ms: i64,
         metrics: Arc<Metrics>,
     ) -> Result<Opened, OpenError> {
@@ -110,7 +122,7 @@ impl Store {
 pub(super) struct How<'a, O: Fn() -> Opener> {
     pub(super) data_dir: &'a Path,
     pub(super) queues: Vec<GatedQueue>,
-    pub(super) seed: Vec<FlagDocument>,
+    pub(super) seed: Seed,
     pub(super) now_ms: i64,
     pub(super) opener: O,
 }
@@ -253,12 +265,20 @@ impl<O: Fn() -> Opener> How<'_, O> {
     }
 
     fn make_new(&self) -> Result<Found, OpenError> {
-        let mut snapshot = Snapshot::of(self.queues.clone(), Stored::default());
+        let start = Snapshot::of(self.queues.clone(), Stored::default());
+        let mut snapshot = start.under(self.seed.policy.clone());
         let (mut lines, mut hash) = (Vec::new(), record::FIRST.to_owned());
-        for document in &self.seed {
-            let change = self.seeding(document, &snapshot);
+        let segments = self.seed.segments.iter();
+        let segments = segments.map(|segment| {
+            let edit = Edit::PutSegment(Box::new(segment.clone()));
+            (segment.name.as_str(), edit)
+        });
+        let flags = self.seed.flags.iter();
+        let flags = flags.map(|flag| (flag.key.as_str(), of_the_file(flag, &snapshot)));
+        for (key, edit) in segments.chain(flags).collect::<Vec<_>>() {
+            let change = self.seeding(edit);
             let (change, next) = sized(&snapshot, change).map_err(|why| OpenError::Seed {
-                key: document.key.clone(),
+                key: key.to_owned(),
                 why: Box::new(why),
             })?;
             let record = ChangeRecord::of(&change, &snapshot, &next, &hash);
@@ -284,15 +304,11 @@ impl<O: Fn() -> Opener> How<'_, O> {
         })
     }
 
-    fn seeding(&self, document: &FlagDocument, snapshot: &Snapshot) -> Change {
-        let valve: Option<FlagKey> = snapshot.flag(&document.key).map(|flag| flag.key.clone());
-        let edit = match valve {
-            Some(key) => Edit::Set(key, document.value.clone()),
-            None => Edit::Create(Box::new(document.clone())),
-        };
+    fn seeding(&self, edit: Edit) -> Change {
         let reason = "from the file of flags, when the store was new";
         Change {
             cause: Cause::File,
+            keep: true,
             ..Change::new(edit, Actor::new("flags", "file"), reason, self.now_ms)
         }
     }
@@ -301,7 +317,7 @@ impl<O: Fn() -> Opener> How<'_, O> {
         let (snapshot, notes) = state
             .into_snapshot(self.queues.clone())
             .map_err(|why| self.refusal(why))?;
-        Ok((Arc::new(snapshot), notes))
+        Ok((Arc::new(snapshot.under(self.seed.policy.clone())), notes))
     }
 
     fn database(&self) -> PathBuf {
@@ -345,6 +361,14 @@ pub(super) fn refusal(data_dir: &Path, fault: Fault) -> OpenError {
         Fault::Newer(found) => OpenError::Newer { path, found },
         Fault::Damaged(why) => OpenError::Damaged { path, why },
         Fault::Unusable(why) => OpenError::Directory { path, why },
+    }
+}
+
+/// A flag of the file as an edit: new, or a valve that is there already.
+fn of_the_file(document: &FlagDocument, start: &Snapshot) -> Edit {
+    match start.flag(&document.key) {
+        Some(valve) => Edit::Replace(Box::new(valve.framing(document))),
+        None => Edit::Create(Box::new(document.clone())),
     }
 }
 

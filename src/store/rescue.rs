@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::journal::{Journal, plain_file};
 use super::kept::{Kept, KeptFile, read_text};
-use super::open::{DATABASE, How, OpenError, SNAPSHOTS, lock, refusal};
+use super::open::{DATABASE, How, OpenError, SNAPSHOTS, Seed, lock, refusal};
 use super::restore::{Differs, back_to};
 use super::state::{Fault, SCHEMA, State};
 use super::verify::{Chain, Noted, walk};
@@ -230,7 +230,7 @@ pub fn restore(
     let how = How {
         data_dir,
         queues: Vec::new(),
-        seed: Vec::new(),
+        seed: Seed::default(),
         now_ms,
         opener: plain_file,
     };

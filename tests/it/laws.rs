@@ -20,9 +20,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "outcomes",
         &["rules", "clock", "metrics", "seams", "vitals"],
     ),
+    ("notices", &["rules", "config", "clock", "metrics", "store"]),
     (
         "guard",
-        &["rules", "clock", "store", "supervise", "metrics"],
+        &["rules", "clock", "store", "supervise", "metrics", "notices"],
     ),
     (
         "worker",
@@ -64,6 +65,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "throttle",
             "vitals",
+            "notices",
             "guard",
             "worker",
             "amqp",

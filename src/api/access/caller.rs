@@ -17,7 +17,7 @@ use crate::api::error::{
 };
 use crate::rules::access::{Need, Role};
 use crate::rules::change::{Actor, Edit, Refused};
-use crate::rules::clause::ClauseDocument;
+use crate::rules::clause::{ClauseDocument, named_segments};
 use crate::rules::flag::Flag;
 use crate::rules::opening::{LONGEST, Opening, OpeningId};
 use crate::rules::snapshot::Snapshot;
@@ -150,12 +150,12 @@ impl Caller {
             if self.sees_flag(key) {
                 Ok(())
             } else {
-                Err(Problem::no_flag(key))
+                Err(Problem::never_a_flag(key))
             }
         };
         match edit {
             Edit::Create(document) | Edit::Replace(document) => flag(&document.key),
-            Edit::Set(key, _) | Edit::Undo(key, _) => flag(key.as_str()),
+            Edit::Set(key, _) | Edit::SetOver(key, ..) | Edit::Undo(key, _) => flag(key.as_str()),
             Edit::Delete(key) => {
                 flag(key.as_str())?;
                 self.must(
@@ -249,11 +249,7 @@ impl Caller {
 
 /// The flags whose rules or openings name a segment.
 fn flags_of<'s>(segment: &'s str, snapshot: &'s Snapshot) -> impl Iterator<Item = &'s str> {
-    let names = move |clauses: &[ClauseDocument]| {
-        clauses
-            .iter()
-            .any(|clause| clause.segment.as_deref() == Some(segment))
-    };
+    let names = move |clauses: &[ClauseDocument]| named_segments(clauses).any(|one| one == segment);
     let by_rule =
         move |flag: &&Arc<Flag>| flag.document().rules.iter().any(|rule| names(&rule.when));
     let openings = snapshot
@@ -269,13 +265,17 @@ fn flags_of<'s>(segment: &'s str, snapshot: &'s Snapshot) -> impl Iterator<Item 
         .chain(opened)
 }
 
+impl Caller {
+    /// Who sent this request: the guard has let them in.
+    pub(in crate::api) fn of(parts: &Parts) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| Problem::new(SIGN_IN, super::SIGN_IN_BY))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts
-            .extensions
-            .get::<Self>()
-            .cloned()
-            .ok_or_else(|| Problem::new(SIGN_IN, super::SIGN_IN_BY))
+        Self::of(parts)
     }
 }

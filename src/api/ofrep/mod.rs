@@ -58,7 +58,7 @@ impl FromRequest<Arc<Doors>> for Ask {
     async fn from_request(request: Request, _: &Arc<Doors>) -> Result<Self, Failure> {
         let (parts, body): (_, Body) = request.into_parts();
         body::says_json(&parts.method, &parts.headers)?;
-        let told = Told::read(&body::bytes(body).await?)?;
+        let told = Told::read(&body::bytes(body, body::LARGEST_BODY).await?)?;
         Ok(Self {
             told,
             headers: parts.headers,

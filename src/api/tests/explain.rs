@@ -11,7 +11,7 @@ pub(super) async fn turn(doors: &Arc<Doors>, flag: &str, patch: Value) {
     use crate::rules::change::{Actor, Change, Edit};
     let snapshot = doors.store.snapshot();
     let document = serde_json::to_value(snapshot.flag(flag).unwrap().document()).unwrap();
-    let merged = crate::api::flags::merged(&document, patch);
+    let merged = crate::api::documents::merged(&document, patch);
     let edit = Edit::Replace(Box::new(serde_json::from_value(merged).unwrap()));
     let change = Change {
         keep: true,

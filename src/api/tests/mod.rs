@@ -105,6 +105,8 @@ fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
         events: Arc::default(),
         listeners: Listeners::default(),
         services: Services::default(),
+        pace: Pace::new(60),
+        evaluated: LastEvaluated::default(),
     })
 }
 

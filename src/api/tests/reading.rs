@@ -270,6 +270,7 @@ async fn the_document_names_each_route_and_no_other() {
         "/api/v1/openapi.json",
         "/api/v1/openings",
         "/api/v1/openings/{id}/close",
+        "/api/v1/openings/{id}/extend",
         "/api/v1/outcomes",
         "/api/v1/queues",
         "/api/v1/queues/{name}",
@@ -352,7 +353,7 @@ async fn the_document_is_complete() {
                 .count();
             assert_eq!(in_path, named.len(), "{place}: parameters of the path");
             assert_eq!(
-                method != "get",
+                !["get", "delete"].contains(&method),
                 !operation["requestBody"].is_null(),
                 "{place}: body"
             );

@@ -96,13 +96,13 @@ async fn a_body_says_nothing_that_is_not_asked() {
     let bad = "422 bad-document";
     let confirm = r#"{"confirm": "30"}"#;
     let revision = r#"{"value": 0.1, "reason": "x", "revision": 9}"#;
-    let by = r#"{"value": 0.1, "reason": "x", "by": "root"}"#;
+    let actor = r#"{"value": 0.1, "reason": "x", "actor": "root"}"#;
     let role = r#"{"value": 0.1, "reason": "x", "role": "admin"}"#;
     refused(&[
         ("a list", " [0.1, null]", bad, "not a JSON object"),
         ("a text", confirm, bad, r#""pointer":"/confirm""#),
         ("revision", revision, bad, r#""pointer":"/revision""#),
-        ("by", by, bad, "unknown field `by`"),
+        ("actor", actor, bad, "unknown field `actor`"),
         ("role", role, bad, "unknown field `role`"),
         ("nothing", r#"{"reason": "x"}"#, bad, "changes nothing"),
     ])

@@ -3,7 +3,9 @@
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::api::{self, Access, Doors, Listeners, QueueDoor, Remembered, Services};
+use crate::api::{
+    self, Access, Doors, LastEvaluated, Listeners, Pace, QueueDoor, Remembered, Services,
+};
 use crate::config::{Queue, TargetSettings};
 use crate::metrics::Metrics;
 use crate::rules::facts::Reading;
@@ -109,6 +111,8 @@ fn doors(stopping: CancellationToken) -> Doors {
         events: Arc::default(),
         listeners: Listeners::default(),
         services: Services::default(),
+        pace: Pace::new(60),
+        evaluated: LastEvaluated::default(),
     }
 }
 

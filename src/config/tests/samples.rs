@@ -60,7 +60,10 @@ fn every_sample_reads() {
     for file in ["config/flags.toml", "examples/flags.toml"] {
         let flags = flags::read(Path::new(file)).unwrap_or_else(|problems| panic!("{problems}"));
         for key in ["demo.task_queuer.rate", "demo.task_worker.service_time"] {
-            assert!(flags.iter().any(|flag| flag.key == key), "{file}: {key}");
+            assert!(
+                flags.flags.iter().any(|flag| flag.key == key),
+                "{file}: {key}"
+            );
         }
     }
 }
@@ -94,6 +97,24 @@ fn the_sample_explains_every_setting_and_shows_its_default() {
     );
 }
 
+#[test]
+fn other_webhooks_are_told_of_at_once() {
+    let told = |events: &str| {
+        settings(&format!(
+            "{SMALL}[[notify]]\nurl = 'http://h'\nevents = [{events}]\n"
+        ))
+    };
+    let (none, some, more) = (settings(SMALL), told("'opened'"), told("'opened', 'ended'"));
+    for (old, new) in [(&none, &some), (&some, &more), (&more, &none)] {
+        let found = difference(old, new);
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| (one.setting.as_str(), one.live))
+            .collect();
+        assert_eq!(found, [("notify", true)]);
+    }
+}
+
 /// Every setting with a value that is not its default.
 const CHANGED: &[(&str, &str)] = &[
     ("daemon.listen", "127.0.0.1:1"),
@@ -106,6 +127,11 @@ const CHANGED: &[(&str, &str)] = &[
     ("daemon.proxy_user_header", "x-user"),
     ("metrics.listen", "0.0.0.0:1"),
     ("ofrep.listen", "127.0.0.1:2"),
+    ("limits.skip", "50%"),
+    ("limits.skip_by_queue.orders", "50%"),
+    ("limits.changes_per_minute", "3"),
+    ("flags.release_name", "<team>.<id>"),
+    ("flags.releases_of_a_team", "3"),
     ("amqp.url", "amqps://u:canary@localhost"),
     ("amqp.ca_file", "A FILE"),
     ("amqp.declare", "false"),
@@ -163,6 +189,9 @@ fn every_setting_makes_a_difference() {
         assert!(!format!("{found:?}").contains("canary"));
         let inside = setting.strip_suffix(".type").unwrap_or(setting);
         let inside = inside
+            .strip_suffix("skip_by_queue.orders")
+            .map_or(inside, |_| "limits.skip_by_queue");
+        let inside = inside
             .strip_suffix(".http")
             .or(inside.strip_suffix(".handler"))
             .or(inside
@@ -184,7 +213,9 @@ fn every_setting_makes_a_difference() {
         let live = ["hosts", "log", "trusted_proxies", "proxy_user_header"];
         let live = live
             .iter()
-            .any(|name| setting.strip_prefix("daemon.") == Some(name));
+            .any(|name| setting.strip_prefix("daemon.") == Some(name))
+            || setting.starts_with("limits.")
+            || setting.starts_with("flags.");
         assert!(found.iter().all(|one| one.live == live), "{setting}");
         seen.insert(setting.replace("queue.orders", "queue"));
     }
@@ -205,11 +236,11 @@ fn every_setting_makes_a_difference() {
         );
         assert!(
             group
-                || ["token.", "user."]
-                    .iter()
-                    .any(|list| path.starts_with(list))
                 || seen.contains(&path)
-                || untold.contains(&path.as_str()),
+                || untold.contains(&path.as_str())
+                || ["token.", "user.", "notify."]
+                    .iter()
+                    .any(|list| path.starts_with(list)),
             "`{path}` is not tried"
         );
     }

@@ -39,7 +39,7 @@ fn metrics() -> Arc<Metrics> {
 }
 
 fn try_open(dir: &Path) -> Result<Opened, OpenError> {
-    Store::open(dir, queues(&["orders"]), vec![], NOW_MS, metrics())
+    Store::open(dir, queues(&["orders"]), Seed::default(), NOW_MS, metrics())
 }
 
 /// Opens what must be fine.
@@ -173,12 +173,18 @@ fn the_changes_are_chained_and_paged_newest_first() {
 
 #[test]
 fn a_new_store_takes_its_flags_from_the_file_and_an_old_one_does_not() {
-    let seed = || -> Vec<FlagDocument> {
-        serde_json::from_value(json!([
+    let seed = || {
+        Seed {
+        segments: serde_json::from_value(json!([{"name": "beta", "members": ["acme"]}])).unwrap(),
+        flags: serde_json::from_value(json!([
             {"key": "demo.rate", "kind": "config", "type": "rate", "value": "50/s", "owner": "ops"},
-            {"key": "queue.orders.skip", "kind": "ops", "type": "ratio", "value": 0.7},
+            {"key": "queue.orders.skip", "kind": "ops", "type": "ratio", "value": 0.7, "owner": "ops"},
+            {"key": "shop.a.b", "kind": "release", "type": "boolean", "value": false, "owner": "ops",
+             "rules": [{"name": "ring", "when": [{"segment": "beta"}], "value": true}]},
         ]))
-        .unwrap()
+        .unwrap(),
+        ..Seed::default()
+    }
     };
     let dir = tempfile::tempdir().unwrap();
     let opened = |seed| Store::open(dir.path(), queues(&["orders"]), seed, NOW_MS, metrics());
@@ -186,6 +192,7 @@ fn a_new_store_takes_its_flags_from_the_file_and_an_old_one_does_not() {
     let says = |store: &Store, flag: &str| store.snapshot().value(flag).unwrap().0.to_json();
     assert_eq!(says(&store, "demo.rate"), json!("50/s"));
     assert_eq!(says(&store, "queue.orders.skip"), json!(0.7));
+    assert!(store.snapshot().choice("shop.a.b").unwrap().is_by_rules());
     assert_eq!(store.changes(None, 10).unwrap()[0].by.via, "file");
     store.turn(&set("demo.rate", json!("9/s"))).unwrap();
     drop(store);
@@ -201,13 +208,16 @@ fn a_new_store_takes_its_flags_from_the_file_and_an_old_one_does_not() {
     let refused = Store::open(
         other.path(),
         queues(&["orders"]),
-        vec![bad.unwrap()],
+        Seed {
+            flags: vec![bad.unwrap()],
+            ..Seed::default()
+        },
         NOW_MS,
         metrics(),
     );
     let sentence = refused.unwrap_err().to_string();
     assert!(
-        sentence.starts_with("the flag `queue.gone.skip` of the file cannot be made"),
+        sentence.starts_with("`queue.gone.skip` of the file of flags cannot be made"),
         "{sentence}"
     );
     open(other.path()); // nothing was made
@@ -220,7 +230,7 @@ fn flags_of_a_queue_that_left_stay_and_come_back() {
         .turn(&set("queue.orders.degrade", json!("light")))
         .unwrap();
     let says = |queues: Vec<GatedQueue>| {
-        let opened = Store::open(dir.path(), queues, vec![], NOW_MS, metrics()).unwrap();
+        let opened = Store::open(dir.path(), queues, Seed::default(), NOW_MS, metrics()).unwrap();
         let said = opened
             .store
             .snapshot()

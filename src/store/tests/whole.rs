@@ -149,7 +149,7 @@ fn on_a_disk_that_counts(dir: &Path) -> (Store, Arc<AtomicU64>) {
     let how = How {
         data_dir: dir,
         queues: queues(&["orders"]),
-        seed: vec![],
+        seed: Default::default(),
         now_ms: NOW_MS,
         opener,
     };
