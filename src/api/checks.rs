@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::access::{Access, Caller, Peer, SIGN_IN_BY, Stranger};
 use super::error::{
-    CROSS_SITE, LONGEST_ECHO, MALFORMED_REQUEST, Problem, SCOPE, SIGN_IN, TOO_OFTEN, WRONG_HOST,
+    CROSS_SITE, LONGEST_ECHO, MALFORMED_REQUEST, Problem, SIGN_IN, TOO_OFTEN, WRONG_HOST,
 };
 use super::routes::{self, Route, Within};
 use super::status::STYLE_HASH;
@@ -120,7 +120,7 @@ impl Guard {
         let snapshot = || self.doors.store.snapshot();
         let looked = match route.within {
             Within::Nothing | Within::Body | Within::Entries => Ok(()),
-            Within::Everything => Err(Problem::new(SCOPE, ALL_OF_IT)),
+            Within::Everything => caller.must_see_everything(),
             Within::Queue(part) if caller.sees_queue(named(part)) => Ok(()),
             Within::Queue(part) => Err(queues::none(named(part))),
             Within::Flag(part) if caller.sees_flag(named(part)) => Ok(()),
@@ -150,8 +150,6 @@ impl Guard {
 }
 
 const WAIT: &str = "too many wrong tokens came from there; wait, and send a right one";
-const ALL_OF_IT: &str =
-    "this tells of all queues and flags; ask with a token that has no limits to its scope";
 
 fn may_call(access: &Access, request: &Parts) -> Result<(), Problem> {
     if BY_ANY_NAME.contains(&request.uri.path()) {

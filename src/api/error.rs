@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::views::FlagView;
-use crate::rules::change::{Edit, Refused};
+use crate::rules::change::{Cause, Change, Edit, Refused};
 use crate::rules::flag::BadFlag;
 use crate::rules::names::segment;
 use crate::rules::snapshot::Snapshot;
@@ -183,15 +183,15 @@ impl Problem {
     }
 
     /// The same, to be asked again after this time.
-    pub(super) fn after(mut self, wait: std::time::Duration) -> Self {
+    pub(super) fn after(mut self, wait: Duration) -> Self {
         self.0.retry_after_s = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         self
     }
 
-    /// Why an edit was refused; `look_up` tells how a flag stands now.
+    /// Why a change was refused; `look_up` tells how a flag stands now.
     pub(super) fn refused(
         refused: &Refused,
-        edit: &Edit,
+        change: &Change,
         look_up: impl FnOnce(&str) -> Option<FlagView>,
     ) -> Self {
         let sort = match refused {
@@ -213,7 +213,11 @@ impl Problem {
             }
             Refused::Tombstone { revision, .. } => problem.0.tombstone = Some(*revision),
             Refused::ConfirmSize { size, .. } => problem.0.size = Some(*size),
-            Refused::Bad(bad) => problem = problem.at(wrong_part(bad, edit)),
+            Refused::Bad(bad) => {
+                if let Some(at) = wrong_part(bad, change) {
+                    problem = problem.at(at);
+                }
+            }
             _ => {}
         }
         problem
@@ -274,25 +278,27 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The part of the body that is bad: of a flag's document, or one of the values of an opening.
-fn wrong_part(bad: &BadFlag, edit: &Edit) -> String {
+/// The part of the body that is bad: of a flag's document, one of the values of an opening, one of several edits. Of a file of
+/// flags the edits do not stand in the body.
+fn wrong_part(bad: &BadFlag, change: &Change) -> Option<String> {
     let (key, part) = match bad {
-        BadFlag::Key(_) => return "/key".to_owned(),
+        BadFlag::Key(_) => return Some("/key".to_owned()),
         BadFlag::TooLong { key, field, .. } => (key, *field),
         BadFlag::WrongType { key, .. }
         | BadFlag::OutOfBounds { key, .. }
         | BadFlag::NotAChoice { key, .. } => (key, "value"),
         BadFlag::Clause { key, .. } | BadFlag::Shape { key, .. } => (key, "rules"),
     };
-    match edit {
-        Edit::Open { .. } => format!("/values/{}", in_pointer(key)),
+    match &change.edit {
+        Edit::Open { .. } if part == "rules" => Some("/when".to_owned()),
+        Edit::Open { .. } => Some(format!("/values/{}", in_pointer(key))),
+        Edit::Several(_) if change.cause == Cause::File => None,
         Edit::Several(edits) => {
-            let place = edits
-                .iter()
-                .position(|one| one.edit.flag() == Some(key.as_str()));
-            place.map_or_else(|| "/edits".to_owned(), |place| format!("/edits/{place}"))
+            let mut edits = edits.iter();
+            let place = edits.position(|one| one.edit.flag() == Some(key.as_str()))?;
+            Some(format!("/edits/{place}"))
         }
-        _ => format!("/{part}"),
+        _ => Some(format!("/{part}")),
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::Doors;
 use super::access::Caller;
 use super::body::{Asked, Named};
+use super::deletion::{Deletion, DeletionQuery};
 use super::documents::{self, Worded, named, patched, whole};
 use super::error::{BAD_DOCUMENT, Problem, STILL_EVALUATED};
 use super::evaluated::IN_USE_MS;
 use super::page::{Page, Paging};
 use super::views::{FlagView, rfc3339, warnings};
-use super::write::{Answer, Deletion, DeletionQuery, Turned, Wants, Write, WriteQuery, turn};
+use super::write::{Answer, Turned, Wants, Write, WriteQuery, turn};
 use crate::rules::change::Edit;
 use crate::rules::names::FlagKey;
 use axum::Json;
@@ -183,6 +184,9 @@ pub(super) async fn delete(
         sender,
     }: Deletion,
 ) -> Result<Answer, Problem> {
+    if let Some(answer) = sender.repeated(&doors)? {
+        return Ok(answer);
+    }
     let snapshot = doors.store.snapshot();
     let flag = snapshot
         .flag(&key)
@@ -193,7 +197,8 @@ pub(super) async fn delete(
     }
     let edit = Edit::Delete(flag.key.clone());
     turn(doors, sender, edit, Some(seen), words, move |turned| {
-        let flag = FlagView::of(&turned.before, &key).map(|flag| flag.tried(turned.dry_run));
+        let flag = FlagView::of(&turned.before, &key)
+            .map(|flag| flag.tried(turned.dry_run).for_the_eyes_of(&turned.caller));
         Answer::new(StatusCode::OK, None, &flag)
     })
     .await

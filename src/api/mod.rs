@@ -22,10 +22,13 @@ use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
 mod access;
+mod apply;
+mod aside;
 mod authz;
 mod body;
 mod changes;
 mod checks;
+mod deletion;
 mod documents;
 mod error;
 mod evaluated;
@@ -50,11 +53,13 @@ mod schemas;
 mod seats;
 mod segments;
 mod serve;
+mod several;
 mod shapes;
 mod status;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod undo;
 mod views;
 mod write;
 
@@ -130,7 +135,11 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
         .routes(routes!(openings::extend))
-        .routes(routes!(changes::list))
+        .routes(routes!(apply::apply))
+        .routes(routes!(undo::history))
+        .routes(routes!(undo::undo))
+        .routes(routes!(changes::list, several::make))
+        .routes(routes!(changes::verify))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
         .routes(routes!(release::release))

@@ -229,6 +229,9 @@ pub(super) async fn extend(
     Named(id): Named,
     Write { body, sender }: Write<Extension>,
 ) -> Result<Answer, Problem> {
+    if let Some(answer) = sender.repeated(&doors)? {
+        return Ok(answer);
+    }
     let id = opening_id(&id)?;
     let snapshot = doors.store.snapshot();
     let ends_at_ms = match snapshot.opening(id) {

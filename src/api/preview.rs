@@ -181,11 +181,11 @@ pub(super) async fn preview(
         let edit = body.edit(flag, now_ms)?;
         let change = Change {
             keep: true,
-            ..Change::new(edit.clone(), by, "preview", now_ms)
+            ..Change::new(edit, by, "preview", now_ms)
         };
         let look_up = |key: &str| FlagView::of(&before, key);
-        let (after, confirm) =
-            tried(&before, change).map_err(|refused| Problem::refused(&refused, &edit, look_up))?;
+        let (after, confirm) = tried(&before, change.clone())
+            .map_err(|refused| Problem::refused(&refused, &change, look_up))?;
         Ok(Json(compare(&doors, &before, &after, &key, confirm)))
     });
     trying.await.unwrap_or_else(|_| {

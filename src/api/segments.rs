@@ -12,14 +12,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::Doors;
 use super::access::Caller;
 use super::body::{Asked, LARGEST_IMPORT, Named};
+use super::deletion::{Deletion, DeletionQuery};
 use super::documents::{Worded, named, read as read_document};
 use super::error::{MALFORMED_REQUEST, NO_SUCH_SEGMENT, Problem};
 use super::page::{Page, Paging};
 use super::shapes;
 use super::views::tag;
-use super::write::{
-    Answer, Deletion, DeletionQuery, Turned, Wants, Words, Write, WriteQuery, turn,
-};
+use super::write::{Answer, Turned, Wants, Words, Write, WriteQuery, turn};
 use crate::rules::change::{Edit, Refused};
 use crate::rules::clause::{ClauseDocument, named_segments};
 use crate::rules::segment::{Segment, SegmentDocument, SegmentName};
@@ -96,7 +95,7 @@ impl SegmentView {
     }
 
     /// The same without flags where the caller may not look.
-    fn for_the_eyes_of(mut self, caller: &Caller) -> Self {
+    pub(super) fn for_the_eyes_of(mut self, caller: &Caller) -> Self {
         self.used_by.retain(|flag| caller.sees_flag(flag));
         self
     }
@@ -243,6 +242,9 @@ pub(super) async fn delete(
     Named(name): Named,
     Deletion { words, sender, .. }: Deletion,
 ) -> Result<Answer, Problem> {
+    if let Some(answer) = sender.repeated(&doors)? {
+        return Ok(answer);
+    }
     let name: SegmentName = name.parse().map_err(|_| no_segment(&name))?;
     let there = doors.store.snapshot().segments().number(&name).is_some();
     if !there {

@@ -14,8 +14,9 @@ use utoipa::IntoParams;
 
 use super::Doors;
 use super::access::Caller;
+use super::aside::aside;
 use super::body::{self, Asked, LARGEST_BODY};
-use super::error::{BROKEN, LONGEST_ECHO, MALFORMED_REQUEST, Problem, ROLE, SAY_WHAT_YOU_SAW};
+use super::error::{LONGEST_ECHO, MALFORMED_REQUEST, Problem, ROLE, SAY_WHAT_YOU_SAW};
 use super::idempotency::Ticket;
 use super::views::FlagView;
 use crate::rules::access::Need;
@@ -32,14 +33,6 @@ pub(super) const LONGEST_KEY: usize = 128;
 /// A write: its body of at most so many bytes, and who sent it under which conditions.
 pub(super) struct Write<T, const LARGEST: usize = LARGEST_BODY> {
     pub(super) body: T,
-    pub(super) sender: Sender,
-}
-
-/// A write without a body: its query says why, and who sent it under which conditions.
-pub(super) struct Deletion {
-    pub(super) words: Words,
-    /// Also what is still in use.
-    pub(super) force: bool,
     pub(super) sender: Sender,
 }
 
@@ -95,34 +88,6 @@ pub(super) struct WriteQuery {
     dry_run: bool,
 }
 
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct DeletionQuery {
-    /// Why; never empty.
-    #[serde(default)]
-    #[param(required = true, min_length = 1, max_length = 1024)]
-    reason: String,
-    /// `true`: checks the change and shows what it would lead to; nothing is changed.
-    #[serde(default)]
-    dry_run: bool,
-    /// `true`: also a flag that was evaluated within the last hour.
-    #[serde(default)]
-    force: bool,
-}
-
-impl FromRequestParts<Arc<Doors>> for Deletion {
-    type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, doors: &Arc<Doors>) -> Result<Self, Problem> {
-        let Asked(query) = Asked::<DeletionQuery>::from_request_parts(parts, doors).await?;
-        Ok(Self {
-            words: Words::because(&query.reason),
-            force: query.force,
-            sender: Sender::of(parts, &Bytes::new(), query.dry_run)?,
-        })
-    }
-}
-
 impl<T: DeserializeOwned, const LARGEST: usize> FromRequest<Arc<Doors>> for Write<T, LARGEST> {
     type Rejection = Problem;
     async fn from_request(request: Request, doors: &Arc<Doors>) -> Result<Self, Problem> {
@@ -139,7 +104,7 @@ impl<T: DeserializeOwned, const LARGEST: usize> FromRequest<Arc<Doors>> for Writ
 
 impl Sender {
     /// Who sent the request with this head and body.
-    fn of(parts: &Parts, body: &Bytes, dry_run: bool) -> Result<Self, Problem> {
+    pub(super) fn of(parts: &Parts, body: &Bytes, dry_run: bool) -> Result<Self, Problem> {
         let caller = Caller::of(parts)?;
         Ok(Self {
             by: actor(&caller, &parts.headers)?,
@@ -172,9 +137,21 @@ impl Sender {
         &self.by.name
     }
 
+    /// Who it is.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// Whether nothing is to be changed.
     pub(super) fn is_dry_run(&self) -> bool {
         self.dry_run
+    }
+
+    /// The answer of the last time, if the same request came before: asked where what stands now would refuse the repetition.
+    pub(super) fn repeated(&self, doors: &Doors) -> Result<Option<Answer>, Problem> {
+        let ticket = self.ticket.as_ref().filter(|_| !self.dry_run);
+        let found = ticket.map(|ticket| doors.remembered.find(ticket, doors.clock.mono()));
+        found.transpose().map(Option::flatten)
     }
 
     /// Does it, unless the same request came before: then it gives the answer of that time.
@@ -355,18 +332,6 @@ pub(super) struct Turned {
     pub(super) caller: Caller,
 }
 
-/// Does what reads or writes the disk, off the doors' own threads; it runs to its end also when the caller goes away meanwhile.
-pub(super) async fn aside<T: Send + 'static>(
-    act: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(act).await.unwrap_or_else(|_| {
-        Err(Problem::new(
-            BROKEN,
-            "this broke off by a fault of ours; look at what stands now before you repeat it, and report the log",
-        ))
-    })
-}
-
 /// Turns a knob, unless it is only tried, on a thread where it runs to its end also when the caller goes away meanwhile.
 pub(super) async fn turn(
     doors: Arc<Doors>,
@@ -374,7 +339,7 @@ pub(super) async fn turn(
     edit: Edit,
     seen: Option<u64>,
     words: Words,
-    answer: impl Fn(&Turned) -> Answer + Send + 'static,
+    answer: impl FnOnce(&Turned) -> Answer + Send + 'static,
 ) -> Result<Answer, Problem> {
     aside(move || {
         let now = doors.clock.now();
@@ -438,7 +403,7 @@ fn turn_now(
             dry_run,
             caller: caller.clone(),
         }),
-        Err(refused) => Err(Problem::refused(&refused, &change.edit, |key| {
+        Err(refused) => Err(Problem::refused(&refused, change, |key| {
             FlagView::of(&doors.store.snapshot(), key).map(|flag| flag.for_the_eyes_of(caller))
         })),
     }

@@ -9,6 +9,7 @@ mod entrances;
 mod flags_on_disk;
 mod house;
 mod logging;
+mod offline;
 mod queue_thread;
 mod reload;
 mod reports;
@@ -30,6 +31,7 @@ pub use check::check;
 pub use demo::demo;
 pub use house::Ended;
 use house::House;
+pub use offline::offline;
 
 /// `sluicegate run`: the daemon, until SIGTERM or SIGINT; exit 0 when everything in hand was finished.
 ///

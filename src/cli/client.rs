@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Uri};
+use hyper::http::response::Parts;
+use hyper::{HeaderMap, Method, Request, Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value as Json;
@@ -84,6 +86,11 @@ impl Ask {
         Self::new(method, path, Some(body))
     }
 
+    /// The end of what stands at a path.
+    pub(super) fn delete(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path, None)
+    }
+
     pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.insert(name, value);
@@ -136,13 +143,14 @@ impl Answer {
         if (200..300).contains(&self.status) {
             return Ok(self.body);
         }
-        let sentence = self.sentence();
-        Err(Failure::of_problem(self.status, self.word(), sentence))
+        let sentence = typed_here(&self.sentence());
+        let failure = Failure::of_problem(self.status, self.word(), sentence);
+        Err(failure.with(self.body))
     }
 
     /// What stands now, when somebody was faster.
     pub(super) fn stands_now(&self) -> Option<&Json> {
-        let stale = self.status == 412 && self.word() == "stale";
+        let stale = self.status == 412 && self.word() == "stale" && self.body["now"].is_object();
         stale.then_some(&self.body["now"])
     }
 
@@ -151,6 +159,13 @@ impl Answer {
         let name = self.body["type"].as_str().unwrap_or_default();
         name.rsplit(['/', ':', '#']).next().unwrap_or(name)
     }
+}
+
+/// A cure for programs, as it is typed here.
+fn typed_here(sentence: &str) -> String {
+    sentence
+        .replace("say \"keep\": true", "say --keep")
+        .replace("force=true", "--force")
 }
 
 /// Asks one daemon.
@@ -238,19 +253,56 @@ impl Client {
         Ok(request)
     }
 
-    async fn exchange(
+    /// Reads text of any length, piece by piece as it comes.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; and what `piece` says, which ends the reading.
+    pub(super) async fn read(
+        &self,
+        path: &str,
+        mut piece: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let request = self.request(Ask::get(path))?;
+        let late = || self.silent("fell silent", false);
+        let response = tokio::time::timeout(ANSWER_WITHIN, self.begin(request, false));
+        let (head, mut body) = response.await.map_err(|_| late())??.into_parts();
+        if !head.status.is_success() {
+            return self.whole(head, body, false).await?.done().map(|_| ());
+        }
+        loop {
+            let frame = tokio::time::timeout(ANSWER_WITHIN, body.frame());
+            match frame.await.map_err(|_| late())? {
+                None => return Ok(()),
+                Some(Err(_)) => return Err(self.silent("broke its answer off", false)),
+                Some(Ok(frame)) => piece(frame.data_ref().map_or(&[][..], |data| data))?,
+            }
+        }
+    }
+
+    async fn begin(
         &self,
         request: Request<Full<Bytes>>,
         changes: bool,
-    ) -> Result<Answer, Failure> {
-        let response = self.http.request(request).await.map_err(|why| {
+    ) -> Result<Response<Incoming>, Failure> {
+        self.http.request(request).await.map_err(|why| {
             if why.is_connect() {
                 self.nobody()
             } else {
                 self.silent("broke the connection off", changes)
             }
-        })?;
-        let (head, body) = response.into_parts();
+        })
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        changes: bool,
+    ) -> Result<Answer, Failure> {
+        let (head, body) = self.begin(request, changes).await?.into_parts();
+        self.whole(head, body, changes).await
+    }
+
+    async fn whole(&self, head: Parts, body: Incoming, changes: bool) -> Result<Answer, Failure> {
         let bytes = Limited::new(body, LONGEST_ANSWER)
             .collect()
             .await

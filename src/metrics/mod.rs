@@ -42,6 +42,7 @@ pub struct Metrics {
     config_reload_ok: IntGauge,
     denied: IntCounterVec,
     openings: Openings,
+    flags_drifted: IntGauge,
 }
 
 /// Why requests are denied, as the label `reason` of `denied_total` has it.
@@ -77,13 +78,11 @@ impl Metrics {
         build
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1.0);
-        let config_reload_ok = int_gauge(
+        let config_reload_ok = single(
             &registry,
             "config_reload_ok",
             "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
-            &[],
-        )?
-        .with_label_values(&[] as &[&str]);
+        )?;
         config_reload_ok.set(1);
         let denied = counter(
             &registry,
@@ -125,16 +124,19 @@ impl Metrics {
                 "How often a flag was evaluated.",
                 &["flag"],
             )?),
-            snapshot_revision: int_gauge(
+            snapshot_revision: single(
                 &registry,
                 "snapshot_revision",
                 "The revision of the flags in force.",
-                &[],
-            )?
-            .with_label_values(&[] as &[&str]),
+            )?,
             config_reload_ok,
             denied,
             openings: Openings::register(&registry)?,
+            flags_drifted: single(
+                &registry,
+                "flags_drifted",
+                "Flags managed by the file that differ from the file of flags last applied or tried, or are not in it.",
+            )?,
             queues,
             registry,
         })
@@ -201,6 +203,12 @@ impl Metrics {
         self.config_reload_ok.set(i64::from(fine));
     }
 
+    /// How many flags that the file manages are not as the file last applied or tried says.
+    pub fn flags_drifted(&self, count: usize) {
+        self.flags_drifted
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// A request was denied, for one of [`DENIALS`].
     pub fn denied(&self, reason: &'static str) {
         debug_assert!(DENIALS.contains(&reason));
@@ -214,6 +222,11 @@ impl Metrics {
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// A gauge without labels.
+fn single(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    Ok(int_gauge(registry, name, help, &[])?.with_label_values(&[] as &[&str]))
 }
 
 /// Registers what is not a family of counters and gauges.

@@ -37,6 +37,7 @@ pub mod notice;
 pub mod opening;
 pub mod order;
 pub mod patience;
+pub mod plan;
 pub mod policy;
 pub mod pressure;
 pub mod preview;

@@ -118,6 +118,16 @@ impl Caller {
         self.person.scope.is_everything()
     }
 
+    /// Refuses what tells of everything, to whom something is hidden.
+    pub(in crate::api) fn must_see_everything(&self) -> Result<(), Problem> {
+        if self.sees_everything() {
+            return Ok(());
+        }
+        let sentence =
+            "this tells of all queues and flags; ask with a token that has no limits to its scope";
+        Err(Problem::new(SCOPE, sentence))
+    }
+
     /// Whether this queue is there for them.
     pub(in crate::api) fn sees_queue(&self, name: &str) -> bool {
         self.person.scope.has_queue(name)
@@ -155,8 +165,10 @@ impl Caller {
         };
         match edit {
             Edit::Create(document) | Edit::Replace(document) => flag(&document.key),
-            Edit::Set(key, _) | Edit::SetOver(key, ..) | Edit::Undo(key, _) => flag(key.as_str()),
-            Edit::Delete(key) => {
+            Edit::Set(key, _) | Edit::SetOver(key, ..) | Edit::Undo(key, Some(_)) => {
+                flag(key.as_str())
+            }
+            Edit::Delete(key) | Edit::Undo(key, None) => {
                 flag(key.as_str())?;
                 self.must(
                     Need::Administer,

@@ -17,15 +17,21 @@ use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 use crate::rules::verdict::Why;
 use crate::seams::LinkState;
 
+mod apply;
 mod authz;
+mod bad_inputs;
 mod events;
 mod explain;
+mod flags;
 mod guarded;
+mod openings;
 mod outcomes;
 mod pages;
 mod preview;
 mod reading;
 mod release;
+mod segments;
+mod several;
 mod who_may;
 mod writing;
 
