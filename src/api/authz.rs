@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::Doors;
+use super::access::Caller;
 use super::body::Named;
 use super::error::{LONGEST_ECHO, MALFORMED_REQUEST, NOT_ALLOWED, Problem};
 use crate::rules::choice::Reason;
@@ -104,13 +105,16 @@ fn meant<'h>(name: &str, said: &'h str) -> &'h str {
 ))]
 pub(super) async fn allow(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Named(key): Named,
     told: Result<Told, Problem>,
 ) -> Result<Response, Problem> {
     let Told(told) = told?;
     let snapshot = doors.store.snapshot();
     let flag = key.parse::<FlagKey>().ok();
-    let handle = flag.and_then(|flag| snapshot.handle(flag.as_str()));
+    let handle = flag
+        .filter(|flag| caller.sees_flag(flag.as_str()))
+        .and_then(|flag| snapshot.handle(flag.as_str()));
     let Some(handle) = handle else {
         let key: String = key.chars().take(LONGEST_ECHO).collect();
         let detail = format!(

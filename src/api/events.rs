@@ -15,9 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::Doors;
+use super::access::Caller;
 use super::error::{CLOSING, Problem, TOO_MANY_LISTEN};
 use super::guest::Guest;
-use crate::events::{Event, Events, Listener, Since, notice};
+use crate::events::{Event, EventKind, Events, Listener, Since, notice};
 
 /// Streams at once.
 pub(super) const MOST: usize = 2_000;
@@ -59,8 +60,13 @@ impl Feed {
         begin.into()
     }
 
-    fn frames(self, told: &[Arc<Event>]) -> Option<Bytes> {
+    fn frames(self, told: &[Arc<Event>], caller: &Caller) -> Option<Bytes> {
         match self {
+            Self::Events if !caller.sees_everything() => {
+                let parts = told.iter().filter_map(|event| part_of(event, caller));
+                let frames = parts.collect::<Vec<Bytes>>().concat();
+                Some(frames.into()).filter(|frames: &Bytes| !frames.is_empty())
+            }
             Self::Events => match told {
                 [] => None,
                 [one] => Some(one.frame.clone()),
@@ -75,17 +81,38 @@ impl Feed {
     }
 }
 
+/// What of an event is told to a caller with limits to their scope: all, if all of it lies within; that something happened, if a
+/// part of it does.
+fn part_of(event: &Event, caller: &Caller) -> Option<Bytes> {
+    let mut seen = event
+        .flags
+        .iter()
+        .map(|flag| caller.sees_flag(flag.as_str()));
+    if event.kind == EventKind::Resync || (!event.flags.is_empty() && seen.clone().all(|seen| seen))
+    {
+        return Some(event.frame.clone());
+    }
+    if !seen.any(|seen| seen) {
+        return None;
+    }
+    let id = event.frame.split(|byte| *byte == b'\n').next()?;
+    Some([id, b"\nevent: resync\ndata: {}\n\n"].concat().into())
+}
+
 /// Who wants to listen, and from where on.
 pub(super) struct Comes {
+    caller: Caller,
     last_id: Option<String>,
     guest: Option<Guest>,
 }
 
-impl<S: Sync> FromRequestParts<S> for Comes {
-    type Rejection = Infallible;
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+impl<S: Send + Sync> FromRequestParts<S> for Comes {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
         let last_id = parts.headers.get("last-event-id");
         Ok(Self {
+            caller,
             last_id: last_id.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned()),
             guest: parts.extensions.get().cloned(),
         })
@@ -143,9 +170,14 @@ fn open(doors: &Arc<Doors>, comes: Comes, feed: Feed) -> Result<Response, Proble
     }
     let listener = doors.events.listen(comes.last_id.as_deref());
     let begin = feed.begin(doors, &listener, comes.last_id.is_none());
+    let now = doors.clock.now();
+    let good_for = comes.caller.expires_ms().map_or(LONGEST, |end_ms| {
+        Duration::from_millis(u64::try_from(end_ms - now.ms).unwrap_or(0))
+    });
     let stream = Stream {
         begin: Some(begin),
-        ends: doors.clock.instant(doors.clock.mono() + LONGEST),
+        ends: doors.clock.instant(now.mono + LONGEST.min(good_for)),
+        caller: comes.caller,
         doors: Arc::clone(doors),
         listener,
         feed,
@@ -171,6 +203,7 @@ struct Stream {
     ends: Instant,
     doors: Arc<Doors>,
     listener: Listener,
+    caller: Caller,
     feed: Feed,
     _place: OwnedSemaphorePermit,
 }
@@ -183,22 +216,23 @@ impl Stream {
         }
         let clock = &self.doors.clock;
         let heartbeat = clock.instant(clock.mono() + HEARTBEAT);
-        let (events, feed) = (&*self.doors.events, self.feed);
+        let (events, feed, caller) = (&*self.doors.events, self.feed, &self.caller);
         tokio::select! {
             biased;
             () = self.doors.stopping.cancelled() => None,
+            () = caller.over().cancelled() => None,
             () = tokio::time::sleep_until(self.ends) => None,
-            frames = heard(&mut self.listener, events, feed) => Some(frames),
+            frames = heard(&mut self.listener, events, (feed, caller)) => Some(frames),
             () = tokio::time::sleep_until(heartbeat) => Some(Bytes::from_static(b":\n\n")),
         }
     }
 }
 
 /// The next frames of this feed. Dropping the wait may lose events that are not of this feed, and no others.
-async fn heard(listener: &mut Listener, events: &Events, feed: Feed) -> Bytes {
+async fn heard(listener: &mut Listener, events: &Events, (feed, caller): (Feed, &Caller)) -> Bytes {
     loop {
         let told = listener.next(events).await;
-        if let Some(frames) = feed.frames(&told) {
+        if let Some(frames) = feed.frames(&told, caller) {
             return frames;
         }
     }

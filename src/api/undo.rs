@@ -8,6 +8,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::access::Caller;
 use super::aside::aside;
 use super::body::{Asked, Named};
 use super::changes::{ChangeView, Subject, page_of, unreadable};
@@ -32,6 +33,7 @@ use crate::store::NoFormer;
 ))]
 pub(super) async fn history(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Named(key): Named,
     Asked(paging): Asked<Paging>,
 ) -> Result<Page<ChangeView>, Problem> {
@@ -40,7 +42,7 @@ pub(super) async fn history(
         return Err(Problem::no_flag(&snapshot, &key));
     }
     let path = format!("/api/v1/flags/{}/history", segment(&key));
-    page_of(doors, &path, paging, Subject::Flag(key)).await
+    page_of((doors, caller), &path, paging, Subject::Flag(key)).await
 }
 
 /// Which change is taken back, and why.

@@ -40,9 +40,21 @@ pub struct Metrics {
     evaluations: Evaluations,
     snapshot_revision: IntGauge,
     config_reload_ok: IntGauge,
+    denied: IntCounterVec,
     openings: Openings,
     flags_drifted: IntGauge,
 }
+
+/// Why requests are denied, as the label `reason` of `denied_total` has it.
+const DENIALS: [&str; 7] = [
+    "no_token",
+    "wrong_token",
+    "expired_token",
+    "unknown_user",
+    "too_often",
+    "role",
+    "scope",
+];
 
 impl Metrics {
     /// The numbers of a daemon with these queues.
@@ -72,6 +84,15 @@ impl Metrics {
             "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
         )?;
         config_reload_ok.set(1);
+        let denied = counter(
+            &registry,
+            "denied_total",
+            "Requests of somebody who was not let in, or asked for more than they may.",
+            &["reason"],
+        )?;
+        for reason in DENIALS {
+            denied.with_label_values(&[reason]);
+        }
         Ok(Self {
             flag_value: gauge(
                 &registry,
@@ -109,6 +130,7 @@ impl Metrics {
                 "The revision of the flags in force.",
             )?,
             config_reload_ok,
+            denied,
             openings: Openings::register(&registry)?,
             flags_drifted: single(
                 &registry,
@@ -191,6 +213,12 @@ impl Metrics {
     pub fn flags_drifted(&self, count: usize) {
         self.flags_drifted
             .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A request was denied, for one of [`DENIALS`].
+    pub fn denied(&self, reason: &'static str) {
+        debug_assert!(DENIALS.contains(&reason));
+        self.denied.with_label_values(&[reason]).inc();
     }
 
     /// All numbers in Prometheus' text format.

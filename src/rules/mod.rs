@@ -4,6 +4,7 @@
 //! pure crates (xxhash-rust, sha2, jiff, percent-encoding, regex, semver, ipnet), and no other room, so that all of it can be replayed: in a test, in a benchmark, in a
 //! preview.
 
+pub mod access;
 pub mod asks;
 pub mod backoff;
 pub mod big_move;

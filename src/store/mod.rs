@@ -213,7 +213,7 @@ impl Store {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>, Unreadable> {
-        self.records(&newest(None, before, limit))
+        self.read(&newest(None, before, limit))
     }
 
     /// The changes that touched one flag, paged as [`Store::changes`] are, also those of openings over it. Reads no others.
@@ -226,7 +226,7 @@ impl Store {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>, Unreadable> {
-        self.records(&newest(Some(Subject::Flag(key)), before, limit))
+        self.read(&newest(Some(Subject::Flag(key)), before, limit))
     }
 
     /// The changes that touched one segment, paged as [`Store::changes`] are.
@@ -239,10 +239,10 @@ impl Store {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>, Unreadable> {
-        self.records(&newest(Some(Subject::Segment(name)), before, limit))
+        self.read(&newest(Some(Subject::Segment(name)), before, limit))
     }
 
-    fn records(&self, wanted: &Wanted<'_>) -> Result<Vec<ChangeRecord>, Unreadable> {
+    fn read(&self, wanted: &Wanted<'_>) -> Result<Vec<ChangeRecord>, Unreadable> {
         let records = self.one_at_a_time().records(wanted);
         records.map_err(|why| Unreadable(why.to_string()))
     }

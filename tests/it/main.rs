@@ -60,6 +60,8 @@ mod settlement;
 mod topology;
 #[cfg(test)]
 mod valves;
+#[cfg(test)]
+mod who_may;
 
 // The AMQP room alone.
 #[cfg(test)]

@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::access::Caller;
 use super::body::{self, Named};
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -127,12 +128,14 @@ pub(super) struct Evaluations {
 ))]
 pub(super) async fn evaluate(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     named: Result<Named, super::error::Problem>,
     ask: Ask,
 ) -> Result<Response, Failure> {
     let Named(key) = named?;
     let sheet = doors.services.sheet(&doors.store, &doors.metrics);
-    let row = sheet.row(&key).ok_or_else(|| Failure::no_flag(&key))?;
+    let row = sheet.row(&key).filter(|_| caller.sees_flag(&key));
+    let row = row.ok_or_else(|| Failure::no_flag(&key))?;
     row.tally().asked(1, doors.clock.now().ms);
     let answer = sheet.answer(row, &asker(&ask.told, &sheet))?;
     Ok(json(answer))
@@ -155,15 +158,16 @@ pub(super) async fn evaluate(
 ))]
 pub(super) async fn evaluate_all(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     ask: Ask,
 ) -> Result<Response, Failure> {
     let sheet = doors.services.sheet(&doors.store, &doors.metrics);
     let asker = asker(&ask.told, &sheet);
-    let tag = sheet.tag(&asker);
+    let tag = sheet.tag(&asker, &caller);
     let mut response = if is_known(&ask.headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let answer = sheet.answer_all(&asker, &streams());
+        let answer = sheet.answer_all(&asker, &caller, &streams());
         json(doors.services.on_their_way.send(answer)?)
     };
     if let Ok(tag) = HeaderValue::try_from(tag) {

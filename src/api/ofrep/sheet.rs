@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::failure::{Failure, TARGETING_KEY_MISSING};
+use crate::api::access::Caller;
 use crate::metrics::{Metrics, Tally};
 use crate::rules::choice::{Choice, Reason};
 use crate::rules::context::{Attribute, Slot};
@@ -109,10 +110,11 @@ impl Sheet {
     }
 
     /// What all flags say to whoever asks: `{"flags": […]}` and the rest of a bulk answer.
-    pub(super) fn answer_all(&self, asker: &Asker, streams: &str) -> Vec<u8> {
+    pub(super) fn answer_all(&self, asker: &Asker, caller: &Caller, streams: &str) -> Vec<u8> {
         let mut json = Vec::with_capacity(self.rows.len() * 192 + 256);
         json.extend_from_slice(b"{\"flags\":[");
-        for (number, row) in self.rows.iter().enumerate() {
+        let rows = self.rows.iter().filter(|row| caller.sees_flag(&row.key));
+        for (number, row) in rows.enumerate() {
             if number > 0 {
                 json.push(b',');
             }
@@ -129,10 +131,11 @@ impl Sheet {
         json
     }
 
-    /// The tag of [`Sheet::answer_all`]: another one when the flags change, or what they ask of whoever asks.
-    pub(super) fn tag(&self, asker: &Asker) -> String {
+    /// The tag of [`Sheet::answer_all`]: another one when the flags change, what they ask of whoever asks, or the caller's scope.
+    pub(super) fn tag(&self, asker: &Asker, caller: &Caller) -> String {
         let mut hash = Xxh3::with_seed(self.salt);
         hash.update(&self.snapshot.revision().to_le_bytes());
+        hash.update(&caller.mark_of_scope().to_le_bytes());
         hash.update(&[u8::from(asker.targeted)]);
         for attribute in &asker.context {
             match attribute {

@@ -18,8 +18,8 @@ use crate::rules::verdict::Why;
 use crate::seams::LinkState;
 
 mod apply;
-mod bad_inputs;
 mod authz;
+mod bad_inputs;
 mod events;
 mod explain;
 mod flags;
@@ -32,6 +32,7 @@ mod reading;
 mod release;
 mod segments;
 mod several;
+mod who_may;
 mod writing;
 
 pub(super) const NOON: i64 = 1_795_262_400_000; // 2026-11-21T12:00:00Z
@@ -104,7 +105,7 @@ fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
         metrics,
         clock: Clock::made_up(NOON),
         queues: queues.into(),
-        hosts: vec!["panel.example".to_owned()],
+        access: Access::open(vec!["panel.example".to_owned()]),
         stopping: CancellationToken::new(),
         remembered: Remembered::default(),
         events: Arc::default(),
