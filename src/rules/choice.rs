@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
+use super::audience::Audiences;
 use super::clause::{Clause, all_hold};
 use super::context::{Attribute, Context, Slot};
 use super::lots::Lots;
 use super::opening::OpeningId;
-use super::segment::Audiences;
 
 /// Why a flag gave the value that it gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
