@@ -10,13 +10,14 @@ use utoipa::ToSchema;
 
 use super::Doors;
 use super::access::Caller;
+use super::answer::Answer;
 use super::aside::aside;
 use super::body::LARGEST_IMPORT;
 use super::error::{BAD_DOCUMENT, BAD_VALUE, Problem};
 use super::flags::not_in_use;
 use super::shapes;
 use super::views::warnings;
-use super::write::{Answer, Sender, Words, Write, WriteQuery, turn};
+use super::write::{Sender, Words, Write, WriteQuery, turn};
 use crate::rules::change::{Cause, Edit};
 use crate::rules::flag::FlagDocument;
 use crate::rules::plan::{Act, BadFile, Plan, Step};

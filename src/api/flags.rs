@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Doors;
 use super::access::Caller;
+use super::answer::Answer;
 use super::body::{Asked, Named};
 use super::deletion::{Deletion, DeletionQuery};
 use super::documents::{self, Worded, named, patched, whole};
@@ -11,7 +12,7 @@ use super::error::{BAD_DOCUMENT, Problem, STILL_EVALUATED};
 use super::evaluated::IN_USE_MS;
 use super::page::{Page, Paging};
 use super::views::{FlagView, rfc3339, warnings};
-use super::write::{Answer, Turned, Wants, Write, WriteQuery, turn};
+use super::write::{Turned, Wants, Write, WriteQuery, turn};
 use crate::rules::change::Edit;
 use crate::rules::names::FlagKey;
 use axum::Json;

@@ -22,6 +22,7 @@ use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
 mod access;
+mod answer;
 mod apply;
 mod aside;
 mod authz;

@@ -10,12 +10,13 @@ use utoipa::ToSchema;
 
 use super::Doors;
 use super::access::Caller;
+use super::answer::Answer;
 use super::body::{Asked, Named};
 use super::error::{BAD_VALUE, MALFORMED_REQUEST, NO_SUCH_OPENING, Problem};
 use super::page::{Page, Paging};
 use super::shapes;
 use super::views::{OpeningView, rfc3339, warnings};
-use super::write::{Answer, Turned, Words, Write, WriteQuery, turn};
+use super::write::{Turned, Words, Write, WriteQuery, turn};
 use crate::rules::change::Edit;
 use crate::rules::clause::ClauseDocument;
 use crate::rules::names::FlagKey;

@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Doors;
 use super::access::Caller;
+use super::answer::Answer;
 use super::body::{Asked, LARGEST_IMPORT, Named};
 use super::deletion::{Deletion, DeletionQuery};
 use super::documents::{Worded, named, read as read_document};
@@ -18,7 +19,7 @@ use super::error::{MALFORMED_REQUEST, NO_SUCH_SEGMENT, Problem};
 use super::page::{Page, Paging};
 use super::shapes;
 use super::views::tag;
-use super::write::{Answer, Turned, Wants, Words, Write, WriteQuery, turn};
+use super::write::{Turned, Wants, Words, Write, WriteQuery, turn};
 use crate::rules::change::{Edit, Refused};
 use crate::rules::clause::{ClauseDocument, named_segments};
 use crate::rules::segment::{Segment, SegmentDocument, SegmentName};

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::Doors;
 use super::access::Caller;
+use super::answer::Answer;
 use super::aside::aside;
 use super::documents::{named, patched, read, whole};
 use super::error::{BAD_DOCUMENT, BAD_VALUE, INCOMPLETE, Problem};
@@ -18,7 +19,7 @@ use super::flags::not_in_use;
 use super::segments::SegmentView;
 use super::undo::way_back;
 use super::views::{FlagView, warnings};
-use super::write::{Answer, Turned, Words, Write, WriteQuery, turn};
+use super::write::{Turned, Words, Write, WriteQuery, turn};
 use crate::rules::change::{Edit, Seen};
 use crate::rules::edits::MOST_EDITS;
 use crate::rules::flag::FlagDocument;

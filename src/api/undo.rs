@@ -9,13 +9,14 @@ use utoipa::ToSchema;
 
 use super::Doors;
 use super::access::Caller;
+use super::answer::Answer;
 use super::aside::aside;
 use super::body::{Asked, Named};
 use super::changes::{ChangeView, Subject, page_of, unreadable};
 use super::error::{BAD_VALUE, Problem};
 use super::flags::{not_in_use, shown};
 use super::page::{Page, Paging};
-use super::write::{Answer, Words, Write, WriteQuery, turn};
+use super::write::{Words, Write, WriteQuery, turn};
 use crate::rules::change::{Edit, Seen};
 use crate::rules::names::{FlagKey, segment};
 use crate::rules::snapshot::Snapshot;

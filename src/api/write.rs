@@ -5,15 +5,15 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::IntoParams;
 
 use super::Doors;
 use super::access::Caller;
+use super::answer::Answer;
 use super::aside::aside;
 use super::body::{self, Asked, LARGEST_BODY};
 use super::error::{LONGEST_ECHO, MALFORMED_REQUEST, Problem, ROLE, SAY_WHAT_YOU_SAW};
@@ -273,49 +273,6 @@ fn ticket(caller: &Caller, parts: &Parts, body: &Bytes) -> Result<Option<Ticket>
         key: format!("{} {key}", caller.mark()),
         request: hash.finalize().into(),
     }))
-}
-
-/// The answer to a write, as it is also remembered.
-#[derive(Debug, Clone)]
-pub(super) struct Answer {
-    status: StatusCode,
-    tag: Option<HeaderValue>,
-    body: Bytes,
-}
-
-impl Answer {
-    pub(super) fn new(status: StatusCode, tag: Option<HeaderValue>, body: &impl Serialize) -> Self {
-        Self {
-            status,
-            tag,
-            body: serde_json::to_vec(body).unwrap_or_default().into(),
-        }
-    }
-
-    /// Roughly the bytes that it takes to remember it.
-    pub(super) fn size(&self) -> usize {
-        self.body.len() + 256
-    }
-
-    #[cfg(test)]
-    pub(super) fn sample() -> Self {
-        Self::new(StatusCode::OK, None, &"done")
-    }
-}
-
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let mut response = (self.status, self.body).into_response();
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        if let Some(tag) = self.tag {
-            headers.insert(header::ETAG, tag);
-        }
-        response
-    }
 }
 
 /// What a turned knob led to.

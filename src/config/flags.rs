@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::build::Section;
 use super::file;
-use super::list::FLAGS_FILE;
+use super::list_flags::FLAGS_FILE;
 use super::problems::{Notes, Problems};
 use super::tree::{Place, Table};
 use super::walk::{check, path_of};
@@ -161,6 +161,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table, a few lines for each case")]
     fn what_is_wrong_with_a_flag_is_told_with_its_line() {
         for (line, at, message, help) in [
             (

@@ -34,6 +34,7 @@ mod file;
 pub mod flags;
 mod limits;
 mod list;
+mod list_flags;
 mod management;
 mod near;
 mod notify;

@@ -80,6 +80,7 @@ async fn a_patch_replaces_rules_whole_and_leaves_what_it_does_not_say() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table, a few lines for each case")]
 async fn a_patch_that_makes_a_bad_flag_is_refused_where_it_is_bad() {
     let doors = doors();
     made(&doors).await;
@@ -202,6 +203,7 @@ async fn a_valve_that_sheds_needs_an_end_or_the_word_keep() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table, a few lines for each case")]
 async fn a_deleted_flag_leaves_a_tombstone_and_can_come_back() {
     let doors = doors();
     made(&doors).await;
