@@ -146,7 +146,6 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(release::release))
         .routes(routes!(lanes::list))
         .routes(routes!(events::listen))
-        .merge(for_services())
         .routes(routes!(explain::explain))
         .routes(routes!(openapi::read))
 }

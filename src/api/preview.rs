@@ -172,6 +172,7 @@ pub(super) async fn preview(
     Write { body, sender }: Write<Proposal>,
 ) -> Result<Json<PreviewView>, Problem> {
     let by = Actor::new(sender.name(), "api");
+    let caller = sender.caller().clone();
     let trying = tokio::task::spawn_blocking(move || {
         let before = doors.store.snapshot();
         let flag = before
@@ -183,7 +184,8 @@ pub(super) async fn preview(
             keep: true,
             ..Change::new(edit, by, "preview", now_ms)
         };
-        let look_up = |key: &str| FlagView::of(&before, key);
+        let look_up =
+            |key: &str| FlagView::of(&before, key).map(|flag| flag.for_the_eyes_of(&caller));
         let (after, confirm) = tried(&before, change.clone())
             .map_err(|refused| Problem::refused(&refused, &change, look_up))?;
         Ok(Json(compare(&doors, &before, &after, &key, confirm)))

@@ -55,9 +55,13 @@ impl Ask {
     }
 }
 
-/// Opens a tenth of `orders`; the id.
+/// Opens a tenth of `orders` for the segment `beta`, which is made for it; the opening's id.
 async fn opening(doors: &Arc<Doors>) -> String {
-    let body = json!({"values": {"queue.orders.skip": 0.1}, "reason": "a secret reason"});
+    let beta = json!({"name": "beta", "by": "id", "members": ["o-1"], "reason": "a secret reason"});
+    let made = send("PUT", "/api/v1/segments/beta", &beta).with("if-none-match", "*");
+    let made = made.by("operator-all").to(doors).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    let body = json!({"values": {"queue.orders.skip": 0.1}, "when": [{"segment": "beta"}], "reason": "a secret reason"});
     let got = send("POST", "/api/v1/openings", &body)
         .by("operator-all")
         .to(doors)
@@ -72,8 +76,10 @@ async fn opening(doors: &Arc<Doors>) -> String {
 fn ask(route: &Route, opening: &str) -> Ask {
     let path = route
         .path
+        .replace("segments/{name}", "segments/beta")
         .replace("{name}", "orders")
         .replace("{key}", "queue.orders.skip")
+        .replace("{flag}", "queue.orders.skip")
         .replace("{id}", opening);
     assert!(
         !path.contains('{'),
@@ -83,6 +89,13 @@ fn ask(route: &Route, opening: &str) -> Ask {
         ("GET", _) => return get(&path),
         (_, "/api/v1/openings") => json!({"values": {"queue.orders.skip": 0.1}, "reason": "x"}),
         (_, "/api/v1/outcomes") => json!({"queue": "orders", "id": "o-1", "outcome": "done"}),
+        (_, "/api/v1/changes") => {
+            json!({"edits": [{"edit": "set", "flag": "queue.orders.skip", "value": 0.1, "seen": 0}], "reason": "x"})
+        }
+        (_, "/api/v1/flags/apply") => {
+            json!({"flags": [{"key": "queue.orders.skip", "kind": "ops", "type": "ratio", "value": 0.1}], "reason": "x"})
+        }
+        (_, path) if path.starts_with("/ofrep/") => json!({"context": {"targetingKey": "acme"}}),
         _ if route.within == Within::Body => {
             panic!("say here what {} {path} is sent", route.method)
         }
@@ -100,6 +113,7 @@ fn awaited(route: &Route, role: Role, outside: bool, limited: bool) -> &'static 
         Within::Flag(_) if outside => "404 no-such-flag",
         Within::Opening(_) if outside => "404 no-such-opening",
         Within::Segment(_) if outside => "404 no-such-segment",
+        Within::Body if outside && route.path.contains("/authz/") => "403 not-allowed",
         Within::Body if outside => "404",
         _ => "",
     }
@@ -115,8 +129,9 @@ async fn each_route_takes_its_role_and_scope() {
             let verdict = awaited(route, role, queue == OTHER, !queue.is_empty());
             let what = format!("{} {} by {name}: {}", route.method, route.path, got.text);
             if verdict.is_empty() {
-                let denied = ["401", "403", "404", "500"];
-                assert!(!denied.contains(&got.status.as_str()), "{what}");
+                let denied = ["401", "403 role", "403 scope", "404", "500"];
+                let got = got.verdict();
+                assert!(!denied.iter().any(|no| got.starts_with(no)), "{what}");
             } else {
                 assert!(got.verdict().starts_with(verdict), "{what}: not {verdict}");
             }
@@ -125,7 +140,8 @@ async fn each_route_takes_its_role_and_scope() {
                     .text
                     .replace(OTHER, "")
                     .replace("\"broker_name\":\"orders\"", "");
-                let shown = rest.contains("orders") || rest.contains("a secret reason");
+                let hidden = ["orders", "beta", "a secret reason"];
+                let shown = hidden.iter().any(|word| rest.contains(word));
                 assert!(!shown, "{what}: it shows what is not there");
             }
         }
@@ -408,4 +424,177 @@ async fn an_idempotency_key_is_its_owners_alone() {
         "",
     )
     .await;
+}
+
+#[tokio::test]
+async fn several_at_once_reach_no_further_than_one() {
+    let doors = guarded();
+    let opening = opening(&doors).await;
+    let edit = |edit: Value| json!({"edits": [{"edit": "set", "flag": "queue.billing/orders.skip", "value": 0.1, "seen": 0}, edit], "reason": "x"});
+    let set = json!({"edit": "set", "flag": "queue.orders.skip", "value": 0.1, "seen": 0});
+    for (what, one, verdict) in [
+        ("a set", set, "404 no-such-flag"),
+        (
+            "a patch that does not fit",
+            json!({"edit": "patch", "flag": "queue.orders.skip", "patch": {"nonsense": 1}, "seen": 0}),
+            "404 no-such-flag",
+        ),
+        (
+            "no such flag",
+            json!({"edit": "set", "flag": "queue.orders.nothing", "value": 1, "seen": 0}),
+            "404 no-such-flag",
+        ),
+        (
+            "an undo",
+            json!({"edit": "undo", "flag": "queue.orders.skip", "revision": 1}),
+            "404 no-such-flag",
+        ),
+        (
+            "a segment",
+            json!({"edit": "members", "segment": "beta", "add": ["x"]}),
+            "404 no-such-segment",
+        ),
+        (
+            "a deletion",
+            json!({"edit": "delete_segment", "segment": "beta", "seen": 1}),
+            "404 no-such-segment",
+        ),
+        (
+            "a new flag",
+            json!({"edit": "create", "document": {"key": "queue.orders.x", "kind": "config", "type": "ratio", "value": 0}}),
+            "404 no-such-flag",
+        ),
+    ] {
+        let ask = send("POST", "/api/v1/changes", &edit(one)).by("operator-out");
+        check(what, &doors, ask, verdict, "/edits/1").await;
+    }
+    let own = json!({"key": "queue.billing/orders.skip", "kind": "ops", "type": "ratio", "value": 0.1, "managed": "file"});
+    let other = json!({"key": "queue.orders.skip", "kind": "ops", "type": "ratio", "value": 0.1, "managed": "file"});
+    let apply = |flags: &[&Value], who: &str| {
+        let body = json!({"flags": flags, "keep": true, "prune": true, "reason": "x"});
+        send("POST", "/api/v1/flags/apply", &body).by(who)
+    };
+    check(
+        "both",
+        &doors,
+        apply(&[&own, &other], "admin-out"),
+        "404 no-such-flag",
+        "/flags/1",
+    )
+    .await;
+    check(
+        "both",
+        &doors,
+        apply(&[&own, &other], "admin-all"),
+        "200",
+        "",
+    )
+    .await;
+    let got = check(
+        "own",
+        &doors,
+        apply(&[&own], "admin-out"),
+        "200",
+        "\"left\":[]",
+    )
+    .await;
+    assert!(!got.text.contains("queue.orders"), "{}", got.text);
+    let close = format!("/api/v1/openings/{opening}/extend");
+    let extend = send("POST", &close, &json!({"for": "1h", "reason": "x"})).by("operator-out");
+    check("an opening", &doors, extend, "404 no-such-opening", "").await;
+    check(
+        "the log",
+        &doors,
+        get("/api/v1/changes?format=jsonl").by("viewer-out"),
+        "403 scope",
+        "",
+    )
+    .await;
+    check(
+        "a flag's log",
+        &doors,
+        get("/api/v1/changes?flag=queue.orders.skip").by("viewer-out"),
+        "200",
+        "\"items\":[]",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_deletion_takes_an_admin_however_it_is_asked_for() {
+    let doors = guarded();
+    let made = json!({"edits": [{"edit": "create", "document": {"key": "queue.orders.x", "kind": "config", "type": "ratio", "value": 0}}], "reason": "x"});
+    let made = send("POST", "/api/v1/changes", &made)
+        .by("operator-in")
+        .to(&doors)
+        .await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    let several =
+        json!({"edits": [{"edit": "delete", "flag": "queue.orders.x", "seen": 1}], "reason": "x"});
+    let undo = json!({"reason": "x"});
+    for (what, ask) in [
+        (
+            "alone",
+            raw("DELETE", "/api/v1/flags/queue.orders.x?reason=x", "").with("if-match", "\"1\""),
+        ),
+        ("among others", send("POST", "/api/v1/changes", &several)),
+        (
+            "by taking it back",
+            send("POST", "/api/v1/flags/queue.orders.x/undo", &undo),
+        ),
+    ] {
+        check(what, &doors, ask.by("operator-in"), "403 role", "admin").await;
+    }
+    let delete =
+        raw("DELETE", "/api/v1/flags/queue.orders.x?reason=x", "").with("if-match", "\"1\"");
+    check("an admin", &doors, delete.by("admin-in"), "200", "").await;
+}
+
+#[tokio::test]
+async fn who_listens_hears_of_what_is_there_for_them() {
+    use crate::events::EventKind::{Change, Resync};
+    let doors = guarded();
+    let request = Request::get("/api/v1/events").header("host", "localhost");
+    let request = request.header("authorization", format!("Bearer {}", secret("viewer-in")));
+    let answer = router(Arc::clone(&doors)).oneshot(request.body(Body::empty()).unwrap());
+    let mut stream = answer.await.unwrap().into_body().into_data_stream();
+    stream.next().await.unwrap().unwrap();
+    for (number, kind, flags) in [
+        (1, Change, &["queue.billing/orders.skip"][..]),
+        (2, Change, &["queue.orders.skip"]),
+        (
+            3,
+            Change,
+            &["queue.orders.skip", "queue.billing/orders.skip"],
+        ),
+        (4, Change, &[]),
+        (5, Resync, &[]),
+    ] {
+        let flags = flags.iter().map(|flag| flag.parse().unwrap()).collect();
+        doors
+            .events
+            .tell(kind, flags, &json!({"number": number}), None);
+    }
+    let heard = String::from_utf8(stream.next().await.unwrap().unwrap().to_vec()).unwrap();
+    let lines: Vec<&str> = heard
+        .lines()
+        .filter(|line| !line.starts_with("id: "))
+        .collect();
+    let awaited = [
+        "event: change",
+        "data: {\"number\":2}",
+        "",
+        "event: resync",
+        "data: {}",
+        "",
+        "event: resync",
+        "data: {\"number\":5}",
+        "",
+    ];
+    assert_eq!(lines, awaited);
+    doors.access.renew(&config::read_text("x.toml", "[amqp]\nurl = 'amqp://127.0.0.1'\n[[queue]]\nname = 'orders'\ntarget.http = 'http://127.0.0.1:1'\n", &config::Environment::new()).unwrap());
+    assert!(
+        stream.next().await.is_none(),
+        "who may come in is another matter now"
+    );
 }
