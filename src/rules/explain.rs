@@ -152,6 +152,14 @@ pub(super) fn explain_choice<T, C: Context + ?Sized>(
             steps.push(asking.rule(rule, document, number, &show));
         }
     }
+    // Beneath all of that lies the opening by which the value itself is on its way.
+    if let Some(way) = choice.way {
+        if decided(&steps) {
+            not_asked.push(way.to_string());
+        } else {
+            steps.push(asking.opening(way, &[]));
+        }
+    }
     let chosen = choice.choose(context, audiences);
     Some(Explanation {
         flag: document.key.clone(),

@@ -229,3 +229,303 @@ fn ends_in_time(ends_at_ms: i64, change: &Change) -> Result<(), Refused> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::rules::change::{Actor, Cause};
+    use crate::rules::context::Attribute;
+    use crate::rules::explain::explain;
+    use crate::rules::flag::FlagDocument;
+    use crate::rules::snapshot::{GatedQueue, Stored};
+
+    const TEN_MINUTES: Span = Span::from_secs(600);
+
+    fn ttl() -> FlagKey {
+        "cache.ttl".parse().unwrap()
+    }
+
+    fn change(edit: Edit) -> Change {
+        Change::new(edit, Actor::new("ana", "cli"), "INC-481", 1_000)
+    }
+
+    fn over(value: &str) -> Edit {
+        Edit::SetOver(ttl(), json!(value), TEN_MINUTES)
+    }
+
+    fn over_some(when: &str, value: &str, restore: Restore) -> Edit {
+        let when = if when.is_empty() {
+            json!([])
+        } else {
+            json!([{"attribute": "account", "op": "in", "values": [when]}])
+        };
+        Edit::Open {
+            values: vec![(ttl(), json!(value))],
+            when: serde_json::from_value(when).unwrap(),
+            ends_at_ms: 61_000,
+            restore,
+        }
+    }
+
+    /// `cache.ttl` says 100s to everybody and 1s to acme.
+    fn start() -> Snapshot {
+        let document = json!({
+            "key": "cache.ttl", "kind": "config", "type": "duration", "value": "100s",
+            "rules": [{"name": "acme", "value": "1s", "when": [{"attribute": "account", "op": "in", "values": ["acme"]}]}]
+        });
+        let document: FlagDocument = serde_json::from_value(document).unwrap();
+        let queue = GatedQueue::named("orders".parse().unwrap());
+        let empty = Snapshot::of(vec![queue], Stored::default());
+        after(&empty, vec![Edit::Create(Box::new(document))])
+    }
+
+    fn after(start: &Snapshot, edits: Vec<Edit>) -> Snapshot {
+        let mut now = start.clone();
+        for edit in edits {
+            now = now.with(&change(edit)).unwrap();
+        }
+        now
+    }
+
+    fn step(of: u64, strength: f64) -> Edit {
+        Edit::Ramp(OpeningId(of), strength)
+    }
+
+    /// What is said to an account, and why.
+    fn told(snapshot: &Snapshot, account: &str) -> (String, String) {
+        let context = snapshot.context([("account", Attribute::of(account))]);
+        let explained = explain(snapshot, "cache.ttl", &*context).unwrap();
+        let value = explained.value.as_str().unwrap_or_default().to_owned();
+        let last = explained.steps.last();
+        let decided = last.is_some_and(|step| step.decides);
+        assert!(decided || ["default", "static"].contains(&explained.reason.as_str()));
+        (value, explained.reason)
+    }
+
+    /// What acme and everybody else are told.
+    fn check(what: &str, edits: Vec<Edit>, acme: (&str, &str), others: (&str, &str)) {
+        let now = after(&start(), edits);
+        let owned = |(value, reason): (&str, &str)| (value.to_owned(), reason.to_owned());
+        assert_eq!(told(&now, "acme"), owned(acme), "{what}");
+        assert_eq!(told(&now, "other"), owned(others), "{what}");
+        let everybody = now.value("cache.ttl").unwrap().0;
+        assert_eq!(everybody.to_json(), json!(others.0), "{what}");
+    }
+
+    #[test]
+    fn a_value_on_its_way_lies_beneath_rules_and_openings() {
+        let acme = ("1s", "rule acme");
+        check(
+            "it begins",
+            vec![over("0s")],
+            acme,
+            ("1m 40s", "opening o2"),
+        );
+        let half = vec![over("0s"), step(2, 0.5)];
+        check("half way", half, acme, ("50s", "opening o2"));
+        let opened = vec![over_some("", "9s", Restore::Snap), over("0s"), step(3, 0.5)];
+        check(
+            "an opening stays above",
+            opened,
+            ("9s", "opening o2"),
+            ("9s", "opening o2"),
+        );
+        let closed = vec![over("0s"), step(2, 0.5), Edit::Close(OpeningId(2))];
+        check("it has arrived", closed, acme, ("0s", "default"));
+        let way = Restore::Ramp(TEN_MINUTES);
+        let back = vec![
+            over("0s"),
+            over_some("", "10s", way),
+            step(2, 0.5),
+            step(3, 0.5),
+        ];
+        check(
+            "an opening goes back to what is on its way",
+            back,
+            ("30s", "opening o3"),
+            ("30s", "opening o3"),
+        );
+    }
+
+    #[test]
+    fn whoever_sets_another_value_means_that_one() {
+        let acme = ("1s", "rule acme");
+        let on = || vec![over("0s"), step(2, 0.5)];
+        let then = |edit: Edit| on().into_iter().chain([edit]).collect();
+        check(
+            "at once",
+            then(Edit::Set(ttl(), json!("7s"))),
+            acme,
+            ("7s", "default"),
+        );
+        check(
+            "on from where it is",
+            then(over("200s")),
+            acme,
+            ("50s", "opening o4"),
+        );
+        let document = |value: &str| {
+            let document = start().flag("cache.ttl").unwrap().document().clone();
+            Edit::Replace(Box::new(FlagDocument {
+                value: json!(value),
+                description: "how long".into(),
+                ..document
+            }))
+        };
+        check(
+            "another description",
+            then(document("0s")),
+            acme,
+            ("50s", "opening o2"),
+        );
+        check(
+            "another definition",
+            then(document("3s")),
+            acme,
+            ("3s", "default"),
+        );
+        let former = start().flag("cache.ttl").unwrap().document().clone();
+        let undo = Edit::Undo(ttl(), Some(Box::new(former)));
+        check("back", then(undo), acme, ("1m 40s", "default"));
+        check(
+            "to the same",
+            vec![over("100s")],
+            acme,
+            ("1m 40s", "default"),
+        );
+        let gone = after(&start(), then(Edit::Delete(ttl())));
+        assert_eq!(gone.openings().count(), 0);
+    }
+
+    fn refused(what: &str, start: &Snapshot, edit: Edit, sentence: &str) {
+        let why = start.with(&change(edit)).unwrap_err().to_string();
+        assert!(why.contains(sentence), "{what}: {why}");
+    }
+
+    #[test]
+    fn what_cannot_go_in_steps_is_refused_and_so_is_what_could_not_be_set() {
+        let over = |flag: &str, value: Json, seconds| {
+            Edit::SetOver(flag.parse().unwrap(), value, Span::from_secs(seconds))
+        };
+        let start = start();
+        refused(
+            "no numbers",
+            &start,
+            over("queue.orders.degrade", json!("reject"), 60),
+            "set it without a ramp",
+        );
+        refused(
+            "from none",
+            &start,
+            over("queue.orders.max_age", json!("30s"), 60),
+            "no way in steps",
+        );
+        refused(
+            "no time",
+            &start,
+            over("cache.ttl", json!("1s"), 0),
+            "a ramp takes 1s to 1d",
+        );
+        refused(
+            "too long",
+            &start,
+            over("cache.ttl", json!("1s"), 90_000),
+            "a ramp takes 1s to 1d",
+        );
+        refused(
+            "a bad value",
+            &start,
+            over("cache.ttl", json!("soon"), 60),
+            "duration",
+        );
+        refused(
+            "for ever",
+            &start,
+            over("queue.orders.skip", json!(0.1), 60),
+            "without an end",
+        );
+        let instant = Restore::Ramp(Span::from_secs(0));
+        refused(
+            "an instant",
+            &start,
+            over_some("", "1s", instant),
+            "a ramp takes 1s to 1d",
+        );
+        let stale = Change {
+            seen: Some(7),
+            ..change(over("cache.ttl", json!("1s"), 60))
+        };
+        assert!(matches!(start.with(&stale), Err(Refused::Stale { .. })));
+    }
+
+    #[test]
+    fn a_big_move_is_confirmed_also_in_steps_and_extending_is_none() {
+        let skip = |value: f64| {
+            let key = "queue.orders.skip".parse().unwrap();
+            Change {
+                keep: true,
+                ..change(Edit::SetOver(key, json!(value), TEN_MINUTES))
+            }
+        };
+        let why = start().with(&skip(0.7)).unwrap_err().to_string();
+        assert!(why.contains("\"confirm\": 70"), "{why}");
+        let open = Change {
+            confirm: Some(70),
+            ..change(Edit::Open {
+                values: vec![("queue.orders.skip".parse().unwrap(), json!(0.7))],
+                when: vec![],
+                ends_at_ms: 61_000,
+                restore: Restore::Ramp(TEN_MINUTES),
+            })
+        };
+        let opened = start().with(&open).unwrap();
+        let weaker = after(&opened, vec![step(2, 0.1)]);
+        let whole = after(&weaker, vec![Edit::Extend(OpeningId(2), 99_000)]);
+        assert_eq!(
+            whole.value("queue.orders.skip").unwrap().0.to_json(),
+            json!(0.7)
+        );
+        assert_eq!(whole.gate("orders").unwrap().revision, 4);
+    }
+
+    #[test]
+    fn a_step_never_goes_up() {
+        let acme = ("1s", "rule acme");
+        let up = vec![over("0s"), step(2, 0.25), step(2, 0.75)];
+        check("a step up", up, acme, ("25s", "opening o2"));
+    }
+
+    #[test]
+    fn a_limit_of_the_file_keeps_no_opening_from_its_end() {
+        let set = Change {
+            keep: true,
+            ..change(Edit::Set("queue.orders.skip".parse().unwrap(), json!(0.2)))
+        };
+        let opened = Edit::Open {
+            values: vec![("queue.orders.skip".parse().unwrap(), json!(0.1))],
+            when: vec![],
+            ends_at_ms: 61_000,
+            restore: Restore::Snap,
+        };
+        let opened = after(&start().with(&set).unwrap(), vec![opened]);
+        let limit = ("*".parse().unwrap(), 0.15.try_into().unwrap());
+        let policy = crate::rules::policy::Policy {
+            largest_skip: vec![limit],
+            ..crate::rules::policy::Policy::default()
+        };
+        let opened = opened.under(policy);
+        for cause in [Cause::Expiry, Cause::Operator] {
+            let close = Change {
+                cause,
+                ..change(Edit::Close(OpeningId(3)))
+            };
+            let closed = opened.with(&close).unwrap();
+            assert_eq!(
+                closed.value("queue.orders.skip").unwrap().0.to_json(),
+                json!(0.2)
+            );
+        }
+    }
+}
