@@ -136,7 +136,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let queue = GatedQueue::named("orders".parse().unwrap());
         let metrics = Arc::new(Metrics::new(&[]).unwrap());
-        let store = Store::open(dir.path(), vec![queue], vec![], 1_000, metrics);
+        let store = Store::open(dir.path(), vec![queue], Seed::default(), 1_000, metrics);
         (dir, Arc::new(store.unwrap().store))
     }
 
