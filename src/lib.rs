@@ -9,7 +9,7 @@
 //!   ┌───────┬────────┼─────────┬──────────┬─────────┐      the loops and doors; they do not know each other
 //!  api     cli     guard     worker   amqp memory targets      (and management, which asks what AMQP cannot tell)
 //!   └─ outcomes ─── notices ──────┴──────────┴─────────┘
-//!         store   vitals   throttle   metrics   seams   clock   supervise   pulse
+//!         store   events   vitals   throttle   metrics   seams   clock   supervise   pulse
 //!                    │
 //!      topology → config → rules (pure: no clock, lock, log, await or I/O)
 //! ```
@@ -21,6 +21,7 @@
 //! - what the worker asks of the world: [`seams`]; who answers: [`amqp`] or [`memory`] for queues, [`targets`] for work;
 //! - what came of work that was handed over to an admitted queue: [`outcomes`], [`rules::handed`]; its back-pressure:
 //!   [`rules::pressure`];
+//! - what is told to whoever listens, as it happens: [`events`]; what services read: [`api`], in its room `ofrep`;
 //! - how few acknowledgements settle everything exactly once: [`rules::watermark`].
 //!
 //! Three rooms hold what changes: `store` (flags), `throttle` (permits), `vitals` (health). A test holds the arrows above.
@@ -37,6 +38,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod events;
 pub mod guard;
 pub mod management;
 pub mod memory;

@@ -9,13 +9,15 @@ use serde_json::Value as Json;
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::access::Caller;
+use super::answer::Answer;
 use super::aside::aside;
 use super::body::LARGEST_IMPORT;
 use super::error::{BAD_DOCUMENT, BAD_VALUE, Problem};
 use super::flags::not_in_use;
 use super::shapes;
 use super::views::warnings;
-use super::write::{Answer, Sender, Words, Write, WriteQuery, turn};
+use super::write::{Sender, Words, Write, WriteQuery, turn};
 use crate::rules::change::{Cause, Edit};
 use crate::rules::flag::FlagDocument;
 use crate::rules::plan::{Act, BadFile, Plan, Step};
@@ -132,14 +134,17 @@ pub(super) async fn apply(
         ..Words::because(&body.reason)
     };
     let planning = {
-        let doors = Arc::clone(&doors);
-        move || planned(&doors, body)
+        let (doors, caller) = (Arc::clone(&doors), sender.caller().clone());
+        move || planned((&doors, &caller), body)
     };
     let (plan, snapshot) = aside(planning).await?;
     carry_out(doors, sender, words, plan, &snapshot).await
 }
 
-fn planned(doors: &Doors, body: Apply) -> Result<(Plan, Arc<Snapshot>), Problem> {
+fn planned(
+    (doors, caller): (&Doors, &Caller),
+    body: Apply,
+) -> Result<(Plan, Arc<Snapshot>), Problem> {
     let counts = [
         ("flags", body.flags.len(), MOST_FLAGS),
         ("segments", body.segments.len(), MOST_SEGMENTS),
@@ -153,8 +158,9 @@ fn planned(doors: &Doors, body: Apply) -> Result<(Plan, Arc<Snapshot>), Problem>
         }
     }
     let snapshot = doors.store.snapshot();
+    is_there_for(caller, &body, &snapshot)?;
     let plan = snapshot.plan(&body.segments, &body.flags, body.prune);
-    let plan = plan.map_err(|why| refused(&why))?;
+    let plan = within(plan.map_err(|why| refused(&why))?, caller);
     if !body.force {
         for one in &plan.edits {
             if let Edit::Delete(key) = &one.edit {
@@ -163,6 +169,31 @@ fn planned(doors: &Doors, body: Apply) -> Result<(Plan, Arc<Snapshot>), Problem>
         }
     }
     Ok((plan, snapshot))
+}
+
+/// Nothing is compared that is not there for the caller.
+fn is_there_for(caller: &Caller, body: &Apply, snapshot: &Snapshot) -> Result<(), Problem> {
+    for (place, flag) in body.flags.iter().enumerate() {
+        if !caller.sees_flag(&flag.key) {
+            return Err(Problem::never_a_flag(&flag.key).at(format!("/flags/{place}")));
+        }
+    }
+    for (place, segment) in body.segments.iter().enumerate() {
+        let seen = caller.may_see_segment(&segment.name, snapshot);
+        seen.map_err(|problem| problem.at(format!("/segments/{place}")))?;
+    }
+    Ok(())
+}
+
+/// The plan without the flags of others, which the file of this caller does not name.
+fn within(mut plan: Plan, caller: &Caller) -> Plan {
+    let seen = |key: &String| caller.sees_flag(key);
+    plan.steps.retain(|step| step.segment || seen(&step.name));
+    plan.edits
+        .retain(|one| one.edit.flag().is_none_or(|key| caller.sees_flag(key)));
+    plan.drifted.retain(seen);
+    plan.left.retain(seen);
+    plan
 }
 
 fn refused(why: &BadFile) -> Problem {
@@ -188,7 +219,14 @@ async fn carry_out(
         .iter()
         .filter_map(|one| one.edit.flag().map(str::to_owned))
         .collect();
-    let metrics = Arc::clone(&doors.metrics);
+    // Who sees a part of the flags cannot say how many of all differ.
+    let metrics = Some(Arc::clone(&doors.metrics));
+    let metrics = metrics.filter(|_| sender.caller().sees_everything());
+    let drift = move |count| {
+        metrics
+            .iter()
+            .for_each(|metrics| metrics.flags_drifted(count))
+    };
     let (drifted, left) = (plan.drifted.len(), plan.left.len());
     let mut applied = Applied {
         revision: snapshot.revision(),
@@ -200,11 +238,11 @@ async fn carry_out(
         dry_run,
     };
     if plan.edits.is_empty() {
-        metrics.flags_drifted(left);
+        drift(left);
         return Ok(Answer::new(StatusCode::OK, None, &applied));
     }
     if dry_run {
-        metrics.flags_drifted(drifted);
+        drift(drifted);
     }
     turn(
         doors,
@@ -214,7 +252,7 @@ async fn carry_out(
         words,
         move |turned| {
             if !turned.dry_run {
-                turned.doors.metrics.flags_drifted(left);
+                drift(left);
             }
             let keys = keys.iter().map(String::as_str);
             applied.revision = turned.after.revision();

@@ -13,6 +13,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Doors;
+use super::access::Caller;
 use super::aside::aside;
 use super::body::Asked;
 use super::error::{MALFORMED_REQUEST, Problem, STORE};
@@ -160,15 +161,23 @@ pub(super) enum Format {
 ))]
 pub(super) async fn list(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Asked(asked): Asked<ChangesAsked>,
 ) -> Result<Response, Problem> {
     match asked.format {
-        Format::Jsonl => export(doors, asked).await,
-        Format::Json => Ok(page(doors, asked).await?.into_response()),
+        Format::Jsonl => {
+            caller.must_see_everything()?;
+            export(doors, asked).await
+        }
+        Format::Json => Ok(page(doors, caller, asked).await?.into_response()),
     }
 }
 
-async fn page(doors: Arc<Doors>, asked: ChangesAsked) -> Result<Page<ChangeView>, Problem> {
+async fn page(
+    doors: Arc<Doors>,
+    caller: Caller,
+    asked: ChangesAsked,
+) -> Result<Page<ChangeView>, Problem> {
     if asked.after.is_some() {
         let cure = "`after` goes with format=jsonl; pages go on by `cursor`";
         return Err(Problem::new(MALFORMED_REQUEST, cure));
@@ -187,7 +196,8 @@ async fn page(doors: Arc<Doors>, asked: ChangesAsked) -> Result<Page<ChangeView>
         Subject::Flag(key) => format!("{LIST}?flag={}", in_path(key)),
         Subject::Segment(name) => format!("{LIST}?segment={}", in_path(name)),
     };
-    page_of(doors, &path, Paging::at(asked.limit, asked.cursor), subject).await
+    let paging = Paging::at(asked.limit, asked.cursor);
+    page_of((doors, caller), &path, paging, subject).await
 }
 
 /// Whose changes.
@@ -197,9 +207,9 @@ pub(super) enum Subject {
     Segment(String),
 }
 
-/// One page of the changes of a subject.
+/// One page of the changes of a subject, as far as they are there for the caller.
 pub(super) async fn page_of(
-    doors: Arc<Doors>,
+    (doors, caller): (Arc<Doors>, Caller),
     path: &str,
     paging: Paging,
     subject: Subject,
@@ -215,12 +225,13 @@ pub(super) async fn page_of(
     // Aside, because it reads the disk and waits for a change that is being written.
     let records = aside(move || {
         let store = &doors.store;
-        match subject {
-            Subject::All => store.changes(before, more),
-            Subject::Flag(key) => store.history(&key, before, more),
-            Subject::Segment(name) => store.segment_history(&name, before, more),
-        }
-        .map_err(|why| unreadable(&why))
+        let read = |before, most| match &subject {
+            Subject::All => store.changes(before, most),
+            Subject::Flag(key) => store.history(key, before, most),
+            Subject::Segment(name) => store.segment_history(name, before, most),
+        };
+        let records = caller.changes(&store.snapshot(), before, more, read);
+        records.map_err(|why| unreadable(&why))
     });
     let views = records.await?.into_iter().map(ChangeView::of);
     Page::of(path, &paging, views, |change| change.revision.to_string())

@@ -43,6 +43,9 @@ pub(super) const MALFORMED_REQUEST: Sort =
     sort("malformed-request", 400, "The request cannot be read");
 pub(super) const MALFORMED_JSON: Sort = sort("malformed-json", 400, "The body is not good JSON");
 pub(super) const CROSS_SITE: Sort = sort("cross-site", 403, "Other sites may not turn knobs");
+pub(super) const SIGN_IN: Sort = sort("sign-in", 401, "Say who you are");
+pub(super) const ROLE: Sort = sort("role", 403, "Your role does not allow it");
+pub(super) const SCOPE: Sort = sort("scope", 403, "Your scope does not have it all");
 pub(super) const NO_SUCH_PATH: Sort = sort("no-such-path", 404, "There is nothing here");
 pub(super) const NO_SUCH_FLAG: Sort = sort("no-such-flag", 404, "No such flag");
 pub(super) const NO_SUCH_SEGMENT: Sort = sort("no-such-segment", 404, "No such segment");
@@ -65,8 +68,12 @@ pub(super) const LIMIT: Sort = sort("limit", 422, "A limit of the house");
 pub(super) const KEY_REUSED: Sort = sort("idempotency-key-reused", 422, "A key for one request");
 pub(super) const SAY_WHAT_YOU_SAW: Sort =
     sort("precondition-required", 428, "Say what you saw before");
+pub(super) const TOO_OFTEN: Sort = sort("too-often", 429, "Not so often");
 pub(super) const TOO_FAST: Sort = sort("too-many-changes", 429, "Too many changes");
 pub(super) const BROKEN: Sort = sort("broken", 500, "A fault of ours");
+pub(super) const CLOSING: Sort = sort("closing", 503, "The daemon stops");
+pub(super) const TOO_MANY_LISTEN: Sort = sort("too-many-listen", 503, "Too many listen");
+pub(super) const NOT_ALLOWED: Sort = sort("not-allowed", 403, "The flag does not allow it");
 pub(super) const STORE: Sort = sort("store", 503, "The store cannot be written");
 
 /// One place in the body, and what is wrong there.
@@ -135,10 +142,10 @@ impl Problem {
 
     /// No such flag; perhaps there was one.
     pub(super) fn no_flag(snapshot: &Snapshot, key: &str) -> Self {
-        let shown: String = key.chars().take(LONGEST_ECHO).collect();
         let Some(revision) = snapshot.tombstones().get(key) else {
-            return Self::new(NO_SUCH_FLAG, Refused::NoFlag(shown).to_string());
+            return Self::never_a_flag(key);
         };
+        let shown: String = key.chars().take(LONGEST_ECHO).collect();
         let path = format!("/api/v1/flags/{}", segment(key));
         let sentence = format!(
             "`{shown}` was deleted by revision {revision}; GET {path}/history tells what it was, POST {path}/undo brings it back"
@@ -146,6 +153,12 @@ impl Problem {
         let mut problem = Self::new(NO_SUCH_FLAG, sentence);
         problem.0.tombstone = Some(*revision);
         problem
+    }
+
+    /// No such flag, and nothing of what there was: also what is said of flags outside of a scope.
+    pub(super) fn never_a_flag(key: &str) -> Self {
+        let shown = key.chars().take(LONGEST_ECHO).collect();
+        Self::new(NO_SUCH_FLAG, Refused::NoFlag(shown).to_string())
     }
 
     /// Too many changes; the next one after this time.
@@ -166,6 +179,12 @@ impl Problem {
             pointer: pointer.into(),
             detail,
         });
+        self
+    }
+
+    /// The same, to be asked again after this time.
+    pub(super) fn after(mut self, wait: Duration) -> Self {
+        self.0.retry_after_s = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         self
     }
 
@@ -204,9 +223,19 @@ impl Problem {
         problem
     }
 
+    /// Whether it is of this kind.
+    pub(super) fn is(&self, sort: Sort) -> bool {
+        self.word() == sort.word
+    }
+
     /// The word of its kind, for the log.
     pub(super) fn word(&self) -> &str {
         self.0.kind.trim_start_matches("/problems/")
+    }
+
+    /// The sentence that says the cure.
+    pub(super) fn detail(&self) -> &str {
+        &self.0.detail
     }
 
     /// The HTTP status.
@@ -232,6 +261,10 @@ impl Problem {
         }
         if let Some(seconds) = document.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let how = HeaderValue::from_static("Bearer realm=\"sluicegate\"");
+            headers.insert(header::WWW_AUTHENTICATE, how);
         }
         response
     }

@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::access::Caller;
 use super::body::Asked;
 use super::error::{LONGEST_ECHO, MALFORMED_REQUEST, Problem};
 use super::page::{Page, Paging};
-use super::queues::find;
+use super::queues::{find, none};
 use super::schemas::named;
 use super::views::rfc3339;
 use super::{Doors, QueueDoor};
@@ -101,6 +102,7 @@ named!(Explanation = "Explanation" of Explanation, Chain = "Chain" of Chain);
 ))]
 pub(super) async fn explain(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Asked(told): Asked<Vec<(String, String)>>,
 ) -> Result<Explained, Problem> {
     check(&told)?;
@@ -113,12 +115,14 @@ pub(super) async fn explain(
                 "say either a queue (what happens to a message) or a flag (what it says), not both",
             ));
         }
+        (Some(queue), None) if !caller.sees_queue(&queue) => return Err(none(&queue)),
         (Some(queue), None) => {
             let queue = find(&doors, &queue)?;
             Explained::Message(of_message(&doors, queue, &snapshot, told)?)
         }
+        (None, Some(flag)) if !caller.sees_flag(&flag) => return Err(Problem::never_a_flag(&flag)),
         (None, Some(flag)) => Explained::Flag(of_flag(&snapshot, &flag, &told)?),
-        (None, None) => Explained::Flags(of_all(&snapshot, told)?),
+        (None, None) => Explained::Flags(of_all(&snapshot, &caller, told)?),
     })
 }
 
@@ -188,7 +192,11 @@ fn of_flag(snapshot: &Snapshot, flag: &str, told: &Told) -> Result<FlagExplained
     })
 }
 
-fn of_all(snapshot: &Snapshot, mut told: Told) -> Result<Page<Explanation>, Problem> {
+fn of_all(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    mut told: Told,
+) -> Result<Page<Explanation>, Problem> {
     let limit = told.take("limit");
     let limit = limit.map(|limit| limit.parse()).transpose();
     let limit = limit.map_err(|_| Problem::new(MALFORMED_REQUEST, "`limit` is a whole number"))?;
@@ -198,7 +206,7 @@ fn of_all(snapshot: &Snapshot, mut told: Told) -> Result<Page<Explanation>, Prob
     let keys = snapshot.flags().map(|flag| flag.key.as_str());
     let rest = keys
         .skip_while(|key| *key <= after.as_str())
-        .filter(|key| snapshot.valve(key).is_none())
+        .filter(|key| snapshot.valve(key).is_none() && caller.sees_flag(key))
         .filter_map(|key| explain::explain(snapshot, key, &*context));
     Page::of(PATH, &paging, rest, |explanation| explanation.flag.clone())
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::Doors;
+use super::access::Caller;
+use super::answer::Answer;
 use super::body::{Asked, Named};
 use super::deletion::{Deletion, DeletionQuery};
 use super::documents::{self, Worded, named, patched, whole};
@@ -10,7 +12,7 @@ use super::error::{BAD_DOCUMENT, Problem, STILL_EVALUATED};
 use super::evaluated::IN_USE_MS;
 use super::page::{Page, Paging};
 use super::views::{FlagView, rfc3339, warnings};
-use super::write::{Answer, Turned, Wants, Write, WriteQuery, turn};
+use super::write::{Turned, Wants, Write, WriteQuery, turn};
 use crate::rules::change::Edit;
 use crate::rules::names::FlagKey;
 use axum::Json;
@@ -27,6 +29,7 @@ const LIST: &str = "/api/v1/flags";
 ))]
 pub(super) async fn list(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Asked(paging): Asked<Paging>,
 ) -> Result<Page<FlagView>, Problem> {
     let snapshot = doors.store.snapshot();
@@ -34,9 +37,11 @@ pub(super) async fn list(
     let rest = snapshot
         .flags()
         .skip_while(|flag| flag.key.as_str() <= after.as_str())
+        .filter(|flag| caller.sees_flag(flag.key.as_str()))
         .map(|flag| {
             let at_ms = doors.last_evaluated(flag.key.as_str());
-            FlagView::show(&snapshot, flag).evaluated(at_ms)
+            let view = FlagView::show(&snapshot, flag).evaluated(at_ms);
+            view.for_the_eyes_of(&caller)
         });
     Page::of(LIST, &paging, rest, |flag| flag.key.clone())
 }
@@ -51,11 +56,13 @@ pub(super) async fn list(
 ))]
 pub(super) async fn read(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Named(key): Named,
 ) -> Result<Response, Problem> {
     let snapshot = doors.store.snapshot();
     let flag = FlagView::of(&snapshot, &key).ok_or_else(|| Problem::no_flag(&snapshot, &key))?;
     let flag = flag.evaluated(doors.last_evaluated(&key));
+    let flag = flag.for_the_eyes_of(&caller);
     Ok(([(header::ETAG, flag.tag())], Json(flag)).into_response())
 }
 
@@ -191,7 +198,8 @@ pub(super) async fn delete(
     }
     let edit = Edit::Delete(flag.key.clone());
     turn(doors, sender, edit, Some(seen), words, move |turned| {
-        let flag = FlagView::of(&turned.before, &key).map(|flag| flag.tried(turned.dry_run));
+        let flag = FlagView::of(&turned.before, &key)
+            .map(|flag| flag.tried(turned.dry_run).for_the_eyes_of(&turned.caller));
         Answer::new(StatusCode::OK, None, &flag)
     })
     .await
@@ -219,6 +227,7 @@ pub(super) fn shown(turned: &Turned, key: &str, status: StatusCode) -> Answer {
         flag.evaluated(turned.doors.last_evaluated(key))
             .warned(warnings(&turned.after, [key]))
             .tried(turned.dry_run)
+            .for_the_eyes_of(&turned.caller)
     });
     let tag = flag.as_ref().filter(|_| !turned.dry_run).map(FlagView::tag);
     let status = if turned.dry_run {

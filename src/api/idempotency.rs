@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::answer::Answer;
 use super::error::{KEY_REUSED, Problem};
-use super::write::Answer;
 
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
 const MOST_KEPT: usize = 1_000;

@@ -4,13 +4,16 @@ use std::sync::LazyLock;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Ref, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, ContentBuilder, OpenApi, RefOr, Response as Described};
 use utoipa::openapi::{InfoBuilder, ResponseBuilder};
 
 use super::error::PROBLEM_JSON;
+use super::routes::{self, Within};
 use super::write::{LONGEST_KEY, LONGEST_NAME};
+use crate::rules::access::Need;
 
 /// The document before any route: what no route names by itself.
 #[derive(utoipa::OpenApi)]
@@ -47,15 +50,17 @@ pub fn openapi() -> OpenApi {
              application/problem+json; `type` is stable, `detail` says the cure.",
         ))
         .build();
+    secure(&mut document);
     for (path, item) in &mut document.paths.paths {
         let reads = [&mut item.get];
+        let evaluates = path.starts_with("/ofrep/"); // reads, in the words of another protocol
+        let guarded = evaluates || path.starts_with("/api/") || path == "/" || path == "/status";
         let writes = [
             &mut item.put,
             &mut item.post,
             &mut item.patch,
             &mut item.delete,
         ];
-        let guarded = path.starts_with("/api/") || path == "/" || path == "/status";
         for operation in reads.into_iter().flatten() {
             let may_ask = operation.parameters.is_some();
             add(
@@ -73,6 +78,17 @@ pub fn openapi() -> OpenApi {
             shared(operation);
         }
         for operation in writes.into_iter().flatten() {
+            if evaluates {
+                add(operation, 403, "A page of another site sent it.", true);
+                add(
+                    operation,
+                    421,
+                    "Called by a name that is not this daemon's.",
+                    true,
+                );
+                shared(operation);
+                continue;
+            }
             for (status, description) in OF_WRITES {
                 add(operation, status, description, true);
             }
@@ -82,6 +98,60 @@ pub fn openapi() -> OpenApi {
         }
     }
     document
+}
+
+/// Says of each operation which role it takes, and how those are answered who do not have it.
+fn secure(document: &mut OpenApi) {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some(
+            "A token that `sluicegate token new` printed. Where the file names no token and no user, everybody on the machine may all.",
+        ))
+        .build();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer));
+    for route in routes::TABLE {
+        let item = document.paths.paths.get_mut(route.path);
+        let Some(operation) = item.and_then(|item| operation_of(item, route.method)) else {
+            continue;
+        };
+        if route.need == Need::Nothing {
+            continue;
+        }
+        operation.security = Some(vec![SecurityRequirement::new(TOKEN, [] as [&str; 0])]);
+        let takes = format!("Takes the role {}.", route.need.roles());
+        operation.description = Some(match operation.description.take() {
+            Some(text) if !text.is_empty() => format!("{text}\n\n{takes}"),
+            _ => takes,
+        });
+        let denied = match (route.writes(), route.within) {
+            (true, _) => "A page of another site sent it, or your role or scope does not allow it.",
+            (false, Within::Everything) => "Your role does not allow it, or your scope has limits.",
+            (false, _) => "Your role does not allow it.",
+        };
+        add(operation, 401, "No token that is good now.", true);
+        add(operation, 403, denied, route.need != Need::Name);
+        add(
+            operation,
+            429,
+            "Too many wrong tokens came from there.",
+            true,
+        );
+    }
+}
+
+const TOKEN: &str = "token";
+
+/// The operation of a path by its method.
+pub(super) fn operation_of<'i>(item: &'i mut PathItem, method: &str) -> Option<&'i mut Operation> {
+    match method {
+        "GET" => item.get.as_mut(),
+        "PUT" => item.put.as_mut(),
+        "POST" => item.post.as_mut(),
+        "PATCH" => item.patch.as_mut(),
+        "DELETE" => item.delete.as_mut(),
+        _ => None,
+    }
 }
 
 /// What any write may be answered.

@@ -9,12 +9,14 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::access::Caller;
+use super::answer::Answer;
 use super::body::{Asked, Named};
 use super::error::{BAD_VALUE, MALFORMED_REQUEST, NO_SUCH_OPENING, Problem};
 use super::page::{Page, Paging};
 use super::shapes;
 use super::views::{OpeningView, rfc3339, warnings};
-use super::write::{Answer, Turned, Words, Write, WriteQuery, turn};
+use super::write::{Turned, Words, Write, WriteQuery, turn};
 use crate::rules::change::Edit;
 use crate::rules::clause::ClauseDocument;
 use crate::rules::names::FlagKey;
@@ -30,6 +32,7 @@ const LIST: &str = "/api/v1/openings";
 ))]
 pub(super) async fn list(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Asked(paging): Asked<Paging>,
 ) -> Result<Page<OpeningView>, Problem> {
     let snapshot = doors.store.snapshot();
@@ -43,7 +46,8 @@ pub(super) async fn list(
     let rest = snapshot
         .openings()
         .filter(|opening| after.is_none_or(|after| opening.id > after))
-        .map(|opening| OpeningView::show(&snapshot, opening));
+        .filter(|opening| caller.sees_opening(opening))
+        .map(|opening| OpeningView::show(&snapshot, opening).for_the_eyes_of(&caller));
     Page::of(LIST, &paging, rest, |opening| opening.id.clone())
 }
 

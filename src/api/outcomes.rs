@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, Request, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::access::Caller;
 use super::body;
 use super::error::{BAD_DOCUMENT, LIMIT, MALFORMED_JSON, Problem};
 use super::{Doors, queues};
@@ -62,11 +63,15 @@ pub(super) struct Taken {
 ))]
 pub(super) async fn report(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Reports(reports): Reports,
 ) -> Result<Json<Taken>, Problem> {
     let found = reports
         .iter()
-        .map(|report| queues::find(&doors, &report.queue))
+        .map(|report| match caller.sees_queue(&report.queue) {
+            true => queues::find(&doors, &report.queue),
+            false => Err(queues::none(&report.queue)),
+        })
         .collect::<Result<Vec<_>, Problem>>()?;
     let now = doors.clock.now();
     let taken: Vec<Counted> = reports

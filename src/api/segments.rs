@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Doors;
+use super::access::Caller;
+use super::answer::Answer;
 use super::body::{Asked, LARGEST_IMPORT, Named};
 use super::deletion::{Deletion, DeletionQuery};
 use super::documents::{Worded, named, read as read_document};
@@ -17,7 +19,7 @@ use super::error::{MALFORMED_REQUEST, NO_SUCH_SEGMENT, Problem};
 use super::page::{Page, Paging};
 use super::shapes;
 use super::views::tag;
-use super::write::{Answer, Turned, Wants, Words, Write, WriteQuery, turn};
+use super::write::{Turned, Wants, Words, Write, WriteQuery, turn};
 use crate::rules::change::{Edit, Refused};
 use crate::rules::clause::{ClauseDocument, named_segments};
 use crate::rules::segment::{Segment, SegmentDocument, SegmentName};
@@ -93,6 +95,12 @@ impl SegmentView {
         }
     }
 
+    /// The same without flags where the caller may not look.
+    pub(super) fn for_the_eyes_of(mut self, caller: &Caller) -> Self {
+        self.used_by.retain(|flag| caller.sees_flag(flag));
+        self
+    }
+
     /// The same with a page of its members.
     fn with_members(mut self, segment: &Segment, limit: usize, after: &str) -> Self {
         let mut members: Vec<&str> = segment.members.iter().filter(|one| *one > after).collect();
@@ -122,6 +130,7 @@ fn no_segment(name: &str) -> Problem {
 ))]
 pub(super) async fn list(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Asked(paging): Asked<Paging>,
 ) -> Result<Page<SegmentView>, Problem> {
     let snapshot = doors.store.snapshot();
@@ -130,7 +139,8 @@ pub(super) async fn list(
         .segments()
         .iter()
         .skip_while(|segment| segment.name.as_str() <= after.as_str())
-        .map(|segment| SegmentView::show(&snapshot, segment));
+        .filter(|segment| caller.sees_segment(segment.name.as_str(), &snapshot))
+        .map(|segment| SegmentView::show(&snapshot, segment).for_the_eyes_of(&caller));
     Page::of(LIST, &paging, rest, |segment| segment.name.clone())
 }
 
@@ -156,6 +166,7 @@ pub(super) struct MembersAsked {
 ))]
 pub(super) async fn read(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Named(name): Named,
     Asked(asked): Asked<MembersAsked>,
 ) -> Result<Response, Problem> {
@@ -171,6 +182,7 @@ pub(super) async fn read(
         .ok_or_else(|| no_segment(&name))?;
     let after = asked.cursor.unwrap_or_default();
     let view = SegmentView::show(&snapshot, segment).with_members(segment, limit, &after);
+    let view = view.for_the_eyes_of(&caller);
     Ok(([(header::ETAG, tag(view.revision))], Json(view)).into_response())
 }
 
@@ -245,7 +257,7 @@ pub(super) async fn delete(
         let segment = turned.before.segments().get(name.as_str());
         let view = segment.map(|segment| SegmentView {
             dry_run: turned.dry_run,
-            ..SegmentView::show(&turned.before, segment)
+            ..SegmentView::show(&turned.before, segment).for_the_eyes_of(&turned.caller)
         });
         Answer::new(StatusCode::OK, None, &view)
     })
@@ -327,7 +339,7 @@ fn shown(turned: &Turned, name: &str, status: StatusCode) -> Answer {
     let segment = turned.after.segments().get(name);
     let view = segment.map(|segment| SegmentView {
         dry_run: turned.dry_run,
-        ..SegmentView::show(&turned.after, segment)
+        ..SegmentView::show(&turned.after, segment).for_the_eyes_of(&turned.caller)
     });
     let wet = |view: &&SegmentView| !view.dry_run;
     let tag = view.as_ref().filter(wet).map(|view| tag(view.revision));

@@ -10,6 +10,8 @@ use serde_json::{Map, Value as Json};
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::access::Caller;
+use super::answer::Answer;
 use super::aside::aside;
 use super::documents::{named, patched, read, whole};
 use super::error::{BAD_DOCUMENT, BAD_VALUE, INCOMPLETE, Problem};
@@ -17,7 +19,7 @@ use super::flags::not_in_use;
 use super::segments::SegmentView;
 use super::undo::way_back;
 use super::views::{FlagView, warnings};
-use super::write::{Answer, Turned, Words, Write, WriteQuery, turn};
+use super::write::{Turned, Words, Write, WriteQuery, turn};
 use crate::rules::change::{Edit, Seen};
 use crate::rules::edits::MOST_EDITS;
 use crate::rules::flag::FlagDocument;
@@ -174,8 +176,8 @@ pub(super) async fn make(
         ..Words::because(&body.reason)
     };
     let reading = {
-        let doors = Arc::clone(&doors);
-        move || resolved(&doors, body.edits, body.force)
+        let (doors, caller) = (Arc::clone(&doors), sender.caller().clone());
+        move || resolved((&doors, &caller), body.edits, body.force)
     };
     let edits = aside(reading).await?;
     let names: Vec<_> = edits.iter().map(|one| name(&one.edit)).collect();
@@ -205,7 +207,11 @@ pub(super) fn name(edit: &Edit) -> Name {
 }
 
 /// The edits that a body says.
-fn resolved(doors: &Doors, said: Vec<Json>, force: bool) -> Result<Vec<Seen>, Problem> {
+fn resolved(
+    (doors, caller): (&Doors, &Caller),
+    said: Vec<Json>,
+    force: bool,
+) -> Result<Vec<Seen>, Problem> {
     if said.len() > MOST_EDITS {
         let sentence = format!(
             "a change has at most {MOST_EDITS} edits, got {}; make several changes",
@@ -217,7 +223,9 @@ fn resolved(doors: &Doors, said: Vec<Json>, force: bool) -> Result<Vec<Seen>, Pr
     let mut edits = Vec::new();
     for (number, one) in said.into_iter().enumerate() {
         let at = format!("/edits/{number}");
-        let edit = resolve(doors, read(one, &at)?, &at)?;
+        let one = read(one, &at)?;
+        is_there_for(caller, &one, &doors.store.snapshot()).map_err(|problem| problem.at(&at))?;
+        let edit = resolve(doors, one, &at)?;
         if let Edit::Delete(key) | Edit::Undo(key, None) = &edit.edit
             && !force
         {
@@ -231,6 +239,29 @@ fn resolved(doors: &Doors, said: Vec<Json>, force: bool) -> Result<Vec<Seen>, Pr
         edits.push(edit);
     }
     Ok(edits)
+}
+
+/// Nothing is looked at, not even to say what is wrong with it, that is not there for the caller.
+fn is_there_for(caller: &Caller, one: &OneEdit, snapshot: &Snapshot) -> Result<(), Problem> {
+    let said =
+        |document: &Map<String, Json>, field| document.get(field)?.as_str().map(str::to_owned);
+    let (flag, segment) = match one {
+        OneEdit::Create { document } | OneEdit::Replace { document, .. } => {
+            (said(document, "key"), None)
+        }
+        OneEdit::Set { flag, .. }
+        | OneEdit::Patch { flag, .. }
+        | OneEdit::Delete { flag, .. }
+        | OneEdit::Undo { flag, .. } => (Some(flag.clone()), None),
+        OneEdit::PutSegment { document, .. } => (None, said(document, "name")),
+        OneEdit::DeleteSegment { segment, .. } | OneEdit::Members { segment, .. } => {
+            (None, Some(segment.clone()))
+        }
+    };
+    if let Some(key) = flag.filter(|key| !caller.sees_flag(key)) {
+        return Err(Problem::never_a_flag(&key));
+    }
+    segment.map_or(Ok(()), |name| caller.may_see_segment(&name, snapshot))
 }
 
 fn resolve(doors: &Doors, said: OneEdit, at: &str) -> Result<Seen, Problem> {
@@ -348,11 +379,17 @@ pub(super) fn made(turned: &Turned, names: &[Name]) -> ChangeMade {
     for name in names {
         match name {
             Name::Flag(key) => match FlagView::of(after, key) {
-                Some(flag) => made.flags.push(flag.evaluated(doors.last_evaluated(key))),
+                Some(flag) => {
+                    let flag = flag.evaluated(doors.last_evaluated(key));
+                    made.flags.push(flag.for_the_eyes_of(&turned.caller));
+                }
                 None => made.deleted.push(key.clone()),
             },
             Name::Segment(name) => match after.segments().get(name) {
-                Some(segment) => made.segments.push(SegmentView::show(after, segment)),
+                Some(segment) => {
+                    let segment = SegmentView::show(after, segment);
+                    made.segments.push(segment.for_the_eyes_of(&turned.caller));
+                }
                 None => made.deleted.push(name.clone()),
             },
         }

@@ -8,13 +8,15 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::access::Caller;
+use super::answer::Answer;
 use super::aside::aside;
 use super::body::{Asked, Named};
 use super::changes::{ChangeView, Subject, page_of, unreadable};
 use super::error::{BAD_VALUE, Problem};
 use super::flags::{not_in_use, shown};
 use super::page::{Page, Paging};
-use super::write::{Answer, Words, Write, WriteQuery, turn};
+use super::write::{Words, Write, WriteQuery, turn};
 use crate::rules::change::{Edit, Seen};
 use crate::rules::names::{FlagKey, segment};
 use crate::rules::snapshot::Snapshot;
@@ -32,6 +34,7 @@ use crate::store::NoFormer;
 ))]
 pub(super) async fn history(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Named(key): Named,
     Asked(paging): Asked<Paging>,
 ) -> Result<Page<ChangeView>, Problem> {
@@ -40,7 +43,7 @@ pub(super) async fn history(
         return Err(Problem::no_flag(&snapshot, &key));
     }
     let path = format!("/api/v1/flags/{}/history", segment(&key));
-    page_of(doors, &path, paging, Subject::Flag(key)).await
+    page_of((doors, caller), &path, paging, Subject::Flag(key)).await
 }
 
 /// Which change is taken back, and why.

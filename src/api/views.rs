@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema};
 
+use super::access::Caller;
 use super::shapes;
 use crate::rules::clause::ClauseDocument;
 use crate::rules::flag::{Flag, Kind, Managed, RuleDocument, ValueType};
@@ -145,6 +146,15 @@ impl FlagView {
         Self { dry_run, ..self }
     }
 
+    /// The same without what others have opened together with it, where the caller may not look.
+    pub(super) fn for_the_eyes_of(mut self, caller: &Caller) -> Self {
+        let openings = self.openings.into_iter();
+        self.openings = openings
+            .map(|opening| opening.for_the_eyes_of(caller))
+            .collect();
+        self
+    }
+
     /// Its ETag.
     pub(super) fn tag(&self) -> HeaderValue {
         tag(self.revision)
@@ -258,6 +268,15 @@ impl OpeningView {
     /// The same, as it would be if this were not only tried.
     pub(super) fn tried(self, dry_run: bool) -> Self {
         Self { dry_run, ..self }
+    }
+}
+
+impl OpeningView {
+    /// The same without flags where the caller may not look.
+    pub(super) fn for_the_eyes_of(mut self, caller: &Caller) -> Self {
+        self.values.retain(|key, _| caller.sees_flag(key));
+        self.now.retain(|key, _| caller.sees_flag(key));
+        self
     }
 }
 

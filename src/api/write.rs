@@ -5,23 +5,25 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::IntoParams;
 
 use super::Doors;
+use super::access::Caller;
+use super::answer::Answer;
 use super::aside::aside;
 use super::body::{self, Asked, LARGEST_BODY};
-use super::error::{LONGEST_ECHO, MALFORMED_REQUEST, Problem, SAY_WHAT_YOU_SAW};
+use super::error::{LONGEST_ECHO, MALFORMED_REQUEST, Problem, ROLE, SAY_WHAT_YOU_SAW};
 use super::idempotency::Ticket;
 use super::views::FlagView;
+use crate::rules::access::Need;
 use crate::rules::change::{Actor, Cause, Change, Edit};
 use crate::rules::snapshot::Snapshot;
 
-/// The header by which callers tell their name, until there are tokens.
+/// The header by which callers tell their name, where nobody is asked who they are.
 const USER: &str = "sluicegate-user";
 /// The header that makes a repeated request harmless.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -36,6 +38,7 @@ pub(super) struct Write<T, const LARGEST: usize = LARGEST_BODY> {
 
 /// Who sent a write, and under which conditions.
 pub(super) struct Sender {
+    caller: Caller,
     by: Actor,
     /// The revision in `If-Match`.
     if_match: Option<u64>,
@@ -102,13 +105,15 @@ impl<T: DeserializeOwned, const LARGEST: usize> FromRequest<Arc<Doors>> for Writ
 impl Sender {
     /// Who sent the request with this head and body.
     pub(super) fn of(parts: &Parts, body: &Bytes, dry_run: bool) -> Result<Self, Problem> {
+        let caller = Caller::of(parts)?;
         Ok(Self {
-            by: actor(&parts.headers)?,
+            by: actor(&caller, &parts.headers)?,
             if_match: if_match(&parts.headers)?,
             if_none: if_none(&parts.headers)?,
             dry_run,
-            ticket: ticket(parts, body)?,
+            ticket: ticket(&caller, parts, body)?,
             what: format!("{} {}", parts.method, parts.uri.path()),
+            caller,
         })
     }
 
@@ -130,6 +135,11 @@ impl Sender {
     /// The name by which the caller told itself.
     pub(super) fn name(&self) -> &str {
         &self.by.name
+    }
+
+    /// Who it is.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// Whether nothing is to be changed.
@@ -188,9 +198,9 @@ fn said<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Probl
     }
 }
 
-fn actor(headers: &HeaderMap) -> Result<Actor, Problem> {
-    let name = said(headers, USER)?.unwrap_or("local");
-    if name.is_empty() || name.len() > LONGEST_NAME {
+fn actor(caller: &Caller, headers: &HeaderMap) -> Result<Actor, Problem> {
+    let name = said(headers, USER)?;
+    if name.is_some_and(|name| name.is_empty() || name.len() > LONGEST_NAME) {
         return Err(Problem::new(
             MALFORMED_REQUEST,
             format!("the header {USER} takes a name of 1 to {LONGEST_NAME} characters"),
@@ -199,7 +209,7 @@ fn actor(headers: &HeaderMap) -> Result<Actor, Problem> {
     let by_cli = headers
         .get(header::USER_AGENT)
         .is_some_and(|agent| agent.as_bytes().starts_with(b"sluicegate/"));
-    Ok(Actor::new(name, if by_cli { "cli" } else { "api" }))
+    Ok(caller.actor(name, if by_cli { "cli" } else { "api" }))
 }
 
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
@@ -235,7 +245,7 @@ fn if_none(headers: &HeaderMap) -> Result<bool, Problem> {
     }
 }
 
-fn ticket(parts: &Parts, body: &Bytes) -> Result<Option<Ticket>, Problem> {
+fn ticket(caller: &Caller, parts: &Parts, body: &Bytes) -> Result<Option<Ticket>, Problem> {
     let Some(key) = said(&parts.headers, IDEMPOTENCY_KEY)? else {
         return Ok(None);
     };
@@ -260,52 +270,9 @@ fn ticket(parts: &Parts, body: &Bytes) -> Result<Option<Ticket>, Problem> {
         hash.update(part);
     }
     Ok(Some(Ticket {
-        key: key.to_owned(),
+        key: format!("{} {key}", caller.mark()),
         request: hash.finalize().into(),
     }))
-}
-
-/// The answer to a write, as it is also remembered.
-#[derive(Debug, Clone)]
-pub(super) struct Answer {
-    status: StatusCode,
-    tag: Option<HeaderValue>,
-    body: Bytes,
-}
-
-impl Answer {
-    pub(super) fn new(status: StatusCode, tag: Option<HeaderValue>, body: &impl Serialize) -> Self {
-        Self {
-            status,
-            tag,
-            body: serde_json::to_vec(body).unwrap_or_default().into(),
-        }
-    }
-
-    /// Roughly the bytes that it takes to remember it.
-    pub(super) fn size(&self) -> usize {
-        self.body.len() + 256
-    }
-
-    #[cfg(test)]
-    pub(super) fn sample() -> Self {
-        Self::new(StatusCode::OK, None, &"done")
-    }
-}
-
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let mut response = (self.status, self.body).into_response();
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        if let Some(tag) = self.tag {
-            headers.insert(header::ETAG, tag);
-        }
-        response
-    }
 }
 
 /// What a turned knob led to.
@@ -318,6 +285,8 @@ pub(super) struct Turned {
     pub(super) after: Arc<Snapshot>,
     /// Whether nothing was changed.
     pub(super) dry_run: bool,
+    /// Who turned it.
+    pub(super) caller: Caller,
 }
 
 /// Turns a knob, unless it is only tried, on a thread where it runs to its end also when the caller goes away meanwhile.
@@ -336,10 +305,13 @@ pub(super) async fn turn(
             seen,
             confirm: words.confirm,
             keep: words.keep,
+            longest: sender.caller.longest_opening(),
             cause: words.cause,
             ..Change::new(edit, sender.by, &words.reason, now.ms)
         };
-        let act = || turn_now(&doors, &change, dry_run).map(|turned| answer(&turned));
+        may_turn(&doors, &sender.caller, &change)?;
+        let act =
+            || turn_now(&doors, &sender.caller, &change, dry_run).map(|turned| answer(&turned));
         let outcome = match sender.ticket {
             Some(ticket) if !dry_run => doors.remembered.once(&ticket, now.mono, act),
             _ => act(),
@@ -350,7 +322,26 @@ pub(super) async fn turn(
     .await
 }
 
-fn turn_now(doors: &Arc<Doors>, change: &Change, dry_run: bool) -> Result<Turned, Problem> {
+/// Refuses what lies outside of the caller's scope, or takes another role.
+fn may_turn(doors: &Doors, caller: &Caller, change: &Change) -> Result<(), Problem> {
+    let kept = if change.keep {
+        caller.must(Need::Administer, "to leave a valve without an end (`keep`)")
+    } else {
+        Ok(())
+    };
+    kept.and_then(|()| caller.may_make(&change.edit, &doors.store.snapshot()))
+        .inspect_err(|problem| {
+            doors.metrics.denied(if problem.is(ROLE) { "role" } else { "scope" });
+            tracing::warn!(who = ?caller.name(), outcome = problem.word(), "somebody asked for a change that they may not make");
+        })
+}
+
+fn turn_now(
+    doors: &Arc<Doors>,
+    caller: &Caller,
+    change: &Change,
+    dry_run: bool,
+) -> Result<Turned, Problem> {
     if !dry_run {
         let paced = doors.pace.take(&change.by.name, doors.clock.mono());
         paced.map_err(Problem::too_fast)?;
@@ -367,9 +358,10 @@ fn turn_now(doors: &Arc<Doors>, change: &Change, dry_run: bool) -> Result<Turned
             before,
             after,
             dry_run,
+            caller: caller.clone(),
         }),
         Err(refused) => Err(Problem::refused(&refused, change, |key| {
-            FlagView::of(&doors.store.snapshot(), key)
+            FlagView::of(&doors.store.snapshot(), key).map(|flag| flag.for_the_eyes_of(caller))
         })),
     }
 }
@@ -377,8 +369,8 @@ fn turn_now(doors: &Arc<Doors>, change: &Change, dry_run: bool) -> Result<Turned
 /// One line for each write; `?` escapes what would forge a line or move the cursor.
 fn log(what: &str, change: &Change, dry_run: bool, outcome: &Result<Answer, Problem>) {
     let (outcome, status) = match outcome {
-        Ok(answer) if dry_run => ("dry run", answer.status.as_u16()),
-        Ok(answer) => ("accepted", answer.status.as_u16()),
+        Ok(answer) if dry_run => ("dry run", answer.status()),
+        Ok(answer) => ("accepted", answer.status()),
         Err(problem) => (problem.word(), problem.status()),
     };
     let short = |text: &str| text.chars().take(LONGEST_ECHO).collect::<String>();

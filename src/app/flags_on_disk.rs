@@ -56,36 +56,58 @@ pub(super) async fn open_store(
 }
 
 /// Writes the snapshot beside the store when one is due, and names the newest change in the log once a minute when there is a new
-/// one: whoever cuts off the end of the store's own log is found out by that. At the stop the last change is kept.
+/// one: whoever cuts off the end of the store's own log is found out by that. At the stop the last change is kept. Sleeps as long
+/// as nothing changes.
 pub(super) async fn look_after(store: Arc<Store>, clock: Clock, stop: CancellationToken) {
-    let mut told = (Duration::ZERO, u64::MAX);
+    let mut changes = store.subscribe();
+    let mut naming = Naming::default();
     loop {
-        let stopping = tokio::select! {
-            () = stop.cancelled() => true,
-            () = tokio::time::sleep(LOOK_EVERY) => false,
-        };
+        changes.mark_unchanged();
         let now = clock.now();
-        let kept = Arc::clone(&store);
-        let keep = move || kept.keep((!stopping).then_some(now.ms));
-        if let Err(why) = tokio::task::spawn_blocking(keep).await {
-            tracing::error!(%why, "the snapshot beside the store could not be written");
-        }
-        if stopping || told.1 == u64::MAX || now.mono >= told.0 + NAME_HEAD_EVERY {
-            told = (now.mono, name_head(&store, told.1));
-        }
-        if stopping {
-            return;
+        let owes = keep(&store, Some(now.ms)).await;
+        let unnamed = naming.name(&store, now.mono);
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(LOOK_EVERY), if owes || unnamed => {}
+            _ = changes.changed(), if !owes && !unnamed => {}
         }
     }
+    keep(&store, None).await;
+    naming.name(&store, Duration::MAX);
 }
 
-/// Names the newest change in the log, unless it is the one that was named last; gives its revision.
-fn name_head(store: &Store, named: u64) -> u64 {
-    let (revision, head) = store.head();
-    if revision != named {
-        tracing::info!(revision, head, "the newest change on record");
+/// Keeps what is due, where waiting for the disk hurts nobody; whether something is left to be kept.
+async fn keep(store: &Arc<Store>, now_ms: Option<i64>) -> bool {
+    let store = Arc::clone(store);
+    let kept = tokio::task::spawn_blocking(move || store.keep(now_ms)).await;
+    kept.unwrap_or_else(|why| {
+        tracing::error!(%why, "the snapshot beside the store could not be written");
+        false
+    })
+}
+
+/// When the newest change is named, and which was last.
+#[derive(Default)]
+struct Naming {
+    named: Option<u64>,
+    not_before: Duration,
+}
+
+impl Naming {
+    /// Names the newest change unless it is the one that was named, or it is too soon; whether it is still to be named.
+    fn name(&mut self, store: &Store, now: Duration) -> bool {
+        let (revision, head) = store.head();
+        if self.named == Some(revision) {
+            return false;
+        }
+        let soon = now < self.not_before;
+        if !soon {
+            tracing::info!(revision, head, "the newest change on record");
+            self.named = Some(revision);
+            self.not_before = now.saturating_add(NAME_HEAD_EVERY);
+        }
+        soon
     }
-    revision
 }
 
 /// The queues, as their flags are made for them.
@@ -100,4 +122,60 @@ pub(super) fn gated(settings: &Settings) -> Vec<GatedQueue> {
             pass: queue.pass.clone(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::rules::change::{Actor, Change, Edit};
+
+    fn opened() -> (TempDir, Arc<Store>) {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = GatedQueue::named("orders".parse().unwrap());
+        let metrics = Arc::new(Metrics::new(&[]).unwrap());
+        let store = Store::open(dir.path(), vec![queue], Default::default(), 1_000, metrics);
+        (dir, Arc::new(store.unwrap().store))
+    }
+
+    fn turn(store: &Store, clock: Clock, value: f64) {
+        let edit = Edit::Set("queue.orders.skip".parse().unwrap(), json!(value));
+        let change = Change::new(edit, Actor::new("ana", "cli"), "INC-481", clock.now().ms);
+        let change = Change {
+            keep: true,
+            ..change
+        };
+        store.turn(&change).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changed_lies_beside_the_store_within_seconds_and_at_the_stop() {
+        let (dir, store) = opened();
+        let there = |revision: u64| {
+            dir.path()
+                .join(format!("snapshots/{revision}.json"))
+                .is_file()
+        };
+        let (clock, stop) = (Clock::made_up(1_000), CancellationToken::new());
+        let looking = look_after(Arc::clone(&store), clock, stop.clone());
+        let turning = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            turn(&store, clock, 0.1);
+            assert!(there(1), "the first at once");
+            turn(&store, clock, 0.2);
+            assert!(!there(2));
+            while !there(2) {
+                assert!(clock.now().mono < Duration::from_secs(20), "soon after");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            assert!(clock.now().mono >= Duration::from_secs(6));
+            turn(&store, clock, 0.15);
+            turn(&store, clock, 0.25);
+            stop.cancel();
+        };
+        tokio::join!(looking, turning);
+        assert!(there(4));
+    }
 }

@@ -5,6 +5,7 @@
 
 mod check;
 pub mod demo;
+mod entrances;
 mod flags_on_disk;
 mod house;
 mod logging;
@@ -43,7 +44,7 @@ pub fn run(config: &Path) -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         let mut house = House::on_the_broker(settings, Handlers::default()).await?;
-        let reload = reload::Reload { file: config.to_owned(), settings: house.settings().clone(), log, doors: Arc::clone(house.doors()), webhooks: house.webhooks() };
+        let reload = reload::Reload { file: config.to_owned(), settings: house.settings().clone(), log, doors: Arc::clone(house.doors()), tls: house.tls(), webhooks: house.webhooks() };
         house.also("reload", |stop| reload.run(stop));
         if systemd::listens() {
             // After the reload: once systemd knows that we are ready, it may send SIGHUP.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::logging::LogFilter;
 use super::systemd;
-use crate::api::Doors;
+use crate::api::{Doors, Tls};
 use crate::config::{self, Notify, Settings};
 
 pub(super) struct Reload {
@@ -18,6 +18,7 @@ pub(super) struct Reload {
     pub(super) settings: Settings,
     pub(super) log: LogFilter,
     pub(super) doors: Arc<Doors>,
+    pub(super) tls: Option<Tls>,
     pub(super) webhooks: watch::Sender<Vec<Notify>>,
 }
 
@@ -59,6 +60,12 @@ impl Reload {
         if let Err(why) = self.log.change(&new.daemon.log) {
             tracing::error!(%why, "the log filter stays");
         }
+        self.doors.access.renew(&new);
+        self.read_certificate_again(&new);
+        self.settings.tokens = new.tokens;
+        self.settings.users = new.users;
+        self.settings.daemon.hosts = new.daemon.hosts;
+        self.settings.daemon.proxies = new.daemon.proxies;
         self.settings.daemon.log = new.daemon.log;
         if self.settings.notify != new.notify {
             self.webhooks.send_replace(new.notify.clone());
@@ -70,5 +77,18 @@ impl Reload {
             self.settings.limits = new.limits;
         }
         tracing::info!("the file was read again");
+    }
+    /// Also when the file names the same: a certificate is renewed in its place.
+    fn read_certificate_again(&mut self, new: &Settings) {
+        let (Some(tls), Some(files)) = (&self.tls, &new.daemon.tls) else {
+            return; // to begin or to end with TLS takes a restart
+        };
+        match tls.renew(files) {
+            Ok(()) => self.settings.daemon.tls = Some(files.clone()),
+            Err(why) => {
+                self.doors.metrics.config_reloaded(false);
+                tracing::error!(%why, "the certificate stays");
+            }
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::console::harmless;
 use super::failure::{Exit, Failure};
 use super::files;
 use super::grammar::ChangesArgs;
@@ -129,7 +128,11 @@ impl ChangeView {
         let flags = self.touched.iter().map(Touched::what);
         let segments = self.segments.iter().map(TouchedSegment::what);
         let all: Vec<String> = flags.chain(segments).collect();
-        let edit = self.edit.replace('_', " ");
+        let edit = match self.edit.as_str() {
+            "put_segment" => "write",
+            "delete_segment" => "delete",
+            other => other,
+        };
         match &self.opening {
             Some(id) => format!("{edit} {id}: {}", all.join("; ")),
             None => format!("{edit} {}", all.join("; ")),
@@ -141,6 +144,8 @@ impl Touched {
     fn what(&self) -> String {
         let is_document = |side: &Json| side["key"] == self.flag.as_str();
         match (is_document(&self.before), is_document(&self.after)) {
+            // An opening for some: everybody hears what they heard before.
+            (false, false) if self.before == self.after => self.flag.clone(),
             (false, false) => {
                 let (before, after) = (shown(&self.before, ""), shown(&self.after, ""));
                 format!("{} {before} to {after}", self.flag)
@@ -218,9 +223,7 @@ pub(super) async fn verify(session: &mut Session<'_>, file: Option<&Path>) -> Re
     }
     let verified = chain.end().map_err(broken)?;
     let answer = serde_json::to_value(&verified).unwrap_or_default();
-    session.show(&answer, |console| {
-        console.data(&harmless(&verified.to_string()))
-    });
+    session.show(&answer, |console| console.data(&verified.to_string()));
     Ok(())
 }
 
@@ -267,7 +270,7 @@ mod tests {
             (
                 "put_segment",
                 json!({"segments": [{"segment": "s", "before": null, "after": {}, "added_count": 1}]}),
-                "put segment segment s, 1 members",
+                "write segment s, 1 members",
             ),
         ] {
             let mut change = json!({"revision": 7, "at": "2026-11-21T11:00:00Z", "by": {"name": "ana", "via": "cli"}, "edit": edit});

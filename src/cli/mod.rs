@@ -17,7 +17,7 @@ use console::{Console, harmless};
 use failure::{Exit, Failure};
 use grammar::{
     ChangesArgs, ChangesVerb, Cli, Door, ExplainArgs, FlagVerb, QueueVerb, RuleVerb, SegmentVerb,
-    Terms, TopologyArgs, Verb,
+    Terms, TokenVerb, TopologyArgs, Verb,
 };
 use session::Session;
 
@@ -52,6 +52,7 @@ mod session;
 mod table;
 #[cfg(test)]
 mod tests;
+mod token;
 mod verify;
 mod views;
 mod words;
@@ -97,6 +98,7 @@ enum Task {
     Changes(ChangesArgs),
     Explain(QueueName, ExplainArgs),
     Queue(QueueVerb),
+    Token(TokenVerb),
     Topology(TopologyArgs),
     Bypass { name: QueueName, config: PathBuf },
     Man { folder: Option<PathBuf> },
@@ -159,6 +161,7 @@ impl From<Cli> for Command {
             Verb::Segment(verb) => Task::Segment(verb),
             Verb::Explain { queue, about } => Task::Explain(queue, about),
             Verb::Queue(verb) => Task::Queue(verb),
+            Verb::Token(verb) => Task::Token(verb),
             Verb::Topology(asked) => Task::Topology(asked),
             Verb::Bypass { name, file } => Task::Bypass {
                 name,
@@ -257,6 +260,7 @@ async fn perform(task: &Task, session: &mut Session<'_>) -> Result<(), Failure> 
         },
         Task::Explain(name, about) => explain::queue(session, name, about).await,
         Task::Queue(verb) => queue(session, verb).await,
+        Task::Token(TokenVerb::New(asked)) => token::new(session, asked),
         Task::Topology(asked) => beside::topology(session, asked),
         Task::Bypass { name, config } => beside::bypass(session, name, config).await,
         Task::Man { folder } => manual(session, folder.as_deref()),

@@ -1,6 +1,6 @@
 //! What changed between two readings of the file, and whether a running daemon can take it up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::list::FILE;
@@ -32,6 +32,7 @@ impl fmt::Display for Difference {
 pub fn difference(old: &Settings, new: &Settings) -> Vec<Difference> {
     let mut found = Found(Vec::new());
     daemon(old, new, &mut found);
+    people(old, new, &mut found);
     if old.notify != new.notify {
         found.note("notify".to_owned(), true);
     }
@@ -89,6 +90,22 @@ fn daemon(old: &Settings, new: &Settings, found: &mut Found) {
     found.compare("daemon", "flags_file", &a.flags_file, &b.flags_file);
     found.compare("daemon", "stop_within", &a.stop_within, &b.stop_within);
     found.compare("daemon", "log", &a.log, &b.log);
+    let tls = |daemon: &super::Daemon| daemon.tls.clone().map(|tls| (tls.cert, tls.key)).unzip();
+    let ((old_cert, old_key), (new_cert, new_key)) = (tls(a), tls(b));
+    // From none to some the doors would have to speak otherwise.
+    let live = a.tls.is_some() == b.tls.is_some();
+    for (setting, differ) in [
+        ("tls_cert_file", old_cert != new_cert),
+        ("tls_key_file", old_key != new_key),
+    ] {
+        if differ {
+            found.note(format!("daemon.{setting}"), live);
+        }
+    }
+    found.compare("daemon", "trusted_proxies", &a.proxies.at, &b.proxies.at);
+    let header = |of: &super::Daemon| of.proxies.user_header.clone();
+    found.compare("daemon", "proxy_user_header", &header(a), &header(b));
+    found.compare("ofrep", "listen", &old.ofrep_listen, &new.ofrep_listen);
     found.compare(
         "metrics",
         "listen",
@@ -102,6 +119,29 @@ fn daemon(old: &Settings, new: &Settings, found: &mut Found) {
     found.compare("amqp", "declare", &a.declare, &b.declare);
     found.compare("amqp", "heartbeat", &a.heartbeat, &b.heartbeat);
     management(old.management.as_ref(), new.management.as_ref(), found);
+}
+
+fn people(old: &Settings, new: &Settings, found: &mut Found) {
+    let (tokens, users) = ((&*old.tokens, &*new.tokens), (&*old.users, &*new.users));
+    named("token", tokens, |token| &token.name, found);
+    named("user", users, |user| &user.name, found);
+}
+
+/// Notes each name whose entries differ, in whatever order they stand.
+fn named<T: PartialEq>(
+    section: &str,
+    (old, new): (&[T], &[T]),
+    name: fn(&T) -> &String,
+    found: &mut Found,
+) {
+    let all: BTreeSet<&String> = old.iter().chain(new).map(name).collect();
+    for one in all {
+        let of = |list: &'_ [T]| list.iter().filter(|entry| name(entry) == one).count();
+        let same = |entry: &&T| name(entry) != one || new.contains(entry);
+        if of(old) != of(new) || !old.iter().all(|entry| same(&entry)) {
+            found.note(format!("{section}.{one}"), true);
+        }
+    }
 }
 
 fn limits(a: &Limits, b: &Limits, found: &mut Found) {

@@ -2,9 +2,9 @@
 //! this list; a test holds `config/sluicegate.toml` to it.
 
 use super::shape::{
-    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MANAGEMENT_URL, MODE, NOTICE, PATH, QUEUE,
-    RATIO, RELEASE_NAME, SEGMENT_NAME, SOURCE, Setting, Shape, TEXT, VARIABLE, WEBHOOK_URL, WORD,
-    WORKER_URL, not_here, setting,
+    ADDRESS, BROKER_URL, FINGERPRINT, FLAG_KEY, GLOB, HEADER, HOST, LOG_FILTER, MANAGEMENT_URL,
+    MODE, MOMENT, NETWORK, NOTICE, PATH, QUEUE, RATIO, RELEASE_NAME, SEGMENT_NAME, SOURCE, Setting,
+    Shape, TEXT, VARIABLE, WEBHOOK_URL, WORD, WORKER_URL, not_here, setting,
 };
 use crate::rules::units::Span;
 
@@ -56,16 +56,29 @@ pub(super) const FILE: &[Setting] = &[
     setting("flags", Section(FLAGS), "How flags are named."),
     not_here("provider", LATER),
     not_here("pool", LATER),
-    not_here("token", LATER),
+    setting(
+        "token",
+        Sections(TOKEN, MOST_PEOPLE),
+        "Somebody who may come in with a token; `sluicegate token new` prints one.",
+    )
+    .live(),
+    setting(
+        "user",
+        Sections(USER, MOST_PEOPLE),
+        "Somebody whom a trusted proxy signs in.",
+    )
+    .live(),
+    setting("ofrep", Section(OFREP), "A door of its own for services."),
     setting(
         "notify",
         Sections(NOTIFY, MOST_WEBHOOKS),
         "A webhook that is told of openings: when they begin, get another end, end soon and end.",
     )
     .live(),
-    not_here("ofrep", LATER),
 ];
 
+/// Tokens, and users.
+const MOST_PEOPLE: usize = 1_000;
 /// Each has a queue of its own.
 const MOST_WEBHOOKS: usize = 20;
 
@@ -75,7 +88,7 @@ const DAEMON: &[Setting] = &[
     setting(
         "listen",
         Text(ADDRESS),
-        "Where the API and the pages are served; loopback only, since this version has no tokens.",
+        "Where the API and the pages are served; anywhere but loopback only with tokens, and TLS or a trusted proxy.",
     )
     .or("127.0.0.1:7070"),
     setting(
@@ -109,9 +122,51 @@ const DAEMON: &[Setting] = &[
     )
     .or("info")
     .live(),
-    not_here("tls_cert_file", LATER),
-    not_here("tls_key_file", LATER),
-    not_here("trusted_proxies", LATER),
+    setting("tls_cert_file", Text(PATH), "A PEM file with the certificate of this daemon and those that lead to its authority; the doors then speak TLS. Read again by a reload.").live(),
+    setting("tls_key_file", Text(PATH), "A PEM file with the certificate's private key, which others than its owner and group may not read. Read again by a reload.").live(),
+    setting("trusted_proxies", Texts(NETWORK), "Proxies that do TLS for us, and whose word is taken for whom they speak (X-Forwarded-For, `proxy_user_header`).")
+        .or("[]")
+        .live(),
+    setting("proxy_user_header", Text(HEADER), "The header by which trusted proxies tell whom they signed in; see [[user]]. They must remove it from what comes to them.").live(),
+];
+
+const OFREP: &[Setting] = &[setting(
+    "listen",
+    Text(ADDRESS),
+    "An address that serves services only: OFREP, authz, outcomes and health; without it they are served with the API alone.",
+)];
+
+const ROLES: &[&str] = &["viewer", "operator", "admin", "service"];
+
+const TOKEN: &[Setting] = &[
+    setting("name", Text(WORD), "Whose it is; two of one name are both good, so that one can take the other's place.").needed("name = \"ana\""),
+    setting("role", OneOf(ROLES, &[]), "What it allows: viewer reads, operator changes, admin also what has no end or way back, service evaluates and reports.")
+        .needed("role = \"operator\""),
+    setting("queues", Texts(GLOB), "The queues that it is for, with their valves; `*` for any characters. Without queues and flags: all."),
+    setting("flags", Texts(GLOB), "The flags that it is for."),
+    setting("sha256", Text(FINGERPRINT), "The SHA-256 of the secret, in hexadecimal.").needed("sha256 = \"…\", as `sluicegate token new` prints it"),
+    setting("expires", Text(MOMENT), "When it stops being good (RFC 3339)."),
+];
+
+const USER: &[Setting] = &[
+    setting(
+        "name",
+        Text(WORD),
+        "The name that the proxy tells; \"*\": everybody else whom it signs in.",
+    )
+    .needed("name = \"ana\""),
+    setting("role", OneOf(ROLES, &[]), "What they may, as for tokens.")
+        .needed("role = \"operator\""),
+    setting(
+        "queues",
+        Texts(GLOB),
+        "The queues that they may see and turn, with their valves.",
+    ),
+    setting(
+        "flags",
+        Texts(GLOB),
+        "The flags that they may see and turn.",
+    ),
 ];
 
 const METRICS: &[Setting] = &[setting(

@@ -38,6 +38,7 @@ mod management;
 mod near;
 mod notify;
 mod overlay;
+pub mod people;
 mod preset;
 mod problems;
 mod queue;
@@ -96,6 +97,12 @@ pub struct Settings {
     pub daemon: Daemon,
     /// `[metrics] listen`: a door of its own for Prometheus.
     pub metrics_listen: Option<SocketAddr>,
+    /// `[ofrep] listen`: a door of its own for services.
+    pub ofrep_listen: Option<SocketAddr>,
+    /// `[[token]]`
+    pub tokens: Vec<people::Token>,
+    /// `[[user]]`
+    pub users: Vec<people::User>,
     /// `[amqp]`
     pub amqp: Amqp,
     /// `[management]`
@@ -123,6 +130,10 @@ pub struct Daemon {
     pub stop_within: Duration,
     /// The log filter, such as `info` or `sluicegate=debug`.
     pub log: String,
+    /// The certificate of the doors; `None`: they speak plainly.
+    pub tls: Option<people::TlsFiles>,
+    /// The proxies whose word is taken for who asks.
+    pub proxies: people::Proxies,
 }
 
 /// `[amqp]`

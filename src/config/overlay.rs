@@ -404,7 +404,7 @@ mod tests {
             "SLUICEGATE__DAEMON__LISTEN",
             "0.0.0.0:1",
             "not on loopback",
-            "SSH",
+            "sluicegate token new",
         ),
         (
             "SLUICEGATE__DAEMON__LOG",

@@ -105,7 +105,7 @@ pub(super) fn from_file(path: &Path, what: &str) -> Result<String, String> {
             "{shown} is no file; name the file that holds {what}"
         ));
     }
-    if open_to_others(&about) {
+    if is_open_to_others(&about) {
         return Err(format!(
             "others may read or change the secret in {shown}; run `chmod o-rwx {shown}`"
         ));
@@ -127,13 +127,14 @@ pub(super) fn from_file(path: &Path, what: &str) -> Result<String, String> {
     }
 }
 
+/// Whether others than a file's owner and group may read or change it.
 #[cfg(unix)]
-fn open_to_others(about: &std::fs::Metadata) -> bool {
+pub(super) fn is_open_to_others(about: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
     about.permissions().mode() & 0o007 != 0
 }
 
 #[cfg(not(unix))]
-fn open_to_others(_about: &std::fs::Metadata) -> bool {
+pub(super) fn is_open_to_others(_about: &std::fs::Metadata) -> bool {
     false
 }

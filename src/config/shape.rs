@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::near::nearest;
+use super::people;
 use super::tree::{Value, parse_value};
 use super::url;
 use crate::rules::facts::Source;
-use crate::rules::names::{FlagKey, QueueName};
+use crate::rules::names::{FlagKey, Glob, QueueName};
 use crate::rules::notice::Kind;
 use crate::rules::segment::SegmentName;
 use crate::rules::units::{Ratio, Span};
@@ -243,6 +244,38 @@ pub(super) const SEGMENT_NAME: &Form = &Form {
     pattern: Some("^[!-.0-~]{1,100}$"),
     ..form("the name of a segment", parses::<SegmentName>)
 };
+
+pub(super) const GLOB: &Form = &Form {
+    pattern: Some("^[!-~]{1,200}$"),
+    ..form("a name, with `*` for any characters", parses::<Glob>)
+};
+pub(super) const NETWORK: &Form = &form("an address or network", |text| {
+    people::network(text).map(drop)
+});
+pub(super) const HEADER: &Form = &Form {
+    pattern: Some("^[A-Za-z0-9-]{1,64}$"),
+    ..form("the name of a header", |text| {
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if (1..=64).contains(&text.len()) && text.bytes().all(fine) {
+            Ok(())
+        } else {
+            Err("this is no name of a header; write letters, digits and `-`, such as \"x-remote-user\"".into())
+        }
+    })
+};
+pub(super) const FINGERPRINT: &Form = &Form {
+    secret: true,
+    quiet: true,
+    pattern: Some("^[0-9a-fA-F]{64}$"),
+    ..form("the SHA-256 of a secret", parses::<people::Fingerprint>)
+};
+pub(super) const MOMENT: &Form = &form(
+    "a time (RFC 3339), such as \"2027-01-31T00:00:00Z\"",
+    |text| {
+        parses::<jiff::Timestamp>(text)
+            .map_err(|_| format!("{text:?} is no time; write one such as \"2027-01-31T00:00:00Z\""))
+    },
+);
 
 fn word(text: &str) -> Result<(), String> {
     if (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {

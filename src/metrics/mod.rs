@@ -10,15 +10,18 @@ use prometheus::{GaugeVec, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::rules::change::Cause;
 use crate::rules::names::QueueName;
+use evaluations::Evaluations;
 use histogram::Histograms;
 use ledger::Ledgers;
 use queue::Families;
 use register::{counter, gauge, int_gauge};
 
+pub use evaluations::Tally;
 pub use ledger::Ledger;
 pub use openings::{Openings, Sent};
 pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
 
+mod evaluations;
 mod histogram;
 mod ledger;
 mod openings;
@@ -34,12 +37,24 @@ pub struct Metrics {
     flag_changes: IntCounterVec,
     flag_changed: GaugeVec,
     opening_ends: GaugeVec,
-    evaluations: IntCounterVec,
+    evaluations: Evaluations,
     snapshot_revision: IntGauge,
     config_reload_ok: IntGauge,
+    denied: IntCounterVec,
     openings: Openings,
     flags_drifted: IntGauge,
 }
+
+/// Why requests are denied, as the label `reason` of `denied_total` has it.
+const DENIALS: [&str; 7] = [
+    "no_token",
+    "wrong_token",
+    "expired_token",
+    "unknown_user",
+    "too_often",
+    "role",
+    "scope",
+];
 
 impl Metrics {
     /// The numbers of a daemon with these queues.
@@ -54,21 +69,22 @@ impl Metrics {
             .map(|queue| (queue.clone(), Arc::new(families.queue(queue.as_str()))))
             .collect();
         collect(&registry, &queues)?;
-        let build = gauge(
-            &registry,
-            "build_info",
-            "What runs: always 1, with the version as a label.",
-            &["version"],
-        )?;
-        build
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
-            .set(1.0);
+        tell_the_version(&registry)?;
         let config_reload_ok = single(
             &registry,
             "config_reload_ok",
             "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
         )?;
         config_reload_ok.set(1);
+        let denied = counter(
+            &registry,
+            "denied_total",
+            "Requests of somebody who was not let in, or asked for more than they may.",
+            &["reason"],
+        )?;
+        for reason in DENIALS {
+            denied.with_label_values(&[reason]);
+        }
         Ok(Self {
             flag_value: gauge(
                 &registry,
@@ -94,18 +110,19 @@ impl Metrics {
                 "When the newest opening on a flag is over, its way back included, in seconds since 1970; 0: none.",
                 &["flag"],
             )?,
-            evaluations: counter(
+            evaluations: Evaluations::counted_in(counter(
                 &registry,
                 "evaluations_total",
                 "How often a flag was evaluated.",
                 &["flag"],
-            )?,
+            )?),
             snapshot_revision: single(
                 &registry,
                 "snapshot_revision",
                 "The revision of the flags in force.",
             )?,
             config_reload_ok,
+            denied,
             openings: Openings::register(&registry)?,
             flags_drifted: single(
                 &registry,
@@ -134,10 +151,16 @@ impl Metrics {
             .with_label_values(&[flag])
             .set(ends.unwrap_or(0.0));
         self.flag_changed.with_label_values(&[flag]);
-        self.evaluations.with_label_values(&[flag]);
+        self.evaluations.of(flag);
         for cause in Cause::ALL {
             self.flag_changes.with_label_values(&[flag, cause.word()]);
         }
+    }
+
+    /// A flag was deleted: it says nothing any more. What was counted of it stays.
+    pub fn flag_gone(&self, flag: &str) {
+        let _ = self.flag_value.remove_label_values(&[flag]);
+        let _ = self.opening_ends.remove_label_values(&[flag]);
     }
 
     /// What a flag says has changed at this time, in seconds since 1970.
@@ -148,9 +171,17 @@ impl Metrics {
         self.flag_changed.with_label_values(&[flag]).set(at);
     }
 
-    /// A flag was evaluated so often.
-    pub fn evaluated(&self, flag: &str, times: u64) {
-        self.evaluations.with_label_values(&[flag]).inc_by(times);
+    /// The evaluations of a flag, to be kept beside what evaluates it.
+    #[must_use]
+    pub fn tally(&self, flag: &str) -> Arc<Tally> {
+        self.evaluations.of(flag)
+    }
+
+    /// When a flag was last asked for by its name, by a message or a service, milliseconds since 1970; `None`: not since the
+    /// daemon started. Answers that hold all flags do not count: they do not say which of them are needed.
+    #[must_use]
+    pub fn last_evaluated(&self, flag: &str) -> Option<i64> {
+        self.evaluations.find(flag)?.last_asked_ms()
     }
 
     /// What is counted of openings and of telling others about them.
@@ -176,6 +207,12 @@ impl Metrics {
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// A request was denied, for one of [`DENIALS`].
+    pub fn denied(&self, reason: &'static str) {
+        debug_assert!(DENIALS.contains(&reason));
+        self.denied.with_label_values(&[reason]).inc();
+    }
+
     /// All numbers in Prometheus' text format.
     ///
     /// # Errors
@@ -183,6 +220,15 @@ impl Metrics {
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+fn tell_the_version(registry: &Registry) -> Result<(), prometheus::Error> {
+    let help = "What runs: always 1, with the version as a label.";
+    let build = gauge(registry, "build_info", help, &["version"])?;
+    build
+        .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        .set(1.0);
+    Ok(())
 }
 
 /// A gauge without labels.

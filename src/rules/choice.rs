@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
+use super::audience::Audiences;
 use super::clause::{Clause, all_hold};
 use super::context::{Attribute, Context, Slot};
 use super::lots::Lots;
 use super::opening::OpeningId;
-use super::segment::Audiences;
 
 /// Why a flag gave the value that it gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,6 +261,25 @@ impl<T> Choice<T> {
             Gives::Value(value) => vec![value],
             Gives::Split(split) => split.shares.iter().map(|(_, value)| value).collect(),
         }
+    }
+
+    /// The attributes that its splits draw by.
+    pub fn draws_by(&self) -> impl Iterator<Item = Slot> {
+        self.rules.iter().filter_map(|rule| match &rule.gives {
+            Gives::Value(_) => None,
+            Gives::Split(split) => Some(split.by),
+        })
+    }
+
+    /// The names of its rules, in their order.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.rules.iter().map(|rule| &rule.name)
+    }
+
+    /// Its openings, newest first, and whether each lies there for everybody.
+    pub fn openings(&self) -> impl Iterator<Item = (OpeningId, bool)> {
+        let laid = self.laid.iter();
+        laid.map(|laid| (laid.opening, laid.when.is_empty()))
     }
 
     /// Whether it says different things to different people.

@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use super::audience::Audiences;
 use super::choice::{Choice, Gives, Reason, Rule, Split};
 use super::clause::{Clause, ClauseDocument, Test};
 use super::context::{Attribute, Context};
 use super::flag::{FlagDocument, RuleDocument};
 use super::opening::OpeningId;
-use super::segment::Audiences;
 use super::snapshot::Snapshot;
 
 /// The most values of one clause that are repeated.

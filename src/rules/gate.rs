@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::asks::Asks;
+use super::audience::Audiences;
 use super::choice::{Choice, Chosen, Reason};
 use super::context::{Attribute, Context, Slot, Vocabulary};
 use super::facts::Facts;
@@ -12,7 +13,6 @@ use super::flag::Value;
 use super::lots::{Bucketing, Lots};
 use super::members::Members;
 use super::names::{FlagKey, QueueName};
-use super::segment::Audiences;
 use super::snapshot::GatedQueue;
 use super::units::{Rate, Ratio, Span};
 use super::valve::Valve;

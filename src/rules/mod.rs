@@ -4,13 +4,16 @@
 //! pure crates (xxhash-rust, sha2, jiff, percent-encoding, regex, semver, ipnet), and no other room, so that all of it can be replayed: in a test, in a benchmark, in a
 //! preview.
 
+pub mod access;
 pub mod asks;
+pub mod audience;
 pub mod backoff;
 pub mod big_move;
 pub mod chain;
 pub mod change;
 pub mod choice;
 pub mod clause;
+pub mod comparison;
 pub mod compile;
 pub mod context;
 pub mod document;
@@ -20,6 +23,7 @@ pub mod explain;
 pub mod facts;
 pub mod finding;
 pub mod flag;
+mod flag_value;
 pub mod gate;
 pub mod handed;
 pub mod hold;
@@ -42,8 +46,10 @@ pub mod pressure;
 pub mod preview;
 pub mod ramp;
 pub mod record;
+mod renewal;
 pub mod sample;
 pub mod segment;
+mod segment_edits;
 pub mod settlement;
 pub mod snapshot;
 pub mod times;

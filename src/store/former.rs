@@ -135,7 +135,7 @@ impl Store {
         below: u64,
         newest_first: bool,
     ) -> Result<Vec<ChangeRecord>, Unreadable> {
-        self.records(&Wanted {
+        self.read(&Wanted {
             about: Some(Subject::Flag(key.as_str())),
             from,
             below,

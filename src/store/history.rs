@@ -113,14 +113,16 @@ impl History {
         }
     }
 
-    /// Keeps what changed since a file was written, when it is time to; `None`: whether or not it is.
-    pub(super) fn keep_due(&mut self, live: &Snapshot, now_ms: Option<i64>) {
+    /// Keeps what changed since a file was written, when it is time to; `None`: whether or not it is. Whether something
+    /// is left to be kept.
+    pub(super) fn keep_due(&mut self, live: &Snapshot, now_ms: Option<i64>) -> bool {
         if let Self::OnDisk(disk) = self
-            && now_ms.map_or(disk.kept.owes(), |now_ms| disk.kept.is_due(now_ms))
             && !disk.journal.owes()
+            && now_ms.map_or(disk.kept.owes(), |now_ms| disk.kept.is_due(now_ms))
         {
             self.keep_now(live);
         }
+        matches!(self, Self::OnDisk(disk) if disk.kept.owes())
     }
 
     /// Keeps what is in force, and on disk, as a file of its own.

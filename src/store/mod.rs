@@ -176,10 +176,10 @@ impl Store {
     }
 
     /// Writes the snapshot beside the store, when something changed and the last one was written some seconds ago; with `None`
-    /// whenever something changed, as at a clean stop. Waits for the disk.
-    pub fn keep(&self, now_ms: Option<i64>) {
+    /// whenever something changed, as at a clean stop. Waits for the disk. Whether something is left to be written.
+    pub fn keep(&self, now_ms: Option<i64>) -> bool {
         let mut history = self.one_at_a_time();
-        history.keep_due(&self.snapshot(), now_ms);
+        history.keep_due(&self.snapshot(), now_ms)
     }
 
     /// The revision of the newest change and the hash of its record: noted elsewhere, it shows when the end of the log was cut off.
@@ -213,7 +213,7 @@ impl Store {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>, Unreadable> {
-        self.records(&newest(None, before, limit))
+        self.read(&newest(None, before, limit))
     }
 
     /// The changes that touched one flag, paged as [`Store::changes`] are, also those of openings over it. Reads no others.
@@ -226,7 +226,7 @@ impl Store {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>, Unreadable> {
-        self.records(&newest(Some(Subject::Flag(key)), before, limit))
+        self.read(&newest(Some(Subject::Flag(key)), before, limit))
     }
 
     /// The changes that touched one segment, paged as [`Store::changes`] are.
@@ -239,10 +239,10 @@ impl Store {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>, Unreadable> {
-        self.records(&newest(Some(Subject::Segment(name)), before, limit))
+        self.read(&newest(Some(Subject::Segment(name)), before, limit))
     }
 
-    fn records(&self, wanted: &Wanted<'_>) -> Result<Vec<ChangeRecord>, Unreadable> {
+    fn read(&self, wanted: &Wanted<'_>) -> Result<Vec<ChangeRecord>, Unreadable> {
         let records = self.one_at_a_time().records(wanted);
         records.map_err(|why| Unreadable(why.to_string()))
     }
@@ -307,6 +307,8 @@ fn say(metrics: &Metrics, snapshot: &Snapshot, key: &str) {
         let ends = snapshot.openings_on(key).next_back();
         let ends = ends.map(|opening| seconds(opening.over_at_ms()));
         metrics.flag_says(key, value.as_number(), ends);
+    } else {
+        metrics.flag_gone(key);
     }
 }
 

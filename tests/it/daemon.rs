@@ -264,7 +264,7 @@ impl Daemon {
         let path = format!("/api/v1/flags/{flag}");
         let seen = self.get(&path);
         let etag = seen.headers.get("etag").cloned().unwrap_or_default();
-        let mut body = json!({ "value": value.into(), "keep": true, "reason": "a test" });
+        let mut body = json!({ "value": value.into(), "reason": "a test", "keep": true });
         let mut answer = self.send("PATCH", &path, &[("if-match", &etag)], &body);
         if answer.status == 409 {
             body["confirm"] = answer.json()["size"].clone();

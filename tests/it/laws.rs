@@ -11,6 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("supervise", &[]),
     ("pulse", &[]),
     ("metrics", &["rules"]),
+    ("events", &["rules"]),
     ("seams", &["rules"]),
     ("store", &["rules", "metrics"]),
     ("throttle", &["rules"]),
@@ -44,10 +45,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "rules", "config", "clock", "metrics", "outcomes", "seams", "store", "vitals",
+            "rules", "config", "clock", "metrics", "outcomes", "seams", "store", "vitals", "events",
         ],
     ),
-    ("cli", &["rules", "config", "topology", "clock", "store"]),
+    ("cli", &["rules", "config", "topology", "clock"]),
     (
         "app",
         &[
@@ -58,6 +59,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "supervise",
             "pulse",
             "metrics",
+            "events",
             "outcomes",
             "seams",
             "store",

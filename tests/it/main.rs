@@ -45,6 +45,12 @@ mod lanes;
 #[cfg(test)]
 mod management;
 #[cfg(test)]
+mod nginx;
+#[cfg(test)]
+mod openfeature;
+#[cfg(test)]
+mod openings;
+#[cfg(test)]
 mod order;
 #[cfg(test)]
 mod preview;
@@ -56,6 +62,8 @@ mod settlement;
 mod topology;
 #[cfg(test)]
 mod valves;
+#[cfg(test)]
+mod who_may;
 
 // The AMQP room alone.
 #[cfg(test)]

@@ -8,7 +8,8 @@ use clap_complete::Shell;
 
 use super::client::BaseUrl;
 use super::help;
-use crate::rules::names::QueueName;
+use crate::rules::access::Role;
+use crate::rules::names::{Glob, QueueName};
 use crate::rules::units::Span;
 pub(in crate::cli) use flag::{
     ApplyArgs, EditArgs, ExplainArgs, FlagVerb, Force, NewFlag, Notation, OpenArgs, PreviewArgs,
@@ -101,6 +102,9 @@ pub(in crate::cli) enum Verb {
     /// See, pause and resume queues.
     #[command(subcommand, after_help = help::QUEUE)]
     Queue(QueueVerb),
+    /// Make tokens, with which programs and people come in.
+    #[command(subcommand, after_help = help::TOKEN)]
+    Token(TokenVerb),
     /// Print the queues that Sluicegate keeps beside yours, and the permissions that it needs.
     #[command(after_help = help::TOPOLOGY)]
     Topology(TopologyArgs),
@@ -125,6 +129,41 @@ pub(in crate::cli) enum Verb {
         /// The shell.
         shell: Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum TokenVerb {
+    /// Print a new secret, once, and the table for the configuration that makes the daemon know it. Asks no daemon.
+    #[command(after_help = help::TOKEN_NEW)]
+    New(NewToken),
+}
+
+/// A token to be made.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct NewToken {
+    /// Whose it is.
+    #[arg(value_parser = name)]
+    pub(in crate::cli) name: String,
+    /// What it allows: viewer reads, operator changes, admin all, service evaluates and reports.
+    #[arg(long, value_name = "ROLE")]
+    pub(in crate::cli) role: Role,
+    /// The queues that it is for, with their valves, such as orders,mail.*; without --queues and --flags all.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(in crate::cli) queues: Vec<Glob>,
+    /// The flags that it is for, such as deptA.*
+    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
+    pub(in crate::cli) flags: Vec<Glob>,
+    /// How long it is good, such as 90d; without it until it is taken out of the file.
+    #[arg(long = "for", value_name = "DURATION")]
+    pub(in crate::cli) lasting: Option<Span>,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("use 1 to 64 visible ASCII characters without spaces".to_owned())
+    }
 }
 
 #[derive(Debug, Args)]

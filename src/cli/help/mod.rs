@@ -48,6 +48,17 @@ Examples:
 
 All errors are shown at once, each with its line and its cure. Exit code 0: fine, 1: not.";
 
+pub(super) const TOKEN: &str = "\
+Examples:
+  sluicegate token new ana --role operator --queues orders --for 90d";
+
+pub(super) const TOKEN_NEW: &str = "\
+Examples:
+  sluicegate token new ana --role operator --queues orders,mail.* --for 90d
+  sluicegate token new checkout --role service --flags shop.*
+
+To replace one, add a second token of the same name, hand its secret over, then take the first one out.";
+
 pub(super) const SCHEMA: &str = "\
 Examples:
   sluicegate schema > sluicegate.schema.json

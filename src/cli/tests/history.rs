@@ -58,7 +58,11 @@ fn the_chain_is_verified_where_it_comes_from() {
     let sound = chain(3);
     let altered = sound.replacen("\"x\"", "\"y\"", 1);
     for (text, code, said) in [
-        (&sound, 0, "the chain holds: 3 changes, to revision 3"),
+        (
+            &sound,
+            0,
+            "the chain holds: 3 changes, to revision 3\nlast hash ",
+        ),
         (&altered, 1, "revision 2 does not follow"),
     ] {
         let daemon = Scripted::answering(vec![(200, json!(text))]);

@@ -3,7 +3,9 @@
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::api::{self, Doors, LastEvaluated, Pace, QueueDoor, Remembered};
+use crate::api::{
+    self, Access, Doors, LastEvaluated, Listeners, Pace, QueueDoor, Remembered, Services,
+};
 use crate::config::{Queue, TargetSettings};
 use crate::metrics::Metrics;
 use crate::rules::facts::{Reading, Source};
@@ -111,9 +113,12 @@ fn doors(stopping: CancellationToken) -> Doors {
         metrics,
         clock: Clock::system(),
         queues: vec![queue],
-        hosts: Vec::new(),
+        access: Access::open(Vec::new()),
         stopping,
         remembered: Remembered::default(),
+        events: Arc::default(),
+        listeners: Listeners::default(),
+        services: Services::default(),
         pace: Pace::new(60),
         evaluated: LastEvaluated::default(),
     }

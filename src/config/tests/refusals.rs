@@ -176,7 +176,7 @@ const LINES: &[(&str, &str, &str)] = &[
     (
         "[daemon]\nlisten = '0.0.0.0:7070'",
         "not on loopback",
-        "SSH tunnel",
+        "`sluicegate token new`",
     ),
     (
         "[daemon]\nlisten = '127.0.0.1'",
@@ -219,8 +219,8 @@ const LINES: &[(&str, &str, &str)] = &[
         "later version",
     ),
     (
-        "[[token]]\nname = 'ana'",
-        "`token` is not read here",
+        "[[notify]]\nurl = 'http://x'",
+        "`notify` is not read here",
         "later version",
     ),
 ];

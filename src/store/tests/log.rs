@@ -281,8 +281,10 @@ fn a_store_with_a_hundred_thousand_changes_opens_fast_and_pages_fast() {
         }
         let paged = began.elapsed() / 40;
         println!("opened in {opened:?}, a page in {paged:?}");
-        // Safety bounds for a busy machine and a build without optimisation; the goals are a second and a millisecond.
-        assert!(opened < Duration::from_secs(5), "opened in {opened:?}");
+        // The goals are a second and a millisecond, met by far with optimisation (0.13 s and less). The bounds are those of a busy
+        // machine, where a build without it takes long to check the sums of 128 MB.
+        let most = Duration::from_secs(if cfg!(debug_assertions) { 25 } else { 5 });
+        assert!(opened < most, "opened in {opened:?}");
         assert!(paged < Duration::from_millis(100), "a page in {paged:?}");
     }
 }

@@ -317,6 +317,14 @@ fn metrics_tell_what_flags_say_and_what_changed() {
     check("sluicegate_flag_value{flag=\"queue.orders.skip\"} 0.1");
     check("sluicegate_opening_ends_timestamp_seconds{flag=\"queue.orders.skip\"} 0");
     check("sluicegate_snapshot_revision 3");
+    store.turn(&whole::create("f.a")).unwrap();
+    check("sluicegate_flag_value{flag=\"f.a\"} 3");
+    store
+        .turn(&change(Edit::Delete("f.a".parse().unwrap())))
+        .unwrap();
+    let page = metrics.encode().unwrap();
+    assert!(!page.contains("flag_value{flag=\"f.a\"}"), "{page}");
+    check("sluicegate_flag_changes_total{cause=\"operator\",flag=\"f.a\"} 2");
 }
 
 fn any_edit() -> impl Strategy<Value = Edit> {

@@ -11,8 +11,13 @@ use serde_json::json;
 use super::{NOW_MS, State, all, change, copied, metrics, open, queues, set, try_open, worked};
 use crate::rules::change::{Change, Edit, Refused};
 use crate::rules::context::Attribute;
+use crate::rules::facts::Reading;
+use crate::rules::flag::FlagDocument;
+use crate::rules::gate::decide;
+use crate::rules::message::{Properties, Raw};
 use crate::rules::opening::{OpeningId, Restore};
 use crate::rules::segment::MOST_MEMBERS;
+use crate::rules::verdict::Verdict;
 use crate::store::open::How;
 use crate::store::{Store, journal, tables};
 
@@ -107,6 +112,57 @@ fn segments_tombstones_and_openings_for_some_stand_after_a_restart() {
     let after = open(copied(dir.path()).path());
     assert_eq!(all(&after.snapshot()), all(&store.snapshot()));
     assert!(after.snapshot().segments().is_empty());
+}
+
+#[test]
+fn a_member_who_comes_or_leaves_is_obeyed_at_once_by_gates_and_services_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let segment = json!({"name": "beta", "by": "id", "members": ["m-1"]});
+    let segment = Box::new(serde_json::from_value(segment).unwrap());
+    store.turn(&change(Edit::PutSegment(segment))).unwrap();
+    let snapshot = store.snapshot();
+    let valve = snapshot.flag("queue.orders.degrade").unwrap().document();
+    let rules = json!([{"name": "beta", "when": [{"segment": "beta"}], "value": "reject"}]);
+    let document = FlagDocument {
+        rules: serde_json::from_value(rules).unwrap(),
+        ..valve.clone()
+    };
+    let valve = change(Edit::Replace(Box::new(document)));
+    store.turn(&valve).unwrap();
+    let check = |id: &str, sheds: bool| {
+        let snapshot = store.snapshot();
+        let gate = snapshot.gate("orders").unwrap();
+        let raw = Raw {
+            properties: Properties {
+                message_id: Some(id.to_owned()),
+                ..Properties::default()
+            },
+            ..Raw::default()
+        };
+        let facts = Reading::default().read(&raw, &gate.asks).unwrap();
+        let shed = matches!(decide(gate, &facts, NOW_MS), Verdict::Shed { .. });
+        let context = snapshot.context([("id", Attribute::of(id))]);
+        let handle = snapshot.handle("queue.orders.degrade").unwrap();
+        let said = snapshot.ask(handle, context.as_slice()).unwrap();
+        let rejected = said.value.to_json() == json!("reject");
+        assert_eq!((shed, rejected), (sheds, sheds), "{id}");
+    };
+    check("m-1", true);
+    check("m-2", false);
+    let before = store.snapshot();
+    let swap = Edit::Members {
+        segment: "beta".parse().unwrap(),
+        add: vec!["m-2".to_owned()],
+        remove: vec!["m-1".to_owned()],
+    };
+    let after = store.turn(&change(swap)).unwrap();
+    check("m-1", false);
+    check("m-2", true);
+    assert!(after.shares_flags(&before));
+    let gates = [before, after].map(|it| Arc::clone(it.gate("orders").unwrap()));
+    assert!(Arc::ptr_eq(&gates[0].asks, &gates[1].asks));
+    assert_eq!(gates.map(|gate| gate.revision), [2, 3]);
 }
 
 /// A disk that counts what is written.

@@ -1,0 +1,411 @@
+//! Who may what: each route with each role, within and outside of a scope, as the table of routes has it (FAULTS G01, G02, G10,
+//! G11, G12).
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::api::routes::{Route, TABLE, Within};
+use crate::rules::access::{Need, Role, SECRET_CHARACTERS, SECRET_PREFIX};
+
+/// The queue that is out of the scope of whoever has `orders`, and its flag.
+const OTHER: &str = "billing/orders";
+
+fn secret(name: &str) -> String {
+    format!("{SECRET_PREFIX}{name:_<width$}", width = SECRET_CHARACTERS)
+}
+
+/// Whom the file of these tests knows: each role without a limit, with the queue `orders`, and with the other queue.
+fn people() -> Vec<(String, Role, &'static str)> {
+    let scopes = [("all", ""), ("in", "orders"), ("out", OTHER)];
+    let of = |role: Role| scopes.map(|(word, queue)| (format!("{role}-{word}"), role, queue));
+    Role::ALL.into_iter().flat_map(of).collect()
+}
+
+fn guarded() -> Arc<Doors> {
+    let mut text = "[amqp]\nurl = 'amqp://127.0.0.1'\n[[queue]]\nname = 'orders'\ntarget.http = 'http://127.0.0.1:1'\n".to_owned();
+    for (name, role, queue) in people() {
+        let hash: String = Sha256::digest(secret(&name))
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let scope = if queue.is_empty() {
+            String::new()
+        } else {
+            format!("queues = ['{queue}']\n")
+        };
+        let _ = write!(
+            text,
+            "[[token]]\nname = '{name}'\nrole = '{role}'\nsha256 = '{hash}'\n{scope}"
+        );
+    }
+    let settings = config::read_text("sluicegate.toml", &text, &config::Environment::new());
+    let doors = doors();
+    doors
+        .access
+        .renew(&settings.unwrap_or_else(|problems| panic!("{problems}")));
+    doors
+}
+
+impl Ask {
+    fn by(self, name: &str) -> Self {
+        self.with("authorization", &format!("Bearer {}", secret(name)))
+    }
+}
+
+/// Opens a tenth of `orders`; the id.
+async fn opening(doors: &Arc<Doors>) -> String {
+    let body = json!({"values": {"queue.orders.skip": 0.1}, "reason": "a secret reason"});
+    let got = send("POST", "/api/v1/openings", &body)
+        .by("operator-all")
+        .to(doors)
+        .await;
+    got.json()["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{}", got.text))
+        .to_owned()
+}
+
+/// A request of a route for what has to do with `orders`.
+fn ask(route: &Route, opening: &str) -> Ask {
+    let path = route
+        .path
+        .replace("{name}", "orders")
+        .replace("{key}", "queue.orders.skip")
+        .replace("{id}", opening);
+    assert!(
+        !path.contains('{'),
+        "say here what stands for the part in {path}"
+    );
+    let body = match (route.method, route.path) {
+        ("GET", _) => return get(&path),
+        (_, "/api/v1/openings") => json!({"values": {"queue.orders.skip": 0.1}, "reason": "x"}),
+        (_, "/api/v1/outcomes") => json!({"queue": "orders", "id": "o-1", "outcome": "done"}),
+        _ if route.within == Within::Body => {
+            panic!("say here what {} {path} is sent", route.method)
+        }
+        _ => json!({"reason": "x"}),
+    };
+    send(route.method, &path, &body)
+}
+
+/// What the table says is answered: a verdict, or an empty one where it goes on to the handler.
+fn awaited(route: &Route, role: Role, outside: bool, limited: bool) -> &'static str {
+    match route.within {
+        _ if !role.may(route.need) => "403 role",
+        Within::Everything if limited => "403 scope",
+        Within::Queue(_) if outside => "404 no-such-queue",
+        Within::Flag(_) if outside => "404 no-such-flag",
+        Within::Opening(_) if outside => "404 no-such-opening",
+        Within::Segment(_) if outside => "404 no-such-segment",
+        Within::Body if outside => "404",
+        _ => "",
+    }
+}
+
+#[tokio::test]
+async fn each_route_takes_its_role_and_scope() {
+    for route in TABLE.iter().filter(|route| route.need != Need::Nothing) {
+        for (name, role, queue) in people() {
+            let doors = guarded();
+            let opening = opening(&doors).await;
+            let got = ask(route, &opening).by(&name).to(&doors).await;
+            let verdict = awaited(route, role, queue == OTHER, !queue.is_empty());
+            let what = format!("{} {} by {name}: {}", route.method, route.path, got.text);
+            if verdict.is_empty() {
+                let denied = ["401", "403", "404", "500"];
+                assert!(!denied.contains(&got.status.as_str()), "{what}");
+            } else {
+                assert!(got.verdict().starts_with(verdict), "{what}: not {verdict}");
+            }
+            if queue == OTHER && route.within == Within::Entries && verdict.is_empty() {
+                let rest = got
+                    .text
+                    .replace(OTHER, "")
+                    .replace("\"broker_name\":\"orders\"", "");
+                let shown = rest.contains("orders") || rest.contains("a secret reason");
+                assert!(!shown, "{what}: it shows what is not there");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_not_known_is_told_nothing_but_how_to_be() {
+    let doors = guarded();
+    let opening = opening(&doors).await;
+    let mut answers = BTreeSet::new();
+    for route in TABLE {
+        for (what, header) in [
+            ("no token", None),
+            ("a wrong one", Some(format!("Bearer {}", secret("nobody")))),
+            ("none of ours", Some("Bearer admin".to_owned())),
+            ("another way", Some("Basic YWRtaW46YWRtaW4=".to_owned())),
+        ] {
+            let mut asked = ask(route, &opening);
+            asked
+                .headers
+                .extend(header.map(|header| ("authorization", header)));
+            let got = asked.to(&doors).await;
+            if route.need == Need::Nothing {
+                assert_eq!(got.verdict(), "200", "{} {what}", route.path);
+                continue;
+            }
+            let too_often =
+                got.verdict() == "429 too-often" && !got.header("retry-after").is_empty();
+            assert!(
+                got.verdict() == "401 sign-in" || too_often,
+                "{} {} {what}: {}",
+                route.method,
+                route.path,
+                got.text
+            );
+            if !too_often {
+                assert_eq!(
+                    got.header("www-authenticate"),
+                    "Bearer realm=\"sluicegate\""
+                );
+                answers.insert(got.json()["detail"].to_string());
+            }
+        }
+    }
+    assert_eq!(
+        answers.len(),
+        1,
+        "the answer tells what was wrong: {answers:?}"
+    );
+    let page = doors.metrics.encode().unwrap();
+    for reason in ["no_token", "wrong_token", "too_often"] {
+        let zero = format!("sluicegate_denied_total{{reason=\"{reason}\"}} 0\n");
+        assert!(!page.contains(&zero), "{reason} is not counted");
+    }
+}
+
+#[tokio::test]
+async fn no_spelling_of_a_path_or_method_leads_around() {
+    let doors = guarded();
+    for path in [
+        "/nothing",
+        "//api/v1/flags",
+        "/api//v1/flags",
+        "/api/v1/flags/",
+        "/api/../api/v1/flags",
+        "/API/v1/flags",
+        "/api%2Fv1/flags",
+        "/%2e%2e/api/v1/flags",
+        "/livez/../api/v1/flags",
+        "/livez%2f",
+        "/livez/",
+        "/status;a=b",
+        "/metrics",
+    ] {
+        let got = get(path).to(&doors).await;
+        assert_eq!(got.verdict(), "401 sign-in", "{path}: {}", got.text);
+    }
+    for method in ["DELETE", "TRACE", "OPTIONS", "CONNECT", "PROPFIND"] {
+        let ask = || raw(method, "/api/v1/flags/queue.orders.skip", "");
+        check(method, &doors, ask(), "401 sign-in", "").await;
+        let role = ask().by("operator-all").to(&doors).await.verdict();
+        assert!(
+            role == "403 role" || role == "405 method-not-allowed",
+            "{method}: {role}"
+        );
+    }
+    check(
+        "HEAD is a GET",
+        &doors,
+        raw("HEAD", SKIP, "").by("viewer-all"),
+        "200",
+        "",
+    )
+    .await;
+}
+
+#[test]
+fn every_route_stands_in_the_table_and_the_document_says_what_it_takes() {
+    let document = openapi();
+    let mut there = BTreeSet::new();
+    for (path, item) in document.paths.paths {
+        let mut item = item;
+        for method in ["GET", "PUT", "POST", "PATCH", "DELETE"] {
+            let Some(operation) = openapi::operation_of(&mut item, method) else {
+                continue;
+            };
+            there.insert((method, path.clone()));
+            let route = TABLE
+                .iter()
+                .find(|route| route.method == method && route.path == path);
+            let route =
+                route.unwrap_or_else(|| panic!("say in routes.rs what {method} {path} takes"));
+            assert_eq!(
+                operation.security.is_some(),
+                route.need != Need::Nothing,
+                "{method} {path}"
+            );
+            assert!(
+                !route.writes() || method != "GET",
+                "{path}: a GET changes nothing"
+            );
+        }
+    }
+    for route in TABLE {
+        assert!(
+            there.contains(&(route.method, route.path.to_owned())),
+            "there is no {} {}",
+            route.method,
+            route.path
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_reaches_no_further_than_the_path() {
+    let doors = guarded();
+    let both = json!({"values": {"queue.orders.skip": 0.1, "queue.billing/orders.skip": 0.1}, "reason": "x"});
+    let open = |who: &str| send("POST", "/api/v1/openings", &both).by(who);
+    check(
+        "two queues, one of mine",
+        &doors,
+        open("operator-in"),
+        "404 no-such-flag",
+        "queue.billing/orders.skip",
+    )
+    .await;
+    let got = check(
+        "two queues, all mine",
+        &doors,
+        open("operator-all"),
+        "201",
+        "",
+    )
+    .await;
+    let close = format!(
+        "/api/v1/openings/{}/close",
+        got.json()["id"].as_str().unwrap()
+    );
+    let close = |who: &str| send("POST", &close, &json!({"reason": "x"})).by(who);
+    check(
+        "half of it is mine",
+        &doors,
+        close("operator-in"),
+        "403 scope",
+        "outside of your scope",
+    )
+    .await;
+    let seen = get("/api/v1/openings").by("operator-in").to(&doors).await;
+    assert!(
+        seen.text.contains("queue.orders.skip") && !seen.text.contains("billing"),
+        "{}",
+        seen.text
+    );
+    let flag = get(SKIP).by("viewer-in").to(&doors).await;
+    assert!(!flag.text.contains("billing"), "{}", flag.text);
+    check(
+        "all of it is mine",
+        &doors,
+        close("operator-all"),
+        "200",
+        "",
+    )
+    .await;
+    let log = get("/api/v1/changes").by("viewer-in").to(&doors).await;
+    assert!(
+        log.text.contains("queue.orders.skip") && !log.text.contains("billing"),
+        "{}",
+        log.text
+    );
+    let reports = json!([{"queue": "orders", "id": "1", "outcome": "done"}, {"queue": OTHER, "id": "1", "outcome": "done"}]);
+    check(
+        "reports",
+        &doors,
+        send("POST", "/api/v1/outcomes", &reports).by("service-in"),
+        "404 no-such-queue",
+        OTHER,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_has_no_end_takes_an_admin() {
+    let doors = guarded();
+    let keep = |who: &str| {
+        let body = json!({"value": 0.1, "keep": true, "reason": "x"});
+        send("PATCH", SKIP, &body).by(who).with("if-match", "\"0\"")
+    };
+    check("keep", &doors, keep("operator-all"), "403 role", "keep").await;
+    let long = |who: &str| {
+        let body = json!({"values": {"queue.orders.skip": 0.1}, "for": "25h", "reason": "x"});
+        send("POST", "/api/v1/openings", &body).by(who)
+    };
+    let refused = long("operator-all").to(&doors).await;
+    assert_eq!(refused.status.as_u16() / 100, 4, "{}", refused.text);
+    check("a day and an hour", &doors, long("admin-all"), "201", "").await;
+    check("keep", &doors, keep("admin-all"), "200", "").await;
+}
+
+#[tokio::test]
+async fn nobody_says_himself_who_he_is_or_what_he_may() {
+    let doors = guarded();
+    let open = |more: Value| {
+        let mut body = json!({"values": {"queue.orders.skip": 0.1}, "reason": "x"});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        send("POST", "/api/v1/openings", &body).by("operator-in")
+    };
+    for more in [
+        json!({"role": "admin"}),
+        json!({"actor": "root"}),
+        json!({"by": {"name": "root"}}),
+        json!({"revision": 7}),
+        json!({"keep": true}),
+    ] {
+        check(
+            &more.to_string(),
+            &doors,
+            open(more),
+            "422 bad-document",
+            "unknown field",
+        )
+        .await;
+    }
+    check(
+        "a header",
+        &doors,
+        open(json!({})).with("sluicegate-user", "root"),
+        "201",
+        "",
+    )
+    .await;
+    let record = &doors.store.changes(None, 1).unwrap()[0];
+    assert_eq!(
+        (record.by.name.as_str(), record.by.auth.as_str()),
+        ("operator-in", "token")
+    );
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_its_owners_alone() {
+    let doors = guarded();
+    let open = |who: &str| {
+        let body = json!({"values": {"queue.orders.skip": 0.1}, "reason": "x"});
+        send("POST", "/api/v1/openings", &body)
+            .by(who)
+            .with("idempotency-key", "k")
+    };
+    let first = check("first", &doors, open("operator-in"), "201", "").await;
+    let again = check("again", &doors, open("operator-in"), "201", "").await;
+    let other = check("another", &doors, open("operator-all"), "201", "").await;
+    assert_eq!(first.text, again.text);
+    assert_ne!(first.json()["id"], other.json()["id"]);
+    check(
+        "outside",
+        &doors,
+        open("operator-out"),
+        "404 no-such-flag",
+        "",
+    )
+    .await;
+}
