@@ -1,4 +1,4 @@
-//! The answer to a write, as it is also remembered.
+//! The answer to a write, as it goes out and as it is remembered for a repeated request.
 
 use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -8,7 +8,7 @@ use serde::Serialize;
 /// The answer to a write, as it is also remembered.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
-    pub(super) status: StatusCode,
+    status: StatusCode,
     tag: Option<HeaderValue>,
     body: Bytes,
 }
@@ -20,6 +20,11 @@ impl Answer {
             tag,
             body: serde_json::to_vec(body).unwrap_or_default().into(),
         }
+    }
+
+    /// Its HTTP status.
+    pub(super) fn status(&self) -> u16 {
+        self.status.as_u16()
     }
 
     /// Roughly the bytes that it takes to remember it.

@@ -369,8 +369,8 @@ fn turn_now(
 /// One line for each write; `?` escapes what would forge a line or move the cursor.
 fn log(what: &str, change: &Change, dry_run: bool, outcome: &Result<Answer, Problem>) {
     let (outcome, status) = match outcome {
-        Ok(answer) if dry_run => ("dry run", answer.status.as_u16()),
-        Ok(answer) => ("accepted", answer.status.as_u16()),
+        Ok(answer) if dry_run => ("dry run", answer.status()),
+        Ok(answer) => ("accepted", answer.status()),
         Err(problem) => (problem.word(), problem.status()),
     };
     let short = |text: &str| text.chars().take(LONGEST_ECHO).collect::<String>();

@@ -178,24 +178,6 @@ mod tests {
                 "rules[0].vaule` cannot be read",
                 "as the API takes it",
             ),
-            (
-                "[[segment]]\nname = 'a/b'",
-                7,
-                "cannot name a segment",
-                "without spaces and slashes",
-            ),
-            (
-                "[[segment]]\nname = 'beta'\n[[segment]]\nname = 'beta'",
-                9,
-                "two segments named `beta`",
-                "leave one out",
-            ),
-            (
-                "[[segment]]\nname = 'beta'\nwhen = [{ segment = 'gamma' }]",
-                8,
-                "cannot name another",
-                "write that one's clauses out",
-            ),
             ("max = 20", 5, "lies between -inf and 20", "another value"),
             ("max = inf", 6, "takes a number", "a number"),
             (
@@ -235,6 +217,32 @@ mod tests {
                 "dates as texts",
             ),
             ("[daemon]", 6, "no setting `daemon`", "flag"),
+        ] {
+            check(&format!("{RATE}{line}\n"), at, message, help);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_segment_is_told_with_its_line() {
+        for (line, at, message, help) in [
+            (
+                "[[segment]]\nname = 'a/b'",
+                7,
+                "cannot name a segment",
+                "without spaces and slashes",
+            ),
+            (
+                "[[segment]]\nname = 'beta'\n[[segment]]\nname = 'beta'",
+                9,
+                "two segments named `beta`",
+                "leave one out",
+            ),
+            (
+                "[[segment]]\nname = 'beta'\nwhen = [{ segment = 'gamma' }]",
+                8,
+                "cannot name another",
+                "write that one's clauses out",
+            ),
         ] {
             check(&format!("{RATE}{line}\n"), at, message, help);
         }

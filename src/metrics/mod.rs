@@ -69,7 +69,7 @@ impl Metrics {
             .map(|queue| (queue.clone(), Arc::new(families.queue(queue.as_str()))))
             .collect();
         collect(&registry, &queues)?;
-        build_info(&registry)?;
+        tell_the_version(&registry)?;
         let config_reload_ok = single(
             &registry,
             "config_reload_ok",
@@ -222,23 +222,18 @@ impl Metrics {
     }
 }
 
-/// A gauge without labels.
-fn single(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    Ok(int_gauge(registry, name, help, &[])?.with_label_values(&[] as &[&str]))
-}
-
-/// Says what runs.
-fn build_info(registry: &Registry) -> Result<(), prometheus::Error> {
-    let build = gauge(
-        registry,
-        "build_info",
-        "What runs: always 1, with the version as a label.",
-        &["version"],
-    )?;
+fn tell_the_version(registry: &Registry) -> Result<(), prometheus::Error> {
+    let help = "What runs: always 1, with the version as a label.";
+    let build = gauge(registry, "build_info", help, &["version"])?;
     build
         .with_label_values(&[env!("CARGO_PKG_VERSION")])
         .set(1.0);
     Ok(())
+}
+
+/// A gauge without labels.
+fn single(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    Ok(int_gauge(registry, name, help, &[])?.with_label_values(&[] as &[&str]))
 }
 
 /// Registers what is not a family of counters and gauges.

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::change::{Cause, Change, Edit, Refused};
-use super::clause::{ClauseDocument, Op};
+use super::clause::{ClauseDocument, Op, named_segments};
 use super::flag::{Flag, Value};
 use super::names::FlagKey;
 use super::snapshot::Snapshot;
 use super::units::Rate;
+use super::valve::Valve;
 
 /// A move of more than so many points, in percent of the messages of a queue, is big.
 const MOST_POINTS: u64 = 25;
@@ -58,18 +59,15 @@ impl Snapshot {
         // One number is confirmed for the whole change, so it is the largest: else two big moves at once could never be made.
         let sizes = touched
             .iter()
-            .map(|key| (key, self.size_of(next, key, change)));
+            .map(|key| (key.clone(), self.size_of(next, key, change)))
+            .chain(self.grown(next, &change.edit));
         let largest = sizes.max_by_key(|(_, size)| {
             size.to_confirm()
                 .map_or((0, 0), |_| (size.points, size.accounts))
         });
         match largest.and_then(|(key, size)| Some((key, size.to_confirm()?))) {
             Some((key, (size, unit))) if change.confirm != Some(size) => {
-                Err(Refused::ConfirmSize {
-                    key: key.clone(),
-                    size,
-                    unit,
-                })
+                Err(Refused::ConfirmSize { key, size, unit })
             }
             _ => Ok(()),
         }
@@ -113,6 +111,54 @@ impl Snapshot {
             }
         }
         size
+    }
+
+    /// The valves that say something else to a segment than to everybody, when many come to it: to all of them it is said too.
+    fn grown(&self, next: &Self, edit: &Edit) -> Vec<(FlagKey, Size)> {
+        let edits = match edit {
+            Edit::Several(edits) => edits.iter().map(|one| &one.edit).collect(),
+            one => vec![one],
+        };
+        let mut sizes = Vec::new();
+        for name in edits.into_iter().filter_map(Edit::segment) {
+            let (Some(old), Some(new)) = (self.segments.get(name), next.segments.get(name)) else {
+                continue;
+            };
+            let accounts = new.members.without(&old.members).len() as u64;
+            if accounts > MOST_ACCOUNTS {
+                let valves = next.valves_that_tell(name);
+                let size = Size {
+                    points: 0,
+                    accounts,
+                };
+                sizes.extend(valves.map(|key| (key, size)));
+            }
+        }
+        sizes
+    }
+
+    /// The valves that say something else to a segment than to everybody, by a rule or an opening.
+    fn valves_that_tell<'a>(&'a self, segment: &'a str) -> impl Iterator<Item = FlagKey> + 'a {
+        let names = move |when: &[ClauseDocument]| named_segments(when).any(|name| name == segment);
+        let tells = move |flag: &Flag| {
+            let key = flag.key.as_str();
+            let of_rules = flag.document().rules.iter();
+            let of_rules = of_rules.filter(|rule| names(&rule.when)).flat_map(|rule| {
+                let shares = rule.split.iter().map(|share| &share.value);
+                rule.value.iter().chain(shares)
+            });
+            let openings = self.openings_on(key).filter(|laid| names(&laid.when));
+            let of_openings = openings.filter_map(|laid| laid.value_on(key));
+            let differs =
+                |value| points(&flag.key, Some(flag.value.clone()), flag.read(value).ok()) > 0;
+            of_rules.chain(of_openings).any(differs)
+        };
+        let queues = self.queues().iter();
+        let keys = queues.flat_map(|queue| {
+            let valves = Valve::ALL.into_iter();
+            valves.map(|valve| FlagKey::of_valve(&queue.name, valve))
+        });
+        keys.filter(move |key| self.flag(key.as_str()).is_some_and(|flag| tells(flag)))
     }
 
     /// The size of laying a value before those for whom all clauses hold.
@@ -168,5 +214,90 @@ fn points(key: &FlagKey, before: Option<Value>, after: Option<Value>) -> u64 {
         }
         (Some(before), Some(after)) if stops(&after) && !stops(&before) => 100,
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::rules::change::Actor;
+    use crate::rules::snapshot::{GatedQueue, Stored};
+
+    fn members(count: usize) -> Vec<String> {
+        (0..count)
+            .map(|number| format!("account-{number}"))
+            .collect()
+    }
+
+    /// A queue whose accounts in the segment `some` are told `value` by `degrade`, and nobody is in it.
+    fn start(value: &str) -> Snapshot {
+        let mut queue = GatedQueue::named("orders".parse().unwrap());
+        let source = "header:x-account".parse().unwrap();
+        queue.attributes.insert("account".into(), source);
+        let snapshot = Snapshot::of(vec![queue], Stored::default());
+        let segment = json!({"name": "some"});
+        let edit = Edit::PutSegment(serde_json::from_value(segment).unwrap());
+        let snapshot = snapshot.with(&change(edit)).unwrap();
+        let flag = snapshot.flag("queue.orders.degrade").unwrap();
+        let mut document = flag.document().clone();
+        document.rules = serde_json::from_value(json!([
+            {"name": "some", "when": [{"segment": "some"}], "value": value}
+        ]))
+        .unwrap();
+        snapshot
+            .with(&change(Edit::Replace(Box::new(document))))
+            .unwrap()
+    }
+
+    fn change(edit: Edit) -> Change {
+        Change {
+            keep: true,
+            ..Change::new(edit, Actor::new("ana", "api"), "x", 1)
+        }
+    }
+
+    /// What is to be confirmed when so many come.
+    fn asked(snapshot: &Snapshot, count: usize) -> Option<u64> {
+        let edit = Edit::Members {
+            segment: "some".parse().unwrap(),
+            add: members(count),
+            remove: Vec::new(),
+        };
+        match snapshot.with(&change(edit)) {
+            Err(Refused::ConfirmSize { size, unit, .. }) => {
+                assert_eq!(unit, "accounts");
+                Some(size)
+            }
+            other => other.map(|_| None).unwrap(),
+        }
+    }
+
+    #[test]
+    fn many_who_come_to_a_segment_that_a_valve_rejects_are_a_big_move() {
+        let rejected = start("reject");
+        assert_eq!(asked(&rejected, 1_000), None);
+        assert_eq!(asked(&rejected, 1_001), Some(1_001));
+        assert_eq!(
+            asked(&start("none"), 5_000),
+            None,
+            "they get what everybody gets"
+        );
+        let whole = json!({"name": "some", "members": members(2_000)});
+        let edit = Edit::PutSegment(serde_json::from_value(whole).unwrap());
+        let mut put = change(edit);
+        assert!(matches!(
+            rejected.with(&put),
+            Err(Refused::ConfirmSize { size: 2_000, .. })
+        ));
+        put.confirm = Some(2_000);
+        let grown = rejected.with(&put).unwrap();
+        assert_eq!(
+            asked(&grown, 3_000),
+            None,
+            "only those who come are counted"
+        );
+        assert_eq!(asked(&grown, 3_001), Some(1_001));
     }
 }

@@ -259,7 +259,7 @@ impl Daemon {
             .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()))
     }
 
-    /// Gives a flag another value, as `sluicegate flag set … --yes` does.
+    /// Gives a flag another value, as `sluicegate flag set … --keep --yes` does.
     pub(crate) fn set(&self, flag: &str, value: impl Into<Json>) {
         let path = format!("/api/v1/flags/{flag}");
         let seen = self.get(&path);

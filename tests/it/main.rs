@@ -39,6 +39,8 @@ mod celery_example;
 #[cfg(test)]
 mod deferring;
 #[cfg(test)]
+mod door;
+#[cfg(test)]
 mod lanes;
 #[cfg(test)]
 mod management;
