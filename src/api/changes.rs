@@ -22,6 +22,7 @@ use super::views::{edits, rfc3339};
 use crate::rules::change::Actor;
 use crate::rules::names::segment as in_path;
 use crate::rules::record::{self, ChangeRecord, EditKind, TouchedSegment};
+use crate::rules::snapshot::Snapshot;
 use crate::store::Unreadable;
 
 const LIST: &str = "/api/v1/changes";
@@ -207,6 +208,17 @@ pub(super) enum Subject {
     Segment(String),
 }
 
+impl Subject {
+    /// Whether a caller may not know of it: then not even what else changed with it is told.
+    fn is_hidden_from(&self, caller: &Caller, snapshot: &Snapshot) -> bool {
+        match self {
+            Self::All => false,
+            Self::Flag(key) => !caller.sees_flag(key),
+            Self::Segment(name) => !caller.sees_segment(name, snapshot),
+        }
+    }
+}
+
 /// One page of the changes of a subject, as far as they are there for the caller.
 pub(super) async fn page_of(
     (doors, caller): (Arc<Doors>, Caller),
@@ -225,6 +237,9 @@ pub(super) async fn page_of(
     // Aside, because it reads the disk and waits for a change that is being written.
     let records = aside(move || {
         let store = &doors.store;
+        if subject.is_hidden_from(&caller, &store.snapshot()) {
+            return Ok(Vec::new());
+        }
         let read = |before, most| match &subject {
             Subject::All => store.changes(before, most),
             Subject::Flag(key) => store.history(key, before, most),

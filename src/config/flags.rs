@@ -161,7 +161,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a table, a few lines for each case")]
     fn what_is_wrong_with_a_flag_is_told_with_its_line() {
         for (line, at, message, help) in [
             (

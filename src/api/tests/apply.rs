@@ -128,7 +128,6 @@ fn with(change: &dyn Fn(&mut Value)) -> Ask {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "a table, a few lines for each case")]
 async fn a_file_goes_around_no_rule() {
     let doors = doors();
     let shed = |body: &mut Value| {

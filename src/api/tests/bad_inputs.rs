@@ -104,7 +104,6 @@ async fn h02_numbers_that_are_none() {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "a table, a few lines for each case")]
 async fn f06_documents_that_are_none() {
     let whole = r#"{"kind": "ops", "type": "boolean", "value": true, "reason": "x""#;
     let (document, value) = ("422 bad-document", "422 bad-value");

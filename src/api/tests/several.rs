@@ -78,7 +78,6 @@ async fn several_edits_are_made_all_or_none() {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "a table, a few lines for each case")]
 async fn what_is_wrong_with_one_edit_is_told_by_its_place() {
     let doors = doors();
     let create = |document: Value| json!({"edit": "create", "document": document});

@@ -34,7 +34,8 @@ fn guarded() -> Arc<Doors> {
         let scope = if queue.is_empty() {
             String::new()
         } else {
-            format!("queues = ['{queue}']\n")
+            let word = name.rsplit('-').next().unwrap_or_default();
+            format!("queues = ['{queue}']\nflags = ['{word}.*']\n")
         };
         let _ = write!(
             text,
@@ -426,6 +427,7 @@ async fn an_idempotency_key_is_its_owners_alone() {
     .await;
 }
 
+#[expect(clippy::too_many_lines, reason = "a table, a few lines for each case")]
 #[tokio::test]
 async fn several_at_once_reach_no_further_than_one() {
     let doors = guarded();
@@ -523,30 +525,28 @@ async fn several_at_once_reach_no_further_than_one() {
 #[tokio::test]
 async fn a_deletion_takes_an_admin_however_it_is_asked_for() {
     let doors = guarded();
-    let made = json!({"edits": [{"edit": "create", "document": {"key": "queue.orders.x", "kind": "config", "type": "ratio", "value": 0}}], "reason": "x"});
+    let made = json!({"edits": [{"edit": "create", "document": {"key": "in.x", "kind": "config", "type": "ratio", "value": 0}}], "reason": "x"});
     let made = send("POST", "/api/v1/changes", &made)
         .by("operator-in")
         .to(&doors)
         .await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.text);
-    let several =
-        json!({"edits": [{"edit": "delete", "flag": "queue.orders.x", "seen": 1}], "reason": "x"});
+    let several = json!({"edits": [{"edit": "delete", "flag": "in.x", "seen": 1}], "reason": "x"});
     let undo = json!({"reason": "x"});
     for (what, ask) in [
         (
             "alone",
-            raw("DELETE", "/api/v1/flags/queue.orders.x?reason=x", "").with("if-match", "\"1\""),
+            raw("DELETE", "/api/v1/flags/in.x?reason=x", "").with("if-match", "\"1\""),
         ),
         ("among others", send("POST", "/api/v1/changes", &several)),
         (
             "by taking it back",
-            send("POST", "/api/v1/flags/queue.orders.x/undo", &undo),
+            send("POST", "/api/v1/flags/in.x/undo", &undo),
         ),
     ] {
         check(what, &doors, ask.by("operator-in"), "403 role", "admin").await;
     }
-    let delete =
-        raw("DELETE", "/api/v1/flags/queue.orders.x?reason=x", "").with("if-match", "\"1\"");
+    let delete = raw("DELETE", "/api/v1/flags/in.x?reason=x", "").with("if-match", "\"1\"");
     check("an admin", &doors, delete.by("admin-in"), "200", "").await;
 }
 

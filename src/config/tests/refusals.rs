@@ -218,11 +218,6 @@ const LINES: &[(&str, &str, &str)] = &[
         "`provider` is not read here",
         "later version",
     ),
-    (
-        "[[notify]]\nurl = 'http://x'",
-        "`notify` is not read here",
-        "later version",
-    ),
 ];
 
 #[test]

@@ -182,7 +182,6 @@ fn told_as(setting: &str) -> &str {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table, a few lines for each case")]
 fn every_setting_makes_a_difference() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let file = file.path().display().to_string();
