@@ -270,3 +270,40 @@ fn what_one_daemon_exports_another_applies() {
         );
     }
 }
+
+#[test]
+fn what_is_said_is_explained_and_what_would_be_is_previewed() {
+    let daemon = Daemon::start();
+    daemon
+        .done("sluicegate flag create shop.reports --type boolean --value true --owner shop -r x");
+    daemon
+        .done("sluicegate flag rule add shop.reports acme --when account=acme --value false -r x");
+    let told = daemon.done("sluicegate flag explain shop.reports -c account=acme");
+    let wanted = "\
+shop.reports says false to account=acme: rule acme (revision 2)
+  rule acme: decides
+    yes account=acme   found acme
+";
+    assert_eq!(told, wanted);
+    let misspelt = daemon.types("sluicegate flag explain shop.reports -c acount=acme");
+    assert!(misspelt.data.contains("says true"), "{}", misspelt.data);
+    assert!(
+        misspelt.talk.contains("perhaps misspelt"),
+        "{}",
+        misspelt.talk
+    );
+    assert_eq!(daemon.types("sluicegate flag explain nope").code, 3);
+
+    daemon.done("sluicegate flag open queue.orders.degrade reject --when account=acme -r x");
+    let told = daemon.done("sluicegate explain orders -c account=acme -c id=o-1");
+    assert!(
+        told.starts_with("orders: shed (rejected), by the opening o3"),
+        "{told}"
+    );
+    let told = daemon.done("sluicegate explain orders -c account=globex -c id=o-1");
+    assert!(told.starts_with("orders: run"), "{told}");
+    assert_eq!(daemon.types("sluicegate explain ordres").code, 3);
+
+    let preview = daemon.done("sluicegate flag preview queue.orders.skip 30% --when account=acme");
+    assert!(preview.starts_with("no data"), "{preview}");
+}
