@@ -163,7 +163,10 @@ fn more_blocked_keys_than_allowed_are_refused_with_the_cure() {
     }
     let why = book.keep(&blocked("one more")).unwrap_err();
     assert_eq!(why, BookError::Full(orders()));
-    assert!(why.to_string().contains("sluicegate queue release"), "{why}");
+    assert!(
+        why.to_string().contains("sluicegate queue release"),
+        "{why}"
+    );
     book.keep(&blocked("7")).unwrap();
     book.forget(blocked("7").hash).unwrap();
     book.keep(&blocked("one more")).unwrap();
