@@ -10,12 +10,11 @@
 //! wakes the thread, which then finds many; to be woken for each would cost more than all the rest. May import `seams`.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::future::poll_fn;
-use std::rc::Rc;
+use std::future::{Future, poll_fn};
 use std::task::{Context, Poll, Waker};
 
-use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
+use tokio_util::sync::ReusableBoxFuture;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::seams::NotPlaced;
@@ -25,6 +24,11 @@ pub(super) type Waiting = oneshot::Sender<Result<(), NotPlaced>>;
 /// What is heard of a publish in the end.
 pub(super) type Heard = Result<Said, NotPlaced>;
 
+/// A publish on its way.
+type Publish = ReusableBoxFuture<'static, Heard>;
+
+/// So many boxes are kept for later publishes: lapin's future is too large for malloc to be quick.
+const SPARES: usize = 256;
 /// Whole seconds after which nobody is left waiting: what they wait for may still come, and may carry news of another.
 const PATIENCE: u64 = 10;
 
@@ -54,7 +58,7 @@ pub(super) enum Believed {
 pub(super) struct Flight {
     pub(super) number: i64,
     /// The queue that it goes to.
-    pub(super) to: Rc<str>,
+    pub(super) to: String,
     /// None when it has become too late to tell anybody.
     pub(super) waiting: Option<Waiting>,
     /// Given back when it is answered.
@@ -66,7 +70,7 @@ struct Standing {
     flight: Flight,
     /// The second in which it was sent.
     since: u64,
-    publish: LocalBoxFuture<'static, Heard>,
+    publish: Publish,
     /// What was heard of it while those before it were still under way.
     heard: Option<Heard>,
 }
@@ -75,7 +79,7 @@ impl Standing {
     /// Whether it is over. A return that it carries is remembered as soon as it is seen.
     fn is_over(&mut self, context: &mut Context<'_>, returned: &mut HashSet<i64>) -> bool {
         if self.heard.is_none()
-            && let Poll::Ready(heard) = self.publish.as_mut().poll(context)
+            && let Poll::Ready(heard) = self.publish.poll(context)
         {
             if let Ok(Said::CameBack(Some(back)) | Said::Full(Some(back))) = heard {
                 returned.insert(back);
@@ -90,7 +94,9 @@ impl Standing {
 #[derive(Default)]
 pub(super) struct Flights {
     /// By the queue that they go to, as they were sent.
-    rows: BTreeMap<Rc<str>, VecDeque<Standing>>,
+    rows: BTreeMap<String, VecDeque<Standing>>,
+    /// Boxes of those that are over.
+    spares: Vec<Publish>,
     /// The numbers of messages that came back.
     returned: HashSet<i64>,
     /// Bare acknowledgements that are not believed yet.
@@ -105,8 +111,18 @@ pub(super) struct Flights {
 
 impl Flights {
     /// One more. Its first poll, which sends it, is done here: publishes leave as they are pushed.
-    pub(super) fn push(&mut self, flight: Flight, publish: LocalBoxFuture<'static, Heard>) {
-        let to = Rc::clone(&flight.to);
+    pub(super) fn push(
+        &mut self,
+        flight: Flight,
+        publish: impl Future<Output = Heard> + Send + 'static,
+    ) {
+        let publish = match self.spares.pop() {
+            Some(mut spare) => {
+                spare.set(publish);
+                spare
+            }
+            None => ReusableBoxFuture::new(publish),
+        };
         let mut one = Standing {
             flight,
             since: self.second,
@@ -114,8 +130,13 @@ impl Flights {
             heard: None,
         };
         one.is_over(&mut quiet(), &mut self.returned);
-        self.rows.entry(to).or_default().push_back(one);
         self.untold += 1;
+        match self.rows.get_mut(&one.flight.to) {
+            Some(row) => row.push_back(one),
+            None => {
+                self.rows.insert(one.flight.to.clone(), [one].into());
+            }
+        }
     }
 
     /// How many are not answered.
@@ -167,12 +188,16 @@ impl Flights {
             {
                 let Some(Standing {
                     flight,
+                    publish,
                     heard: Some(heard),
                     ..
                 }) = row.pop_front()
                 else {
                     break;
                 };
+                if self.spares.len() < SPARES {
+                    self.spares.push(publish);
+                }
                 match believed_at_once(flight.number, heard) {
                     Some(believed) => self.known.push_back((flight, believed)),
                     None => self.held.push(flight),
@@ -217,8 +242,9 @@ fn believed_at_once(number: i64, heard: Heard) -> Option<Believed> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::{Cell, RefCell};
     use std::future::{pending, ready};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use futures_util::FutureExt;
     use tokio_util::task::TaskTracker;
@@ -250,7 +276,7 @@ mod tests {
             let mut flights = Flights::default();
             for (at, (number, said)) in said.iter().enumerate() {
                 let to = format!("queue {}", at % queues);
-                flights.push(flight(*number, &to), ready(Ok(*said)).boxed_local());
+                flights.push(flight(*number, &to), ready(Ok(*said)));
             }
             assert_eq!(flights.len(), said.len());
             assert_eq!(told(&mut flights), believed, "{what}, {queues} queues");
@@ -307,11 +333,10 @@ mod tests {
     #[test]
     fn a_return_is_found_behind_one_that_is_pending() {
         let mut flights = Flights::default();
-        let mut push = |number, to: &str, publish| flights.push(flight(number, to), publish);
-        push(1, "slow", pending().boxed_local());
-        push(2, "slow", ready(Ok(Said::CameBack(Some(3)))).boxed_local());
-        push(3, "gone", ready(Ok(Said::Taken)).boxed_local());
-        push(4, "park", ready(Ok(Said::Taken)).boxed_local());
+        flights.push(flight(1, "slow"), pending());
+        flights.push(flight(2, "slow"), ready(Ok(Said::CameBack(Some(3)))));
+        flights.push(flight(3, "gone"), ready(Ok(Said::Taken)));
+        flights.push(flight(4, "park"), ready(Ok(Said::Taken)));
         let believed = [(3, Believed::CameBack), (4, Believed::Placed)];
         assert_eq!(
             told(&mut flights),
@@ -324,56 +349,56 @@ mod tests {
     /// What lapin completes while we look: the return comes to the first of a row that was looked at already.
     #[test]
     fn a_return_that_comes_while_we_look_is_found() {
-        let (mut flights, come) = (Flights::default(), Rc::new(Cell::new(false)));
+        let (mut flights, come) = (Flights::default(), Arc::new(AtomicBool::new(false)));
         let carrier = {
-            let come = Rc::clone(&come);
-            poll_fn(move |_| match come.get() {
+            let come = Arc::clone(&come);
+            poll_fn(move |_| match come.load(Ordering::Relaxed) {
                 true => Poll::Ready(Ok(Said::CameBack(Some(2)))),
                 false => Poll::Pending,
             })
         };
-        flights.push(flight(1, "a"), carrier.boxed_local());
+        flights.push(flight(1, "a"), carrier);
         let mut polls = 0;
         let bare = poll_fn(move |_| {
             polls += 1;
             if polls == 1 {
                 return Poll::Pending;
             }
-            come.set(true);
+            come.store(true, Ordering::Relaxed);
             Poll::Ready(Ok(Said::Taken))
         });
-        flights.push(flight(2, "b"), bare.boxed_local());
+        flights.push(flight(2, "b"), bare);
         let believed = [(1, Believed::Doubtful), (2, Believed::CameBack)];
         assert_eq!(told(&mut flights), believed);
     }
 
     #[test]
     fn they_leave_as_they_are_pushed_and_before_they_are_awaited() {
-        let (mut flights, sent) = (Flights::default(), Rc::new(RefCell::new(Vec::new())));
+        let (mut flights, sent) = (Flights::default(), Arc::new(Mutex::new(Vec::new())));
         for number in 0..10 {
-            let sent = Rc::clone(&sent);
+            let sent = Arc::clone(&sent);
             let publish = async move {
-                sent.borrow_mut().push(number);
+                sent.lock().unwrap().push(number);
                 pending().await
             };
             let to = ["park", "delay"][usize::from(number % 3 == 0)];
-            flights.push(flight(number, to), publish.boxed_local());
+            flights.push(flight(number, to), publish);
         }
-        assert_eq!(*sent.borrow(), Vec::from_iter(0..10));
+        assert_eq!(*sent.lock().unwrap(), Vec::from_iter(0..10));
     }
 
     #[test]
     fn whoever_waits_for_too_long_is_given_once_and_what_they_wait_for_may_still_come() {
-        let (mut flights, come) = (Flights::default(), Rc::new(Cell::new(false)));
+        let (mut flights, come) = (Flights::default(), Arc::new(AtomicBool::new(false)));
         let push = |flights: &mut Flights, number| {
-            let come = Rc::clone(&come);
-            let publish = poll_fn(move |_| match come.get() {
+            let come = Arc::clone(&come);
+            let publish = poll_fn(move |_| match come.load(Ordering::Relaxed) {
                 true => Poll::Ready(Ok(Said::Taken)),
                 false => Poll::Pending,
             });
             let mut flight = flight(number, "park");
             flight.waiting = Some(oneshot::channel().0);
-            flights.push(flight, publish.boxed_local());
+            flights.push(flight, publish);
         };
         let seconds = |flights: &mut Flights, count| -> usize {
             (0..count).map(|_| flights.second_passed().len()).sum()
@@ -385,7 +410,7 @@ mod tests {
         assert_eq!(seconds(&mut flights, 1), 1, "the first, after ten seconds");
         assert_eq!(seconds(&mut flights, 4), 0);
         assert_eq!(seconds(&mut flights, 100), 1, "the second, once");
-        come.set(true);
+        come.store(true, Ordering::Relaxed);
         let believed = [(1, Believed::Placed), (2, Believed::Placed)];
         assert_eq!(told(&mut flights), believed);
     }

@@ -1,6 +1,6 @@
 //! One message to be published: as AMQP writes it, and what the broker says of it. May import `rules` and `seams`.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lapin::message::BasicReturnMessage;
@@ -49,7 +49,7 @@ impl Letter {
     }
 
     /// Publishes it. The first poll hands it over to lapin whole.
-    pub(super) async fn publish(self, channel: Rc<Channel>) -> Heard {
+    pub(super) async fn publish(self, channel: Arc<Channel>) -> Heard {
         let unsure = |error: lapin::Error| NotPlaced::Unsure(Lost::from(error).to_string());
         let options = BasicPublishOptions {
             mandatory: true,

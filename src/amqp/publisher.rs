@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
@@ -34,21 +35,21 @@ const IN_FLIGHT: usize = 1_000;
 /// A connection on which messages are published.
 struct Line {
     link: Rc<Link>,
-    channel: Rc<Channel>,
+    channel: Arc<Channel>,
     declarer: Rc<Declarer>,
     flights: Flights,
     /// Places that are being made ready.
     preparing: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     /// Queues that are being declared because there is something for them, by name, and what that is.
     declaring: FuturesUnordered<LocalBoxFuture<'static, Declared>>,
-    until_declared: HashMap<Rc<str>, Vec<Order>>,
+    until_declared: HashMap<String, Vec<Order>>,
     last_number: i64,
     /// Who we are at the broker.
     user: Rc<str>,
 }
 
 /// A queue that was to be declared; `None`: the broker did not answer.
-struct Declared(Rc<str>, Option<Result<(), NotPlaced>>);
+struct Declared(String, Option<Result<(), NotPlaced>>);
 
 /// Owns the publish connection.
 pub(super) struct Publisher {
@@ -101,7 +102,7 @@ impl Publisher {
             let declarer = Declarer::new(Rc::clone(&link), queue, doubts);
             declarer.look_around().await;
             declarer.begin().await;
-            Ok::<_, Lost>((link, Rc::new(channel), declarer))
+            Ok::<_, Lost>((link, Arc::new(channel), declarer))
         };
         let mute = || Lost::Broken("the broker does not answer".to_owned());
         let line = timeout(ANSWER, line).map(|line| line.map_err(|_| mute())?);
@@ -213,14 +214,13 @@ impl Line {
             return self.prepare(order.place, order.answer);
         };
         let (place, to) = (order.place, self.declarer.name(order.place, message.at_ms));
-        if let Some(waiting) = self.until_declared.get_mut(to.as_str()) {
+        if let Some(waiting) = self.until_declared.get_mut(&to) {
             return waiting.push(order);
         }
-        let to: Rc<str> = to.into();
         if !self.declarer.wants(place, &to) {
             return self.send(order, to);
         }
-        self.until_declared.insert(Rc::clone(&to), vec![order]);
+        self.until_declared.insert(to.clone(), vec![order]);
         let declarer = Rc::clone(&self.declarer);
         let declared = async move {
             let said = timeout(ANSWER, declarer.ready(place, &to)).await;
@@ -230,19 +230,19 @@ impl Line {
     }
 
     /// Sends a message to a queue that is there.
-    fn send(&mut self, order: Order, to: Rc<str>) {
+    fn send(&mut self, order: Order, to: String) {
         let Some(message) = order.message else { return };
         self.last_number += 1;
         let number = self.last_number;
         match Letter::new(message, number, (order.place, &to), &self.user) {
             Ok(letter) => {
-                let publish = letter.publish(Rc::clone(&self.channel)).boxed_local();
                 let flight = Flight {
                     number,
                     to,
                     waiting: Some(order.answer),
                     _token: order.token,
                 };
+                let publish = letter.publish(Arc::clone(&self.channel));
                 self.flights.push(flight, publish);
             }
             // An error means that nobody waits any more.
@@ -260,7 +260,7 @@ impl Line {
         let said = said.unwrap_or_else(|| Err(NotPlaced::NotSent(mute.to_owned())));
         for order in orders {
             match &said {
-                Ok(()) => self.send(order, Rc::clone(&to)),
+                Ok(()) => self.send(order, to.clone()),
                 Err(why) => {
                     let _ = order.answer.send(Err(why.clone()));
                 }
