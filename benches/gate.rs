@@ -218,7 +218,7 @@ fn pass(bench: &Bench, reading: &Reading, times: u64) -> f64 {
 fn count(numbers: &QueueMetrics) {
     numbers.picked_up(Some(5_000));
     numbers.processed("done", Duration::from_millis(3));
-    numbers.completed(Some(true), Duration::from_millis(3));
+    numbers.completed(Some(true));
     numbers.write_ledger(Ledger::default());
 }
 

@@ -50,6 +50,7 @@ fn measure(arguments: Arguments) -> Result<()> {
     let (mut starts, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=arguments.rounds.min(3) {
         starts.push(first_delivery(&stage)?);
+        stage.fill(&Load::plain(QUEUE, 0))?; // idle is who has a queue, and nothing in it
         ours.push(quiet(&daemon(&stage, free_port())?, arguments)?);
         theirs.push(probe(&stage, arguments)?);
         println!("round {round}");
@@ -104,7 +105,6 @@ fn quiet(files: &Files, arguments: Arguments) -> Result<Quiet> {
 
 /// A bare consumer with nothing to do.
 fn probe(stage: &Stage, arguments: Arguments) -> Result<Quiet> {
-    stage.fill(&Load::plain(QUEUE, 0))?;
     let order = Order {
         url: stage.url(),
         queue: QUEUE.to_owned(),
@@ -118,12 +118,15 @@ fn probe(stage: &Stage, arguments: Arguments) -> Result<Quiet> {
 
 fn watch(process: &Process, arguments: Arguments) -> Quiet {
     let seconds = arguments.of(60, 2);
-    let before = process.cpu();
+    let before = process.cpu_by_thread();
     std::thread::sleep(Duration::from_secs(seconds));
-    let used = process.cpu() - before;
+    // A thread that ended meanwhile had come to rest before.
+    let after = process.cpu_by_thread().into_iter();
+    let used = after.map(|(thread, now)| now - before.get(&thread).copied().unwrap_or(0));
+    let used = used.sum::<u64>() as f64;
     Quiet {
         resident: process.resident(),
-        cpu_ms: used * 1_000.0 * 60.0 / seconds as f64,
+        cpu_ms: used / 1e6 * 60.0 / seconds as f64,
     }
 }
 

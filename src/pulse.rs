@@ -14,10 +14,12 @@ const RESTS: u64 = 0;
 pub struct Pulse(AtomicU64);
 
 impl Pulse {
-    /// The thread turns at `now` (time since the clock's start).
-    pub fn beat(&self, now: Duration) {
+    /// The thread turns at `now` (time since the clock's start). Gives when it should next: at a whole second, so that whatever
+    /// waits for that on one thread wakes it once.
+    pub fn beat(&self, now: Duration) -> Duration {
         let ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         self.0.store(ms.max(RESTS + 1), Ordering::Relaxed);
+        Duration::from_secs(now.as_secs().saturating_add(BEAT.as_secs()))
     }
 
     /// The thread has ended: no beat is expected any more.
@@ -44,7 +46,9 @@ mod tests {
         let secs = Duration::from_secs;
         let pulse = Pulse::default();
         assert_eq!(pulse.still_for(secs(60)), secs(0), "it has not begun");
-        pulse.beat(secs(60));
+        let next = pulse.beat(Duration::from_millis(60_250));
+        assert_eq!(next, secs(61), "at the next whole second");
+        assert_eq!(pulse.beat(secs(60)), secs(61));
         assert_eq!(pulse.still_for(secs(63)), secs(3));
         assert_eq!(
             pulse.still_for(secs(59)),

@@ -24,6 +24,10 @@ use crate::rules::backoff::full_jitter;
 use crate::rules::names::CONSUMER_TAG;
 use crate::seams::LinkState;
 
+/// The largest frame, unless `url` says otherwise: RabbitMQ's own default, so that each message that was published can be read.
+/// Said before the broker says it, because lapin's two buffers of 32 frames are then asked for zeroed, and take no memory until
+/// they are used; buffers that grow later are written over at once, 16 MiB for each queue.
+const FRAME: u32 = 131_072;
 /// How long name, socket, TLS and AMQP may take to come up together.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long a connection may take to close before it is cut.
@@ -311,6 +315,7 @@ impl Connector {
         }
         let heartbeat = self.settings.heartbeat.as_secs().clamp(1, 60);
         uri.query.heartbeat = u16::try_from(heartbeat).ok();
+        uri.query.frame_max.get_or_insert(FRAME);
         Ok(uri)
     }
 

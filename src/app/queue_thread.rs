@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::metrics::QueueMetrics;
-use crate::pulse::BEAT;
 use crate::rules::names::QueueName;
 use crate::seams::LinkState;
 use crate::vitals::QueueVitals;
@@ -102,8 +101,10 @@ impl QueueThread {
     async fn beating<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
-            self.vitals.pulse.beat(self.clock.now().mono);
-            if let Ok(done) = tokio::time::timeout(BEAT, work.as_mut()).await {
+            let next = self
+                .clock
+                .instant(self.vitals.pulse.beat(self.clock.mono()));
+            if let Ok(done) = tokio::time::timeout_at(next, work.as_mut()).await {
                 return done;
             }
         }
@@ -116,6 +117,7 @@ mod tests {
 
     use super::*;
     use crate::metrics::{Ledger, Metrics};
+    use crate::pulse::BEAT;
 
     fn thread() -> QueueThread {
         let name: QueueName = "orders".parse().unwrap();

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 
 use super::queue::QueueMetrics;
+use super::register::{desc, family, label};
 use crate::rules::names::QueueName;
 use crate::rules::verdict::Why;
 
@@ -41,14 +42,6 @@ impl Ledgers {
     pub(super) fn new(
         queues: BTreeMap<QueueName, Arc<QueueMetrics>>,
     ) -> Result<Self, prometheus::Error> {
-        let desc = |name: &str, help: &str, labels: &[&str]| {
-            Desc::new(
-                format!("sluicegate_{name}"),
-                help.to_owned(),
-                labels.iter().map(|&label| label.to_owned()).collect(),
-                std::collections::HashMap::new(),
-            )
-        };
         Ok(Self {
             queues,
             received: desc(
@@ -76,27 +69,12 @@ impl Collector for Ledgers {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        use prometheus::proto::{LabelPair, Metric, MetricType};
-        let label = |name: &str, value: &str| {
-            let mut pair = LabelPair::default();
-            pair.set_name(name.to_owned());
-            pair.set_value(value.to_owned());
-            pair
-        };
         let counter = |labels: Vec<LabelPair>, count: u64| {
             let mut value = prometheus::proto::Counter::default();
             value.set_value(count as f64);
             let mut metric = Metric::from_label(labels);
             metric.set_counter(value);
             metric
-        };
-        let family = |desc: &Desc, kind: MetricType, metrics: Vec<Metric>| {
-            let mut family = MetricFamily::default();
-            family.set_name(desc.fq_name.clone());
-            family.set_help(desc.help.clone());
-            family.set_field_type(kind);
-            family.set_metric(metrics);
-            family
         };
         let (mut received, mut settled, mut in_hand) = (Vec::new(), Vec::new(), Vec::new());
         for (name, queue) in &self.queues {

@@ -10,6 +10,7 @@ use prometheus::{GaugeVec, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::rules::change::Cause;
 use crate::rules::names::QueueName;
+use histogram::Histograms;
 use ledger::Ledgers;
 use queue::Families;
 use register::{counter, gauge, int_gauge};
@@ -17,6 +18,7 @@ use register::{counter, gauge, int_gauge};
 pub use ledger::Ledger;
 pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
 
+mod histogram;
 mod ledger;
 mod queue;
 mod register;
@@ -47,11 +49,7 @@ impl Metrics {
             .iter()
             .map(|queue| (queue.clone(), Arc::new(families.queue(queue.as_str()))))
             .collect();
-        registry.register(Box::new(Ledgers::new(queues.clone())?))?;
-        #[cfg(target_os = "linux")]
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
+        collect(&registry, &queues)?;
         let build = gauge(
             &registry,
             "build_info",
@@ -167,6 +165,20 @@ impl Metrics {
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// Registers what is not a family of counters and gauges.
+fn collect(
+    registry: &Registry,
+    queues: &BTreeMap<QueueName, Arc<QueueMetrics>>,
+) -> Result<(), prometheus::Error> {
+    registry.register(Box::new(Ledgers::new(queues.clone())?))?;
+    registry.register(Box::new(Histograms::new(queues.clone())?))?;
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(
+        prometheus::process_collector::ProcessCollector::for_self(),
+    ))?;
+    Ok(())
 }
 
 #[cfg(test)]

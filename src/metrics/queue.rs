@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use crate::rules::handed::Reported;
 use crate::rules::verdict::Why;
-use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Registry,
-};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
+use super::histogram::{AGE, Histogram, PROCESSING};
 use super::ledger::Ledger;
-use super::register::{counter, gauge, histogram, int_gauge};
+use super::register::{counter, gauge, int_gauge};
 
 /// The outcomes of `processing_seconds`.
 pub const OUTCOMES: [&str; 6] = [
@@ -23,6 +21,8 @@ pub const OUTCOMES: [&str; 6] = [
     "failed",
     "unknown",
 ];
+/// The first of them.
+pub(super) const DONE: usize = 0;
 /// Why a report of an outcome does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -37,22 +37,15 @@ pub enum NotCounted {
 
 const NOT_COUNTED: [&str; 3] = ["repeated", "unknown", "malformed"];
 const ON_TIME: [&str; 3] = ["true", "false", "unknown"];
-const PROCESSING_BUCKETS: [f64; 14] = [
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-];
-const AGE_BUCKETS: [f64; 12] = [
-    0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0,
-];
-
 /// The numbers of one queue.
 #[derive(Debug)]
 pub struct QueueMetrics {
     ledger: Mutex<Ledger>,
-    message_age: Histogram,
-    processing: [Histogram; OUTCOMES.len()],
-    service: Histogram,
+    pub(super) message_age: Histogram<12>,
+    pub(super) processing: [Histogram<14>; OUTCOMES.len()],
+    pub(super) service_elsewhere: Histogram<14>,
     completed: [IntCounter; ON_TIME.len()],
-    throttle_wait: Histogram,
+    pub(super) throttle_wait: Histogram<14>,
     ready: IntGauge,
     oldest_age: Gauge,
     connected: IntGauge,
@@ -92,7 +85,10 @@ impl QueueMetrics {
     /// A message of this age was picked up; `None`: its age is unknown.
     pub fn picked_up(&self, age_ms: Option<i64>) {
         match age_ms {
-            Some(ms) => self.message_age.observe(ms as f64 / 1_000.0),
+            Some(ms) => {
+                let age = Duration::from_millis(ms.max(0).unsigned_abs());
+                self.message_age.observe(age);
+            }
             None => self.age_unknown.inc(),
         }
     }
@@ -110,24 +106,29 @@ impl QueueMetrics {
     /// The target answered with this outcome after this long.
     pub fn processed(&self, outcome: &str, took: Duration) {
         if let Some(index) = OUTCOMES.iter().position(|word| *word == outcome) {
-            self.processing[index].observe(took.as_secs_f64());
+            self.processing[index].observe(took);
         }
     }
 
     /// A job was done: on time, late, or without a known deadline.
-    pub fn completed(&self, on_time: Option<bool>, service: Duration) {
+    pub fn completed(&self, on_time: Option<bool>) {
         let index = match on_time {
             Some(true) => 0,
             Some(false) => 1,
             None => 2,
         };
         self.completed[index].inc();
-        self.service.observe(service.as_secs_f64());
+    }
+
+    /// A job that was handed over was done, after this long.
+    pub fn completed_elsewhere(&self, on_time: Option<bool>, service: Duration) {
+        self.completed(on_time);
+        self.service_elsewhere.observe(service);
     }
 
     /// A message was held by a throttle for this long.
     pub fn waited(&self, wait: Duration) {
-        self.throttle_wait.observe(wait.as_secs_f64());
+        self.throttle_wait.observe(wait);
     }
 
     /// What is known of the backlog.
@@ -181,11 +182,7 @@ impl QueueMetrics {
 
 /// The families of which each queue has its children.
 pub(super) struct Families {
-    message_age: HistogramVec,
-    processing: HistogramVec,
-    service: HistogramVec,
     completed: IntCounterVec,
-    throttle_wait: HistogramVec,
     ready: IntGaugeVec,
     oldest_age: GaugeVec,
     connected: IntGaugeVec,
@@ -268,35 +265,12 @@ impl Families {
         let counted = |name, help| counter(registry, name, help, queue);
         let measured = |name, help| gauge(registry, name, help, queue);
         let whole = |name, help| int_gauge(registry, name, help, queue);
-        let timed = |name, help| histogram(registry, name, help, queue, &PROCESSING_BUCKETS);
         Ok(Self {
-            message_age: histogram(
-                registry,
-                "message_age_seconds",
-                "Age of messages when they were picked up.",
-                queue,
-                &AGE_BUCKETS,
-            )?,
-            processing: histogram(
-                registry,
-                "processing_seconds",
-                "How long the target took, by what came back.",
-                &["queue", "outcome"],
-                &PROCESSING_BUCKETS,
-            )?,
-            service: timed(
-                "service_seconds",
-                "How long the target took for jobs that it did.",
-            )?,
             completed: counter(
                 registry,
                 "completed_total",
                 "Jobs done, by whether that was before their deadline; unknown: they had none.",
                 &["queue", "on_time"],
-            )?,
-            throttle_wait: timed(
-                "throttle_wait_seconds",
-                "How long messages were held by a rate or concurrency limit.",
             )?,
             ready: whole("queue_ready_messages", "Messages ready at the broker.")?,
             oldest_age: measured(
@@ -336,11 +310,11 @@ impl Families {
         let of = &[name];
         QueueMetrics {
             ledger: Mutex::default(),
-            message_age: self.message_age.with_label_values(of),
-            processing: OUTCOMES.map(|outcome| self.processing.with_label_values(&[name, outcome])),
-            service: self.service.with_label_values(of),
+            message_age: Histogram::new(&AGE),
+            processing: OUTCOMES.map(|_| Histogram::new(&PROCESSING)),
+            service_elsewhere: Histogram::new(&PROCESSING),
             completed: ON_TIME.map(|on_time| self.completed.with_label_values(&[name, on_time])),
-            throttle_wait: self.throttle_wait.with_label_values(of),
+            throttle_wait: Histogram::new(&PROCESSING),
             ready: self.ready.with_label_values(of),
             oldest_age: self.oldest_age.with_label_values(of),
             connected: self.connected.with_label_values(of),

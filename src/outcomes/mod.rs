@@ -53,7 +53,7 @@ pub fn count(report: &Report, books: Books<'_>, now: Now) -> Counted {
     if reported == Reported::Done {
         let in_time = work.deadline_ms.map(|deadline| ended_ms <= deadline);
         let on_time = report.on_time.or(in_time);
-        metrics.completed(on_time, took);
+        metrics.completed_elsewhere(on_time, took);
         vitals.done(now.mono, key, took, on_time);
     } else {
         vitals.in_vain(now.mono, key, took);

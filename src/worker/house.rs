@@ -1,5 +1,7 @@
 //! Keeping house, once a second: nobody waits too long in hand, and what is known is told.
 
+use std::time::Duration;
+
 use super::Worker;
 use crate::rules::hold::LONGEST_WAIT;
 use crate::rules::names::FlagKey;
@@ -8,10 +10,10 @@ use crate::rules::verdict::Why;
 use crate::seams::{Inlet, Outlet};
 
 impl<I: Inlet, O: Outlet> Worker<I, O> {
-    /// Once a second: nobody waits too long in hand, and what is known is told.
-    pub(super) fn keep_house(&mut self) {
+    /// Once a second: nobody waits too long in hand, and what is known is told. Gives when it is to be done next.
+    pub(super) fn keep_house(&mut self) -> Duration {
         let now = self.now();
-        self.given.vitals.pulse.beat(now.mono);
+        let next = self.given.vitals.pulse.beat(now.mono);
         if self.keeps_order() {
             self.write_blocks(now);
         } else if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
@@ -37,7 +39,15 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
         self.given.vitals.slots(now.mono, busy, self.slots());
         self.given.vitals.backlog(None, self.oldest_age_ms());
+        self.tell_evaluations();
+        next
+    }
+
+    fn tell_evaluations(&mut self) {
         let decided = std::mem::take(&mut self.decided);
+        if decided == 0 {
+            return; // to look each series up is most of what an idle second takes
+        }
         for valve in Valve::ALL {
             let key = FlagKey::of_valve(&self.given.settings.name, valve);
             self.given.metrics.evaluated(key.as_str(), decided);

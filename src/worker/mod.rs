@@ -54,8 +54,6 @@ use moving::Moving;
 use ordered::Ordered;
 use pressure::TargetPressure;
 
-/// How often the house is kept: long waits, backlog, idle keys.
-const TICK: Duration = Duration::from_secs(1);
 /// So many arrivals are taken in one after the other before answers, knobs and the account get their turn.
 const ROUND: usize = 64;
 
@@ -177,7 +175,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     pub async fn run(mut self, stop: CancellationToken, within: Duration) -> Finished {
         self.take_up_lanes().await;
         self.obey();
-        let mut next_tick = self.now().mono + TICK;
+        let mut next_tick = self.given.vitals.pulse.beat(self.now().mono);
         let mut alarm = Box::pin(sleep_until(self.given.clock.instant(next_tick)));
         loop {
             // A valve that was turned holds for the very next message.
@@ -202,8 +200,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 () = &mut alarm => {}
             }
             if self.now().mono >= next_tick {
-                self.keep_house();
-                next_tick = self.now().mono + TICK;
+                next_tick = self.keep_house();
             }
         }
         self.finish(within).await

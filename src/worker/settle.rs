@@ -76,7 +76,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         match &answer.outcome {
             Outcome::Done => {
                 let on_time = self.deadline_ms(held).map(|deadline| now.ms <= deadline);
-                self.numbers.completed(on_time, took);
+                self.numbers.completed(on_time);
                 self.service = (self.service * 7 + took) / 8;
                 self.given.vitals.done(now.mono, key, took, on_time);
             }
