@@ -64,11 +64,15 @@ impl Declarer {
         Ok(())
     }
 
-    /// Declares the queue of a place if it is ours to declare and was not declared yet. A lane is declared by
-    /// [`Declarer::prepare`] alone: who waits for a declaration is overtaken by who comes after it.
-    pub(super) async fn ready(&self, place: Place, name: &str) -> Result<(), NotPlaced> {
+    /// Whether the queue of a place is ours to declare and was not declared yet. A lane is declared by [`Declarer::prepare`] alone.
+    pub(super) fn wants(&self, place: Place, name: &str) -> bool {
         let ours = places::ours(&self.queue, place) && !matches!(place, Place::Lane(_));
-        if ours && self.queue.declare && !self.known.borrow().contains(name) {
+        ours && self.queue.declare && !self.known.borrow().contains(name)
+    }
+
+    /// Declares the queue of a place if it wants to be.
+    pub(super) async fn ready(&self, place: Place, name: &str) -> Result<(), NotPlaced> {
+        if self.wants(place, name) {
             self.declare(place, name).await?;
             self.known.borrow_mut().insert(name.to_owned());
         }

@@ -16,11 +16,11 @@ pub(super) struct TooLong {
 }
 
 /// A short text of AMQP. Lapin's own conversion panics on a long one.
-pub(super) fn short(what: &str, text: &str) -> Result<ShortString, TooLong> {
-    ShortString::try_new(text).map_err(|_| TooLong {
-        what: what.to_owned(),
-        len: text.len(),
-    })
+pub(super) fn short(what: &str, text: impl Into<String>) -> Result<ShortString, TooLong> {
+    let text = text.into();
+    let len = text.len();
+    let what = || what.to_owned();
+    ShortString::try_new(text).map_err(|_| TooLong { what: what(), len })
 }
 
 /// The headers of a message as they came; lapin gives them sorted by name.
@@ -58,7 +58,7 @@ fn field(value: &AMQPValue) -> Field {
 }
 
 /// Headers to be published.
-pub(super) fn table(fields: &[(String, Field)]) -> Result<FieldTable, TooLong> {
+pub(super) fn table(fields: Vec<(String, Field)>) -> Result<FieldTable, TooLong> {
     let mut table = FieldTable::default();
     for (name, field) in fields {
         table.insert(short("the name of a header", name)?, value(field)?);
@@ -66,32 +66,30 @@ pub(super) fn table(fields: &[(String, Field)]) -> Result<FieldTable, TooLong> {
     Ok(table)
 }
 
-fn value(field: &Field) -> Result<AMQPValue, TooLong> {
+fn value(field: Field) -> Result<AMQPValue, TooLong> {
     Ok(match field {
-        Field::Boolean(value) => AMQPValue::Boolean(*value),
-        Field::ShortShortInt(value) => AMQPValue::ShortShortInt(*value),
-        Field::ShortShortUInt(value) => AMQPValue::ShortShortUInt(*value),
-        Field::ShortInt(value) => AMQPValue::ShortInt(*value),
-        Field::ShortUInt(value) => AMQPValue::ShortUInt(*value),
-        Field::LongInt(value) => AMQPValue::LongInt(*value),
-        Field::LongUInt(value) => AMQPValue::LongUInt(*value),
-        Field::LongLongInt(value) => AMQPValue::LongLongInt(*value),
-        Field::Float(value) => AMQPValue::Float(*value),
-        Field::Double(value) => AMQPValue::Double(*value),
-        Field::Decimal { scale, value } => AMQPValue::DecimalValue(DecimalValue {
-            scale: *scale,
-            value: *value,
-        }),
+        Field::Boolean(value) => AMQPValue::Boolean(value),
+        Field::ShortShortInt(value) => AMQPValue::ShortShortInt(value),
+        Field::ShortShortUInt(value) => AMQPValue::ShortShortUInt(value),
+        Field::ShortInt(value) => AMQPValue::ShortInt(value),
+        Field::ShortUInt(value) => AMQPValue::ShortUInt(value),
+        Field::LongInt(value) => AMQPValue::LongInt(value),
+        Field::LongUInt(value) => AMQPValue::LongUInt(value),
+        Field::LongLongInt(value) => AMQPValue::LongLongInt(value),
+        Field::Float(value) => AMQPValue::Float(value),
+        Field::Double(value) => AMQPValue::Double(value),
+        Field::Decimal { scale, value } => AMQPValue::DecimalValue(DecimalValue { scale, value }),
         // RabbitMQ reads the letter of a short string as a number, so none ever comes and a long one goes.
-        Field::ShortString(bytes) | Field::LongString(bytes) => {
-            AMQPValue::LongString(bytes.clone().into())
-        }
+        Field::ShortString(bytes) | Field::LongString(bytes) => AMQPValue::LongString(bytes.into()),
         Field::Array(items) => AMQPValue::FieldArray(FieldArray::from(
-            items.iter().map(value).collect::<Result<Vec<_>, _>>()?,
+            items
+                .into_iter()
+                .map(value)
+                .collect::<Result<Vec<_>, _>>()?,
         )),
-        Field::Timestamp(value) => AMQPValue::Timestamp(*value),
+        Field::Timestamp(value) => AMQPValue::Timestamp(value),
         Field::Table(fields) => AMQPValue::FieldTable(table(fields)?),
-        Field::ByteArray(bytes) => AMQPValue::ByteArray(bytes.clone().into()),
+        Field::ByteArray(bytes) => AMQPValue::ByteArray(bytes.into()),
         Field::Void => AMQPValue::Void,
     })
 }
@@ -118,13 +116,13 @@ pub(super) fn properties(came: &BasicProperties) -> Properties {
 
 /// Properties and headers to be published, as they are.
 pub(super) fn basic_properties(
-    ours: &Properties,
+    ours: Properties,
     headers: FieldTable,
 ) -> Result<BasicProperties, TooLong> {
     let mut theirs = BasicProperties::default().with_headers(headers);
     macro_rules! carry {
         ($($name:ident => $with:ident),+) => {$(
-            if let Some(text) = &ours.$name {
+            if let Some(text) = ours.$name {
                 theirs = theirs.$with(short(stringify!($name), text)?);
             }
         )+};
@@ -185,7 +183,7 @@ mod tests {
         #[test]
         fn any_header_survives_the_way_there_and_back(field in any_field()) {
             let headers = vec![("x".to_owned(), field)];
-            prop_assert_eq!(fields(&table(&headers).unwrap()), headers);
+            prop_assert_eq!(fields(&table(headers.clone()).unwrap()), headers);
         }
     }
 
@@ -207,9 +205,9 @@ mod tests {
             app_id: text("app"),
             cluster_id: text("cluster"),
         };
-        let theirs = basic_properties(&ours, FieldTable::default()).unwrap();
+        let theirs = basic_properties(ours.clone(), FieldTable::default()).unwrap();
         assert_eq!(properties(&theirs), ours);
-        let none = basic_properties(&Properties::default(), FieldTable::default()).unwrap();
+        let none = basic_properties(Properties::default(), FieldTable::default()).unwrap();
         assert_eq!(properties(&none), Properties::default());
     }
 
@@ -220,15 +218,15 @@ mod tests {
             message_id: Some(long.clone()),
             ..Properties::default()
         };
-        let refused = basic_properties(&ours, FieldTable::default()).unwrap_err();
+        let refused = basic_properties(ours, FieldTable::default()).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "message_id is 256 bytes long, AMQP allows 255; the message cannot be published as it is"
         );
-        assert!(table(&[(long, Field::Void)]).is_err());
+        assert!(table(vec![(long, Field::Void)]).is_err());
         let bytes = Field::ShortString(vec![0xff; 300]);
         assert_eq!(
-            value(&bytes),
+            value(bytes),
             Ok(AMQPValue::LongString(vec![0xff; 300].into()))
         );
     }

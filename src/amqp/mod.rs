@@ -13,6 +13,7 @@ mod headers;
 mod hunger;
 mod inlet;
 mod lanes;
+mod letter;
 mod notes;
 mod outlet;
 mod probe;

@@ -2,52 +2,54 @@
 //! May import `config`, `rules` and `seams`.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use lapin::message::BasicReturnMessage;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::AMQPValue;
-use lapin::{Channel, Confirmation};
-use tokio::sync::{Notify, mpsc};
-use tokio::time::timeout;
+use lapin::Channel;
+use lapin::options::ConfirmSelectOptions;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connector, Link, Lost, Tries};
 use super::declare::{Declarer, Doubts};
-use super::flights::{Believed, Flights, Landed, Said, Waiting};
-use super::headers::{basic_properties, short, table};
+use super::flights::{Believed, Flight, Flights, Waiting};
+use super::letter::Letter;
 use super::outlet::Order;
 use crate::config::Queue;
-use crate::rules::message::Field;
-use crate::seams::{NotPlaced, Outgoing, Place};
+use crate::seams::{NotPlaced, Place};
 
-/// How long the broker may take to confirm before the connection counts as dead.
-const CONFIRM: Duration = Duration::from_secs(10);
+/// How long the broker may take to answer before the connection counts as dead.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Of this the patience with a confirm is counted.
+const SECOND: Duration = Duration::from_secs(1);
 /// Publishes under way at once: bounds what a broker that does not confirm can keep busy.
 const IN_FLIGHT: usize = 1_000;
-/// Written into each message, so that a returned one tells which it is.
-const NUMBER_HEADER: &str = "x-sluicegate-publish";
-/// Persistent, as AMQP numbers it.
-const PERSISTENT: u8 = 2;
 
 /// A connection on which messages are published.
 struct Line {
     link: Rc<Link>,
-    channel: Rc<Channel>,
+    channel: Arc<Channel>,
     declarer: Rc<Declarer>,
     flights: Flights,
     /// Places that are being made ready.
     preparing: FuturesUnordered<LocalBoxFuture<'static, ()>>,
-    late: Rc<Notify>,
+    /// Queues that are being declared because there is something for them, by name, and what that is.
+    declaring: FuturesUnordered<LocalBoxFuture<'static, Declared>>,
+    until_declared: HashMap<String, Vec<Order>>,
     last_number: i64,
     /// Who we are at the broker.
     user: Rc<str>,
 }
+
+/// A queue that was to be declared; `None`: the broker did not answer.
+struct Declared(String, Option<Result<(), NotPlaced>>);
 
 /// Owns the publish connection.
 pub(super) struct Publisher {
@@ -100,10 +102,10 @@ impl Publisher {
             let declarer = Declarer::new(Rc::clone(&link), queue, doubts);
             declarer.look_around().await;
             declarer.begin().await;
-            Ok::<_, Lost>((link, Rc::new(channel), declarer))
+            Ok::<_, Lost>((link, Arc::new(channel), declarer))
         };
         let mute = || Lost::Broken("the broker does not answer".to_owned());
-        let line = timeout(CONFIRM, line).map(|line| line.map_err(|_| mute())?);
+        let line = timeout(ANSWER, line).map(|line| line.map_err(|_| mute())?);
         let why = "connecting to the broker";
         let (link, channel, declarer) = refusing(&mut self.orders, why, line).await?;
         Ok(Line {
@@ -112,7 +114,8 @@ impl Publisher {
             declarer: Rc::new(declarer),
             flights: Flights::default(),
             preparing: FuturesUnordered::new(),
-            late: Rc::default(),
+            declaring: FuturesUnordered::new(),
+            until_declared: HashMap::new(),
             last_number: 0,
             user: self.connector.user().into(),
         })
@@ -122,14 +125,17 @@ impl Publisher {
     /// to have been placed.
     async fn serve(&mut self, mut line: Line, stop: &CancellationToken) -> Option<Lost> {
         let mut events = std::pin::pin!(line.link.events());
+        let (mut orders, mut seconds) = (Vec::new(), interval(SECOND));
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tracing::info!(name = self.connector.name(), "ready to publish");
         let lost = loop {
             self.blocked.set(line.link.blocked());
+            let room = line.room();
             tokio::select! {
                 // Answers before new orders.
                 biased;
-                Some(answer) = line.flights.next() => {
-                    self.answer(&line, answer);
+                Some((flight, believed)) = line.flights.next() => {
+                    self.answer(&line, flight, believed);
                     if let Some(lost) = line.broken() {
                         break lost;
                     }
@@ -139,14 +145,22 @@ impl Publisher {
                         break lost;
                     }
                 }
-                () = line.late.notified() => {
-                    // An alarm explains it, and a new connection would only be blocked by its first message.
-                    if !line.link.blocked() {
-                        break Lost::Broken("a confirm did not come".to_owned());
+                _ = seconds.tick(), if line.flights.len() > 0 => {
+                    if let Some(lost) = line.second_passed() {
+                        break lost;
+                    }
+                }
+                Some(declared) = line.declaring.next() => {
+                    if let Some(lost) = line.declared(declared) {
+                        break lost;
                     }
                 }
                 Some(()) = line.preparing.next() => {}
-                Some(order) = self.orders.recv(), if line.flights.len() < IN_FLIGHT => line.start(order),
+                1.. = self.orders.recv_many(&mut orders, room), if room > 0 => {
+                    for order in orders.drain(..) {
+                        line.start(order);
+                    }
+                }
                 () = stop.cancelled() => {
                     line.link.close().await;
                     return None;
@@ -155,26 +169,26 @@ impl Publisher {
         };
         line.link.cut();
         // Those that are under way are dropped unanswered: it is not known what came of them.
-        let (name, in_flight) = (self.connector.name(), line.flights.len());
+        let (name, in_flight) = (self.connector.name(), IN_FLIGHT - line.room());
         tracing::warn!(name, in_flight, reason = %lost, "the connection to publish on is lost");
         Some(lost)
     }
 
-    fn answer(&mut self, line: &Line, (landed, believed): (Landed, Believed)) {
-        let name = &landed.name;
+    fn answer(&mut self, line: &Line, flight: Flight, believed: Believed) {
+        let to = &flight.to;
         let answer = match believed {
             Believed::Placed => {
                 self.tries.over();
                 Ok(())
             }
-            Believed::CameBack => Err(line.declarer.forget(name)),
-            Believed::Full => Err(NotPlaced::Full(format!("the queue {name}"))),
+            Believed::CameBack => Err(line.declarer.forget(to)),
+            Believed::Full => Err(NotPlaced::Full(format!("the queue {to}"))),
             Believed::Doubtful => Err(NotPlaced::Unsure(
                 "another message came back in its place".to_owned(),
             )),
             Believed::Not(why) => Err(why),
         };
-        if let Some(waiting) = landed.waiting {
+        if let Some(waiting) = flight.waiting {
             // An error means that nobody waits any more: then nobody acknowledges the source, which is safe.
             let _ = waiting.send(answer);
         }
@@ -182,49 +196,96 @@ impl Publisher {
 }
 
 impl Line {
-    /// Starts a publish; while the broker blocks, it is refused at once.
+    /// How many more may be started.
+    fn room(&self) -> usize {
+        let waiting: usize = self.until_declared.values().map(Vec::len).sum();
+        IN_FLIGHT.saturating_sub(self.flights.len() + waiting)
+    }
+
+    /// Starts a publish, or has its queue declared first, and then all that came for it meanwhile has to wait, too. While the
+    /// broker blocks, it is refused at once.
     fn start(&mut self, order: Order) {
         if self.link.blocked() {
             let why = "the broker is blocked by an alarm".to_owned();
             let _ = order.answer.send(Err(NotPlaced::NotSent(why)));
             return;
         }
-        let Some(message) = order.message else {
+        let Some(message) = &order.message else {
             return self.prepare(order.place, order.answer);
         };
+        let (place, to) = (order.place, self.declarer.name(order.place, message.at_ms));
+        if let Some(waiting) = self.until_declared.get_mut(&to) {
+            return waiting.push(order);
+        }
+        if !self.declarer.wants(place, &to) {
+            return self.send(order, to);
+        }
+        self.until_declared.insert(to.clone(), vec![order]);
+        let declarer = Rc::clone(&self.declarer);
+        let declared = async move {
+            let said = timeout(ANSWER, declarer.ready(place, &to)).await;
+            Declared(to, said.ok())
+        };
+        self.declaring.push(declared.boxed_local());
+    }
+
+    /// Sends a message to a queue that is there.
+    fn send(&mut self, order: Order, to: String) {
+        let Some(message) = order.message else { return };
         self.last_number += 1;
         let number = self.last_number;
-        let (channel, declarer) = (Rc::clone(&self.channel), Rc::clone(&self.declarer));
-        let (late, user) = (Rc::clone(&self.late), Rc::clone(&self.user));
-        let name = declarer.name(order.place, message.at_ms);
-        let flight = async move {
-            let mut waiting = Some(order.answer);
-            let flown = fly(
-                &channel,
-                &declarer,
-                order.place,
-                message,
-                number,
-                &name,
-                &user,
-            );
-            let said = followed(flown, &mut waiting, &late).await;
-            Landed {
-                number,
-                name,
-                said,
-                waiting,
-                _token: order.token,
+        match Letter::new(message, number, (order.place, &to), &self.user) {
+            Ok(letter) => {
+                let flight = Flight {
+                    number,
+                    to,
+                    waiting: Some(order.answer),
+                    _token: order.token,
+                };
+                let publish = letter.publish(Arc::clone(&self.channel));
+                self.flights.push(flight, publish);
             }
-        };
-        self.flights.push(flight);
+            // An error means that nobody waits any more.
+            Err(why) => {
+                let _ = order.answer.send(Err(NotPlaced::Refused(why.to_string())));
+            }
+        }
+    }
+
+    /// Sends what waited for a queue. A broker that does not answer has a dead connection, unless an alarm explains it.
+    fn declared(&mut self, Declared(to, said): Declared) -> Option<Lost> {
+        let orders = self.until_declared.remove(&to).unwrap_or_default();
+        let mute = "the broker did not declare a queue in time";
+        let answered = said.is_some();
+        let said = said.unwrap_or_else(|| Err(NotPlaced::NotSent(mute.to_owned())));
+        for order in orders {
+            match &said {
+                Ok(()) => self.send(order, to.clone()),
+                Err(why) => {
+                    let _ = order.answer.send(Err(why.clone()));
+                }
+            }
+        }
+        (!answered && !self.link.blocked()).then(|| Lost::Broken(mute.to_owned()))
+    }
+
+    /// Whether somebody has waited for too long. They are told, and an alarm explains it: a new connection would only be blocked
+    /// by its first message.
+    fn second_passed(&mut self) -> Option<Lost> {
+        let late = self.flights.second_passed();
+        let any = !late.is_empty();
+        for waiting in late {
+            let why = "the confirm did not come in time".to_owned();
+            let _ = waiting.send(Err(NotPlaced::Unsure(why)));
+        }
+        (any && !self.link.blocked()).then(|| Lost::Broken("a confirm did not come".to_owned()))
     }
 
     /// Starts to make a place ready.
     fn prepare(&mut self, place: Place, waiting: Waiting) {
         let declarer = Rc::clone(&self.declarer);
         let prepared = async move {
-            let said = timeout(CONFIRM, declarer.prepare(place)).await;
+            let said = timeout(ANSWER, declarer.prepare(place)).await;
             let mute = || NotPlaced::Unsure("the broker did not declare it in time".to_owned());
             // An error means that nobody waits any more.
             let _ = waiting.send(said.unwrap_or_else(|_| Err(mute())));
@@ -239,66 +300,6 @@ impl Line {
             (true, false) => lost("channel"),
             (false, _) => lost("connection"),
         }
-    }
-}
-
-/// Follows a publish to its end: only the answer has a deadline. Late, it may still be placed, and may carry news of another.
-async fn followed(
-    flown: impl Future<Output = Result<Said, NotPlaced>>,
-    waiting: &mut Option<Waiting>,
-    late: &Notify,
-) -> Result<Said, NotPlaced> {
-    let mut flown = std::pin::pin!(flown);
-    if let Ok(said) = timeout(CONFIRM, &mut flown).await {
-        return said;
-    }
-    let why = NotPlaced::Unsure("the confirm did not come in time".to_owned());
-    // An error means that nobody waits any more.
-    let _ = waiting.take().map(|waiting| waiting.send(Err(why)));
-    late.notify_one();
-    flown.await
-}
-
-async fn fly(
-    channel: &Channel,
-    declarer: &Declarer,
-    place: Place,
-    message: Outgoing,
-    number: i64,
-    name: &str,
-    user: &str,
-) -> Result<Said, NotPlaced> {
-    declarer.ready(place, name).await?;
-    let refused = |why: super::headers::TooLong| NotPlaced::Refused(why.to_string());
-    let unsure = |error: lapin::Error| NotPlaced::Unsure(Lost::from(error).to_string());
-    let mut headers = message.headers;
-    headers.push((NUMBER_HEADER.to_owned(), Field::LongLongInt(number)));
-    let mut properties = message.properties;
-    if place != Place::Admitted {
-        properties.delivery_mode = Some(PERSISTENT);
-    }
-    // The broker would close the channel over another's.
-    properties.user_id = properties.user_id.filter(|theirs| theirs == user);
-    let properties = basic_properties(&properties, table(&headers).map_err(refused)?);
-    let options = BasicPublishOptions {
-        mandatory: true,
-        immediate: false,
-    };
-    let key = short("the name of a queue", name).map_err(refused)?;
-    let properties = properties.map_err(refused)?;
-    let sent = channel.basic_publish("".into(), key, options, &message.body, properties);
-    Ok(match sent.await.map_err(unsure)?.await.map_err(unsure)? {
-        Confirmation::Ack(None) => Said::Taken,
-        Confirmation::Ack(Some(message)) => Said::CameBack(number_of(&message)),
-        Confirmation::Nack(_) | Confirmation::NotRequested => Said::Full,
-    })
-}
-
-fn number_of(message: &BasicReturnMessage) -> Option<i64> {
-    let headers = message.delivery.properties.headers().as_ref()?;
-    match headers.inner().get(NUMBER_HEADER)? {
-        AMQPValue::LongLongInt(number) => Some(*number),
-        _ => None,
     }
 }
 

@@ -170,7 +170,7 @@ async fn open(
         .basic_qos(prefetch, BasicQosOptions::default())
         .await?;
     let options = BasicConsumeOptions::default();
-    let tag = short("a consumer's tag", &new_tag()).map_err(|why| Lost::Broken(why.to_string()))?;
+    let tag = short("a consumer's tag", new_tag()).map_err(|why| Lost::Broken(why.to_string()))?;
     let consumer = channel
         .basic_consume(name, tag, options, FieldTable::default())
         .await?;
@@ -207,8 +207,7 @@ pub(super) async fn passed_on(channel: &Rc<Channel>, queue: &str) -> Result<(), 
     let name =
         short("the name of the queue", queue).map_err(|why| Lost::Broken(why.to_string()))?;
     channel.basic_qos(1, BasicQosOptions::default()).await?;
-    let tag =
-        short("a consumer's tag", &last_tag()).map_err(|why| Lost::Broken(why.to_string()))?;
+    let tag = short("a consumer's tag", last_tag()).map_err(|why| Lost::Broken(why.to_string()))?;
     let mut last = FieldTable::default();
     last.insert("x-priority".into(), AMQPValue::LongInt(-1));
     let consumer = channel

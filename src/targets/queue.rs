@@ -76,7 +76,7 @@ fn headers_of(job: &Job) -> Vec<(String, Field)> {
     let theirs = &job.raw.headers;
     let mut headers = Vec::with_capacity(theirs.len() + 8 + job.flags.len());
     headers.extend(theirs.iter().filter(|(name, _)| is_kept(name)).cloned());
-    let mut add = |name: &str, value: Field| headers.push((format!("{OURS}{name}"), value));
+    let mut add = |name: &str, value: Field| headers.push(([OURS, name].concat(), value));
     let text = |text: &str| Field::LongString(text.as_bytes().to_vec());
     add("queue", text(job.queue.as_str()));
     add("id", text(&job.id));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
 
 /// A running worker; ends when it is dropped.
 pub(crate) struct Reader {
@@ -84,13 +84,35 @@ struct Work {
 impl Work {
     async fn run(self) {
         while !self.stop.load(Ordering::Relaxed) {
-            if self.connected().await.is_err() {
+            if self.connected().await.is_none() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 
-    async fn connected(&self) -> Result<(), lapin::Error> {
+    /// Works until it is told to stop, or something fails.
+    async fn connected(&self) -> Option<()> {
+        let (connection, channel, mut consumer) = answered(self.consumer()).await?;
+        while !self.stop.load(Ordering::Relaxed) {
+            let next = tokio::time::timeout(Duration::from_millis(100), consumer.next());
+            let Ok(next) = next.await else { continue };
+            let Some(delivery) = next.transpose().ok()? else {
+                break;
+            };
+            tokio::time::sleep(self.takes).await;
+            let id = delivery.properties.message_id().as_ref();
+            let id = id.map(ToString::to_string).unwrap_or_default();
+            answered(self.report(&channel, &id)).await?;
+            answered(delivery.ack(BasicAckOptions::default())).await?;
+            self.got
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(id);
+        }
+        answered(connection.close(200, "goodbye".into())).await
+    }
+
+    async fn consumer(&self) -> Result<(Connection, Channel, Consumer), lapin::Error> {
         let named = ConnectionProperties::default().with_connection_name("a worker".into());
         let connection = Connection::connect(&self.url, named).await?;
         let channel = connection.create_channel().await?;
@@ -98,24 +120,8 @@ impl Work {
         let options = BasicConsumeOptions::default();
         let queue = self.queue.as_str().into();
         let consume = channel.basic_consume(queue, "".into(), options, FieldTable::default());
-        let mut consumer = consume.await?;
-        while !self.stop.load(Ordering::Relaxed) {
-            let next = tokio::time::timeout(Duration::from_millis(100), consumer.next());
-            let Ok(next) = next.await else { continue };
-            let Some(delivery) = next.transpose()? else {
-                break;
-            };
-            tokio::time::sleep(self.takes).await;
-            let id = delivery.properties.message_id().as_ref();
-            let id = id.map(ToString::to_string).unwrap_or_default();
-            self.report(&channel, &id).await?;
-            delivery.ack(BasicAckOptions::default()).await?;
-            self.got
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(id);
-        }
-        connection.close(200, "goodbye".into()).await
+        let consumer = consume.await?;
+        Ok((connection, channel, consumer))
     }
 
     async fn report(&self, channel: &Channel, id: &str) -> Result<(), lapin::Error> {
@@ -130,4 +136,10 @@ impl Work {
         sent.await?;
         Ok(())
     }
+}
+
+/// What the broker answers: one that dies while it is asked may leave lapin waiting for ever.
+async fn answered<T>(asked: impl Future<Output = Result<T, lapin::Error>>) -> Option<T> {
+    let answer = tokio::time::timeout(Duration::from_secs(5), asked);
+    answer.await.ok()?.ok()
 }
