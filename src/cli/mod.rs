@@ -1,8 +1,8 @@
 //! The command line: what may be typed ([`grammar`]), and the commands that ask a daemon over HTTP.
 //!
 //! Data goes to stdout, talk to stderr. Nobody is asked where no terminal is: then what is missing is named, with its flag. The
-//! commands that are a daemon themselves (`run`, `demo`, `check`) are carried out by `app`. May import `clock`, `config`, `rules`
-//! and `topology`.
+//! commands that are a daemon themselves (`run`, `demo`, `check`) are carried out by `app`. May import `clock`, `compat`, `config`,
+//! `rules` and `topology`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,8 +16,8 @@ use client::Client;
 use console::{Console, harmless};
 use failure::{Exit, Failure};
 use grammar::{
-    ChangesArgs, ChangesVerb, Cli, Door, ExplainArgs, FlagVerb, QueueVerb, RuleVerb, SegmentVerb,
-    Terms, TokenVerb, TopologyArgs, Verb,
+    ChangesArgs, ChangesVerb, Cli, CompatVerb, Door, ExplainArgs, FlagVerb, QueueVerb, RuleVerb,
+    SegmentVerb, Terms, TokenVerb, TopologyArgs, Verb,
 };
 use session::Session;
 
@@ -29,6 +29,7 @@ mod beside;
 mod changes;
 mod clauses;
 mod client;
+mod compat;
 mod console;
 mod difference;
 mod documents;
@@ -101,6 +102,7 @@ enum Task {
     Token(TokenVerb),
     Topology(TopologyArgs),
     Bypass { name: QueueName, config: PathBuf },
+    Compat(CompatVerb),
     Man { folder: Option<PathBuf> },
     Completions(clap_complete::Shell),
 }
@@ -167,6 +169,7 @@ impl From<Cli> for Command {
                 name,
                 config: file.config,
             },
+            Verb::Compat(verb) => Task::Compat(verb),
             Verb::Man { folder } => Task::Man { folder },
             Verb::Completions { shell } => Task::Completions(shell),
         };
@@ -263,6 +266,7 @@ async fn perform(task: &Task, session: &mut Session<'_>) -> Result<(), Failure> 
         Task::Token(TokenVerb::New(asked)) => token::new(session, asked),
         Task::Topology(asked) => beside::topology(session, asked),
         Task::Bypass { name, config } => beside::bypass(session, name, config).await,
+        Task::Compat(verb) => compat::compat(session, verb),
         Task::Man { folder } => manual(session, folder.as_deref()),
         Task::Completions(shell) => {
             session.console.data(&completions(*shell));

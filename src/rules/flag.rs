@@ -251,7 +251,10 @@ impl TryFrom<FlagDocument> for Flag {
         let value = read_value(&document, &document.value)?;
         document.value = value.to_json();
         document.rules = checked_rules(&document)?;
-        for name in document.by.iter().chain(&document.seed) {
+        // flagd's lots may be drawn with nothing before the key.
+        let nothing = |seed: &&String| document.bucketing == Bucketing::Flagd && seed.is_empty();
+        let seed = document.seed.as_ref().filter(|seed| !nothing(seed));
+        for name in document.by.iter().chain(seed) {
             attribute_name(name).map_err(|why| shape(&document, why.to_string()))?;
         }
         Ok(Self {

@@ -142,15 +142,14 @@ impl Lots {
         match self {
             Self::Sluicegate(seed) => u64::from(key.hash().bucket(*seed)),
             Self::Flagd(flag) => {
-                let hash = murmur3(&[flag.as_bytes(), key.text().as_bytes()].concat());
+                let hash = murmur3(flag.bytes().chain(key.text().bytes()));
                 (u64::from(hash) * u64::from(STEPS)) >> 32
             }
             Self::Unleash(group) => {
-                u64::from(murmur3(format!("{group}:{}", key.text()).as_bytes()) % 100)
+                let text = group.bytes().chain([b':']).chain(key.text().bytes());
+                u64::from(murmur3(text) % 100)
             }
-            Self::Rollout(suffix) => {
-                u64::from(crc32(&[key.text().as_bytes(), suffix.as_bytes()].concat()))
-            }
+            Self::Rollout(suffix) => u64::from(crc32(key.text().bytes().chain(suffix.bytes()))),
         }
     }
 
@@ -183,37 +182,50 @@ fn percent(share: Ratio) -> f64 {
 }
 
 /// MurmurHash3, x86, 32 bits, seed 0 (Austin Appleby's, in the public domain).
-fn murmur3(bytes: &[u8]) -> u32 {
+fn murmur3(bytes: impl Iterator<Item = u8>) -> u32 {
     let scrambled = |word: u32| {
         word.wrapping_mul(0xcc9e_2d51)
             .rotate_left(15)
             .wrapping_mul(0x1b87_3593)
     };
-    let (words, rest) = bytes.as_chunks::<4>();
-    let mut hash = words.iter().fold(0_u32, |hash, word| {
-        (hash ^ scrambled(u32::from_le_bytes(*word)))
-            .rotate_left(13)
-            .wrapping_mul(5)
-            .wrapping_add(0xe654_6b64)
-    });
-    let tail = rest
-        .iter()
-        .rev()
-        .fold(0, |tail, byte| (tail << 8) | u32::from(*byte));
-    hash ^= scrambled(tail);
-    hash ^= bytes.len() as u32;
+    let (mut hash, mut word, mut length) = (0_u32, 0, 0_u32);
+    for byte in bytes {
+        word |= u32::from(byte) << (8 * (length % 4));
+        length = length.wrapping_add(1);
+        if length.is_multiple_of(4) {
+            hash = (hash ^ scrambled(word)).rotate_left(13);
+            hash = hash.wrapping_mul(5).wrapping_add(0xe654_6b64);
+            word = 0;
+        }
+    }
+    hash ^= scrambled(word) ^ length;
     hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
     hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
     hash ^ (hash >> 16)
 }
 
 /// CRC-32 as in zlib: reflected, polynomial 0xedb88320.
-fn crc32(bytes: &[u8]) -> u32 {
-    let by_bit = |crc: u32| (crc >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(crc & 1));
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| by_bit(crc))
+fn crc32(bytes: impl Iterator<Item = u8>) -> u32 {
+    !bytes.fold(u32::MAX, |crc, byte| {
+        let low = (crc ^ u32::from(byte)) & 0xff;
+        (crc >> 8) ^ CRC_OF_BYTE.get(low as usize).copied().unwrap_or_default()
     })
 }
+
+const CRC_OF_BYTE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut crc, mut bit) = (byte as u32, 0);
+        while bit < 8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(crc & 1));
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
 
 const fn splitmix64_finalise(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -256,73 +268,95 @@ mod tests {
         assert!((24_300..25_700).contains(&both), "{both}");
     }
 
-    fn key(text: &str) -> Attribute {
-        Attribute::of(text)
+    /// The golden file: computed apart from this program, and never made anew from it.
+    #[derive(Deserialize)]
+    struct Vectors {
+        draws: Vec<Draw>,
+        counts: Vec<Count>,
+        hashes: Hashes,
+    }
+
+    #[derive(Deserialize)]
+    struct Draw {
+        bucketing: Bucketing,
+        flag: String,
+        seed: Option<String>,
+        key: String,
+        draw: u64,
+        in_at: Option<f64>,
+        out_at: Option<f64>,
+    }
+
+    #[derive(Deserialize)]
+    struct Count {
+        bucketing: Bucketing,
+        flag: String,
+        share: f64,
+        ids_to: u32,
+        first: Vec<u32>,
+        count: usize,
+    }
+
+    #[derive(Deserialize)]
+    struct Hashes {
+        murmur3: Vec<(String, u32)>,
+        crc32: Vec<(String, u32)>,
+        xxh3: Vec<(String, String)>,
+    }
+
+    fn vectors() -> Vectors {
+        serde_json::from_str(include_str!("../../tests/vectors/lots.json")).unwrap()
     }
 
     #[test]
-    fn murmur3_and_crc32_are_those_of_the_vectors() {
-        for (text, hash) in [
-            ("", 0),
-            ("ejOoVL", 0),
-            ("bY9fO-", 1),
-            ("SI7p-", 0x7fff_ffff),
-            ("6LvT0", 0x8000_0000),
-            ("ceQdGm", u32::MAX),
-        ] {
-            assert_eq!(murmur3(text.as_bytes()), hash, "{text}");
-        }
-        for (text, crc) in [
-            ("1", 2_212_294_583),
-            ("2", 450_215_437),
-            ("42", 841_265_288),
-            ("599757210", u32::MAX),
-            ("2559975184", u32::MAX),
-        ] {
-            assert_eq!(crc32(text.as_bytes()), crc, "{text}");
+    fn every_key_draws_what_the_golden_file_says() {
+        for vector in vectors().draws {
+            let Draw { flag, key, .. } = &vector;
+            let lots = Lots::of(vector.bucketing, flag, vector.seed.as_deref());
+            let draw = lots.draw(&Attribute::of(key));
+            let what = format!("{:?} {flag} {:?} {key}", vector.bucketing, vector.seed);
+            assert_eq!(draw, vector.draw, "{what}");
+            let inside = |share: f64| draw < lots.limit(ratio(share));
+            assert!(vector.in_at.is_none_or(inside), "{what} is in");
+            assert!(
+                vector.out_at.is_none_or(|share| !inside(share)),
+                "{what} is not in"
+            );
         }
     }
 
     #[test]
     fn who_migrates_keeps_the_same_keys_in() {
-        let inside =
-            |lots: &Lots, text: &str, share: f64| lots.draw(&key(text)) < lots.limit(ratio(share));
-        let rollout = Lots::of(Bucketing::Rollout, "chat", None);
-        let first: Vec<u32> = (1..57)
-            .filter(|n: &u32| inside(&rollout, &n.to_string(), 0.2))
-            .collect();
-        assert_eq!(first, [2, 6, 23, 27, 33, 37, 42, 52, 56]);
-        let count = (1..=100_000)
-            .filter(|n: &u32| inside(&rollout, &n.to_string(), 0.2))
-            .count();
-        assert_eq!(count, 20_021);
-        assert!(inside(&rollout, "1", 0.515_1) && !inside(&rollout, "1", 0.515));
-        for last in ["599757210", "2559975184"] {
-            assert!(
-                inside(&rollout, last, 1.0) && !inside(&rollout, last, 0.99999),
-                "{last}"
+        for vector in vectors().counts {
+            let lots = Lots::of(vector.bucketing, &vector.flag, None);
+            let limit = lots.limit(ratio(vector.share));
+            let inside = |id: &u32| lots.draw(&Attribute::of(&id.to_string())) < limit;
+            let ids: Vec<u32> = (1..=vector.ids_to).filter(inside).collect();
+            let what = vector.bucketing;
+            assert_eq!(
+                ids.iter().take(9).copied().collect::<Vec<_>>(),
+                vector.first,
+                "{what:?}"
             );
+            assert_eq!(ids.len(), vector.count, "{what:?}");
         }
-        for (group, id, percent) in [
-            ("Feature.flexibleRollout.10", "174", 10.0),
-            ("Feature.flexibleRollout.10", "499", 32.0),
-            ("Feature.flexibleRollout.userId.55", "25", 55.0),
-            ("Feature.flexibleRollout.sessionId.42", "147", 42.0),
-        ] {
-            let unleash = Lots::of(Bucketing::Unleash, "chat", Some(group));
-            assert!(inside(&unleash, id, percent / 100.0), "{group} {id}");
-            assert!(
-                !inside(&unleash, id, (percent - 1.0) / 100.0),
-                "{group} {id}"
-            );
+    }
+
+    #[test]
+    fn the_hashes_are_those_of_the_golden_file() {
+        let hashes = vectors().hashes;
+        for (text, hash) in hashes.murmur3 {
+            assert_eq!(murmur3(text.bytes()), hash, "{text}");
         }
-        let flagd = Lots::of(Bucketing::Flagd, "", Some(""));
-        for (id, bucket) in [("jon@company.com", 36), ("user1", 76)] {
-            assert!(
-                inside(&flagd, id, (f64::from(bucket) + 1.0) / 100.0),
-                "{id}"
+        for (text, hash) in hashes.crc32 {
+            assert_eq!(crc32(text.bytes()), hash, "{text}");
+        }
+        for (text, hash) in hashes.xxh3 {
+            assert_eq!(
+                format!("{:016x}", KeyHash::of(text.as_bytes()).0),
+                hash,
+                "{text}"
             );
-            assert!(!inside(&flagd, id, f64::from(bucket) / 100.0), "{id}");
         }
     }
 

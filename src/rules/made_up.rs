@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use super::clause::ClauseDocument;
 use super::facts::Source;
 use super::flag::{Flag, FlagDocument, RuleDocument, ShareDocument};
+use super::lots::Bucketing;
 use super::names::FlagKey;
 use super::opening::{Opening, OpeningId, Restore};
 use super::segment::Segment;
@@ -20,6 +21,12 @@ use super::valve::Valve;
 /// What contexts may tell.
 pub(super) const NAMES: [&str; 4] = ["account", "type", "header.x-plan", "id"];
 const OPS: [&str; 5] = ["in", "not_in", "starts_with", "ends_with", "contains"];
+const BUCKETINGS: [Bucketing; 4] = [
+    Bucketing::Sluicegate,
+    Bucketing::Flagd,
+    Bucketing::Unleash,
+    Bucketing::Rollout,
+];
 const TEXTS: [&str; 6] = ["a", "b", "ab", "1", "2", "10"];
 
 /// What is told: of each name a text, or nothing.
@@ -94,13 +101,19 @@ fn flag(base: FlagDocument, values: &'static [&'static str]) -> impl Strategy<Va
         rules(values),
         prop::bool::weighted(0.9),
         option::of(prop::sample::select(&NAMES[..])),
+        (
+            prop::sample::select(&BUCKETINGS[..]),
+            option::of(prop::sample::select(&TEXTS[..])),
+        ),
     )
-        .prop_map(move |(value, rules, enabled, by)| {
+        .prop_map(move |(value, rules, enabled, by, (bucketing, seed))| {
             let document = FlagDocument {
                 value: serde_json::from_str(value).unwrap(),
                 rules,
                 enabled,
                 by: by.map(str::to_owned),
+                bucketing,
+                seed: seed.map(str::to_owned),
                 ..base.clone()
             };
             Flag::try_from(document).unwrap()

@@ -29,6 +29,8 @@ pub mod handed;
 pub mod hold;
 pub mod json;
 pub mod lane;
+#[cfg(test)]
+mod laws;
 mod laying;
 pub mod lots;
 #[cfg(test)]

@@ -7,6 +7,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("rules", &[]),
     ("config", &["rules"]),
     ("topology", &["rules", "config"]),
+    ("compat", &["rules"]),
     ("clock", &[]),
     ("supervise", &[]),
     ("pulse", &[]),
@@ -48,7 +49,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "rules", "config", "clock", "metrics", "outcomes", "seams", "store", "vitals", "events",
         ],
     ),
-    ("cli", &["rules", "config", "topology", "clock"]),
+    ("cli", &["rules", "config", "topology", "compat", "clock"]),
     (
         "app",
         &[

@@ -37,6 +37,8 @@ mod celery;
 #[cfg(test)]
 mod celery_example;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod deferring;
 #[cfg(test)]
 mod door;
@@ -54,6 +56,8 @@ mod openings;
 mod order;
 #[cfg(test)]
 mod preview;
+#[cfg(test)]
+mod rollout_gem;
 #[cfg(test)]
 mod running;
 #[cfg(test)]

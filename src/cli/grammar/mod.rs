@@ -11,6 +11,7 @@ use super::help;
 use crate::rules::access::Role;
 use crate::rules::names::{Glob, QueueName};
 use crate::rules::units::Span;
+pub(in crate::cli) use compat::{CompatVerb, FlagdVerb, RedisArgs, RolloutVerb};
 pub(in crate::cli) use flag::{
     ApplyArgs, EditArgs, ExplainArgs, FlagVerb, Force, NewFlag, Notation, OpenArgs, PreviewArgs,
 };
@@ -19,6 +20,7 @@ pub(in crate::cli) use store::{
     ChangesArgs, ChangesVerb, DataDir, Members, MembersArgs, NewSegment, SegmentVerb, StoreVerb,
 };
 
+mod compat;
 mod flag;
 mod rule;
 mod store;
@@ -116,6 +118,9 @@ pub(in crate::cli) enum Verb {
         #[command(flatten)]
         file: UsualFileArgs,
     },
+    /// Take flags over from flagd or the Rollout gem, and give them back.
+    #[command(subcommand, after_help = help::COMPAT)]
+    Compat(CompatVerb),
     /// Print the manual page, or write one for each command.
     #[command(after_help = help::MAN)]
     Man {

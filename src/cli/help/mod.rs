@@ -2,9 +2,11 @@
 //! test. May import `rules`.
 
 use crate::rules::valve::Valve;
+pub(super) use compat::*;
 pub(super) use flag::*;
 pub(super) use store::*;
 
+mod compat;
 mod flag;
 mod store;
 
