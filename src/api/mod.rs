@@ -119,6 +119,7 @@ pub struct QueueDoor {
 /// All routes.
 fn table() -> OpenApiRouter<Arc<Doors>> {
     watched()
+        .merge(for_services())
         .routes(routes!(status::root))
         .routes(routes!(status::status))
         .routes(routes!(flags::list))
