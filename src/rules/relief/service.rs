@@ -1,0 +1,108 @@
+//! How long jobs take: the last hundred completions, of the whole queue and of each type. Bounded memory, exact quantiles.
+
+use std::time::Duration;
+
+use crate::rules::lots::KeyHash;
+
+/// So many completions are remembered.
+pub const REMEMBERED: usize = 100;
+/// From so many on something is said about them.
+pub const ENOUGH: usize = 30;
+/// Types that are told apart; what comes beyond counts for the whole queue only.
+const MOST_TYPES: usize = 32;
+
+/// The last service times, in seconds.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceTimes {
+    in_order: Vec<f32>,
+    sorted: Vec<f32>,
+    oldest: usize,
+}
+
+impl ServiceTimes {
+    /// A job was done, and took so long; the oldest one is forgotten.
+    pub fn add(&mut self, took: Duration) {
+        let took_s = took.as_secs_f32();
+        if self.in_order.len() < REMEMBERED {
+            self.in_order.push(took_s);
+        } else {
+            let forgotten = std::mem::replace(&mut self.in_order[self.oldest], took_s);
+            self.oldest = (self.oldest + 1) % REMEMBERED;
+            let place = self.sorted.partition_point(|one| *one < forgotten);
+            self.sorted.remove(place);
+        }
+        let place = self.sorted.partition_point(|one| *one < took_s);
+        self.sorted.insert(place, took_s);
+    }
+
+    /// Whether there were [`ENOUGH`].
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.sorted.len() >= ENOUGH
+    }
+
+    /// The mean in seconds, never zero; `None` until it [`is known`](Self::is_known).
+    #[must_use]
+    pub fn mean_s(&self) -> Option<f64> {
+        let sum: f64 = self.sorted.iter().map(|one| f64::from(*one)).sum();
+        self.is_known()
+            .then(|| (sum / self.sorted.len() as f64).max(1e-6))
+    }
+
+    /// The seconds that this share of jobs (0 to 1) did not exceed; `None` until it is known.
+    #[must_use]
+    pub fn quantile_s(&self, share: f64) -> Option<f64> {
+        let rank = (share * self.sorted.len() as f64).ceil() as usize;
+        let last = self.sorted.len().saturating_sub(1);
+        let place = rank.saturating_sub(1).min(last);
+        self.is_known().then(|| f64::from(self.sorted[place]))
+    }
+
+    /// The share of jobs that took less than so many seconds; 1 until it is known.
+    #[must_use]
+    pub fn share_below(&self, seconds: f64) -> f64 {
+        if !self.is_known() {
+            return 1.0;
+        }
+        let below = self.sorted.partition_point(|one| f64::from(*one) < seconds);
+        below as f64 / self.sorted.len() as f64
+    }
+}
+
+/// Service times of a queue, and of each type of job in it.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceByType {
+    /// Of all jobs together.
+    pub all: ServiceTimes,
+    types: Vec<(KeyHash, ServiceTimes)>,
+}
+
+impl ServiceByType {
+    /// A job was done, and took so long; `None`: the queue does not tell types apart.
+    pub fn add(&mut self, job_type: Option<KeyHash>, took: Duration) {
+        self.all.add(took);
+        let Some(job_type) = job_type else { return };
+        if let Some((_, times)) = self.types.iter_mut().find(|(one, _)| *one == job_type) {
+            times.add(took);
+        } else if self.types.len() < MOST_TYPES {
+            let mut times = ServiceTimes::default();
+            times.add(took);
+            self.types.push((job_type, times));
+        }
+    }
+
+    /// The types of which enough is known, with their median service time in seconds.
+    pub fn medians_s(&self) -> impl Iterator<Item = (KeyHash, f64)> {
+        let median = |(one, times): &(KeyHash, ServiceTimes)| Some((*one, times.quantile_s(0.5)?));
+        self.types.iter().filter_map(median)
+    }
+
+    /// What is known of this type; of all jobs, while too little is known of it.
+    #[must_use]
+    pub fn of(&self, job_type: Option<KeyHash>) -> &ServiceTimes {
+        let wanted =
+            |(one, times): &&(KeyHash, ServiceTimes)| Some(*one) == job_type && times.is_known();
+        let found = self.types.iter().find(wanted);
+        found.map_or(&self.all, |(_, times)| times)
+    }
+}

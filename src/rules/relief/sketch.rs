@@ -1,0 +1,240 @@
+//! Who brings how much of the load: a fixed number of counters, however many accounts there are.
+//!
+//! A work-weighted heavy-hitter sketch in the family of Space-Saving (Metwally, Agrawal, El Abbadi, 2005), in the form of its twin
+//! by Misra and Gries: a counter says what an account surely brought, and what was discarded of it is one number for all. When the
+//! counters are used up, their median is taken off each and those with nothing left go (as in Apache DataSketches): a message costs
+//! one look into a table of 48 KiB, and a purge is paid for by hundreds of them. Weights fade by `e` in each `tau`, by forward decay
+//! (Cormode et al., 2009): new weight grows, so that an offer touches one counter.
+
+use std::time::Duration;
+
+use crate::rules::lots::KeyHash;
+
+/// Accounts that have a counter at most.
+pub const COUNTERS: usize = 1_024;
+/// Places in the table: half of them stay empty.
+const PLACES: usize = 2 * COUNTERS;
+/// After so many `tau` the scale is brought back to 1, long before it could overflow.
+const REBASE_AFTER_TAUS: f64 = 20.0;
+/// The scale is taken anew after this part of `tau`: an error of less than half a percent.
+const SCALE_HOLDS: f64 = 1.0 / 256.0;
+/// An account's mean service time follows what is measured by this part.
+const FOLLOWS: f32 = 0.1;
+
+/// Who brings how much.
+#[derive(Debug, Clone)]
+pub struct LoadSketch {
+    tau_s: f64,
+    places: Box<[Counter; PLACES]>,
+    used: usize,
+    /// All weight, and what was taken off each counter, on the scale of `base_s`.
+    total: f64,
+    taken_off: f64,
+    base_s: f64,
+    first_s: Option<f64>,
+    scale: f64,
+    scaled_until_s: f64,
+}
+
+/// Empty when its weight is zero.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counter {
+    account: u64,
+    weight: f64,
+    first_s: f32,
+    /// The mean service time of its jobs, in seconds; 0: not known.
+    mean_s: f32,
+}
+
+/// What an account brings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Brings {
+    /// Which account.
+    pub account: KeyHash,
+    /// Seconds of work that it surely brings per second: workers that it keeps busy.
+    pub work: f64,
+}
+
+impl LoadSketch {
+    /// An empty one; weights fade by `e` in each `tau`.
+    #[must_use]
+    pub fn new(tau: Duration) -> Self {
+        Self {
+            tau_s: tau.as_secs_f64().max(0.001),
+            places: Box::new([Counter::default(); PLACES]),
+            used: 0,
+            total: 0.0,
+            taken_off: 0.0,
+            base_s: 0.0,
+            first_s: None,
+            scale: 1.0,
+            scaled_until_s: 0.0,
+        }
+    }
+
+    /// In which time weights fade by `e`, in seconds.
+    #[must_use]
+    pub fn tau_s(&self) -> f64 {
+        self.tau_s
+    }
+
+    /// An account offers a job; `usual_s` is the mean service time of the queue, for accounts of which none is known.
+    pub fn offer(&mut self, now: Duration, account: KeyHash, usual_s: f64) {
+        let now_s = now.as_secs_f64();
+        self.first_s.get_or_insert(now_s);
+        let scale = self.scale(now_s);
+        let mut place = self.place_of(account);
+        if self.places[place].weight == 0.0 {
+            if self.used == COUNTERS {
+                self.purge();
+                place = self.place_of(account);
+            }
+            self.used += 1;
+            self.places[place] = Counter {
+                account: account.0,
+                first_s: now_s as f32,
+                ..Counter::default()
+            };
+        }
+        let counter = &mut self.places[place];
+        let known_s = f64::from(counter.mean_s);
+        let work_s = if known_s > 0.0 { known_s } else { usual_s };
+        let weight = work_s.max(1e-9) * scale;
+        counter.weight += weight;
+        self.total += weight;
+    }
+
+    /// A job of an account was done, and took so long.
+    pub fn served(&mut self, account: KeyHash, took: Duration) {
+        let place = self.place_of(account);
+        let counter = &mut self.places[place];
+        if counter.weight > 0.0 {
+            let took_s = took.as_secs_f32().max(1e-6);
+            counter.mean_s = match counter.mean_s {
+                0.0 => took_s,
+                mean_s => mean_s + FOLLOWS * (took_s - mean_s),
+            };
+        }
+    }
+
+    /// Seconds of work that all bring per second.
+    #[must_use]
+    pub fn all_work(&self, now: Duration) -> f64 {
+        let now_s = now.as_secs_f64();
+        let Some(first_s) = self.first_s else {
+            return 0.0;
+        };
+        self.faded(now_s, self.total) / self.filled(now_s, first_s)
+    }
+
+    /// What an account without a counter may bring at most, in seconds of work per second.
+    #[must_use]
+    pub fn unseen_work(&self, now: Duration) -> f64 {
+        self.faded(now.as_secs_f64(), self.taken_off)
+    }
+
+    /// What one account surely brings; those that bring more than `big` and are new are taken for what they bring since they came.
+    #[must_use]
+    pub fn work_of(&self, now: Duration, account: KeyHash, big: f64) -> f64 {
+        let counter = &self.places[self.place_of(account)];
+        self.work(now.as_secs_f64(), counter, big)
+    }
+
+    /// All accounts that have a counter; see [`LoadSketch::work_of`].
+    pub fn all(&self, now: Duration, big: f64) -> impl Iterator<Item = Brings> {
+        let now_s = now.as_secs_f64();
+        let used = self.places.iter().filter(|counter| counter.weight > 0.0);
+        used.map(move |counter| Brings {
+            account: KeyHash(counter.account),
+            work: self.work(now_s, counter, big),
+        })
+    }
+
+    /// The accounts that surely bring this share of all weight or more (0 to 1).
+    pub fn heavy(&self, share: f64) -> impl Iterator<Item = KeyHash> {
+        let limit = (share * self.total).max(f64::MIN_POSITIVE);
+        let heavy = self
+            .places
+            .iter()
+            .filter(move |counter| counter.weight >= limit);
+        heavy.map(|counter| KeyHash(counter.account))
+    }
+
+    fn work(&self, now_s: f64, counter: &Counter, big: f64) -> f64 {
+        let work = self.faded(now_s, counter.weight);
+        if work > big {
+            work / self.filled(now_s, f64::from(counter.first_s))
+        } else {
+            work
+        }
+    }
+
+    /// Work per second, from a weight on the scale of the base.
+    fn faded(&self, now_s: f64, weight: f64) -> f64 {
+        weight * ((self.base_s - now_s) / self.tau_s).exp() / self.tau_s
+    }
+
+    /// How much of its steady weight a stream has that began then.
+    fn filled(&self, now_s: f64, first_s: f64) -> f64 {
+        let taus = ((now_s - first_s) / self.tau_s).max(0.1);
+        -(-taus).exp_m1()
+    }
+
+    /// Where an account is counted, or would be.
+    fn place_of(&self, account: KeyHash) -> usize {
+        let mut place = spread(account.0);
+        loop {
+            let counter = &self.places[place];
+            if counter.weight == 0.0 || counter.account == account.0 {
+                return place;
+            }
+            place = (place + 1) % PLACES;
+        }
+    }
+
+    /// What a weight of 1 weighs now.
+    fn scale(&mut self, now_s: f64) -> f64 {
+        if now_s < self.scaled_until_s {
+            return self.scale;
+        }
+        let taus = (now_s - self.base_s) / self.tau_s;
+        if taus > REBASE_AFTER_TAUS {
+            self.take_over(|counter| counter.weight *= (-taus).exp());
+            self.total *= (-taus).exp();
+            self.taken_off *= (-taus).exp();
+            self.base_s = now_s;
+        }
+        self.scale = ((now_s - self.base_s) / self.tau_s).exp();
+        self.scaled_until_s = now_s + self.tau_s * SCALE_HOLDS;
+        self.scale
+    }
+
+    fn purge(&mut self) {
+        let used = self.places.iter().filter(|counter| counter.weight > 0.0);
+        let mut weights: Vec<f64> = used.map(|counter| counter.weight).collect();
+        let middle = weights.len() / 2;
+        let (_, median, _) = weights.select_nth_unstable_by(middle, f64::total_cmp);
+        let median = *median;
+        self.taken_off += median;
+        self.take_over(|counter| counter.weight -= median);
+    }
+
+    /// Changes every counter; those with nothing left go, the others find their places anew.
+    fn take_over(&mut self, change: impl Fn(&mut Counter)) {
+        let before = std::mem::replace(&mut self.places, Box::new([Counter::default(); PLACES]));
+        self.used = 0;
+        for mut counter in before.iter().copied().filter(|one| one.weight > 0.0) {
+            change(&mut counter);
+            if counter.weight > 0.0 {
+                let place = self.place_of(KeyHash(counter.account));
+                self.places[place] = counter;
+                self.used += 1;
+            }
+        }
+    }
+}
+
+/// The first place of an account: hashes of accounts are even, but made-up ones in a test need not be.
+fn spread(account: u64) -> usize {
+    (account.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % PLACES
+}
