@@ -36,23 +36,20 @@ pub struct Predict {
     quantile: f64,
     latest: VecDeque<f64>,
     usual: f64,
-    workers: f64,
 }
 
 impl Predict {
-    pub fn at(quantile: f64, workers: usize) -> Self {
+    pub fn at(quantile: f64) -> Self {
         Self {
             quantile,
             latest: VecDeque::new(),
             usual: 0.0,
-            workers: workers as f64,
         }
     }
 }
 
 impl Valve for Predict {
     fn starts(&mut self, view: &View, job: &Job) -> bool {
-        let _ = self.workers;
         view.age + view.ahead as f64 + self.usual <= job.deadline
     }
 
@@ -88,7 +85,7 @@ impl FacebookCodel {
 
 impl Valve for FacebookCodel {
     fn starts(&mut self, view: &View, _: &Job) -> bool {
-        if view.waiting == 0 && std::env::var("FB").is_err() {
+        if view.waiting == 0 {
             self.empty_at = view.now;
         }
         let standing = view.now - self.empty_at > self.long;
@@ -189,8 +186,10 @@ impl Valve for AdaptiveLifo {
     }
 }
 
-/// PIE (RFC 8033): a chance to drop that follows the waiting time and its trend.
+/// PIE (RFC 8033): a chance to drop that follows the waiting time and its trend, with the gains of the RFC in units of the target.
 pub struct Pie {
+    /// Whether it is asked at the head of the queue, with the age of that very job, and not at the tail as in the RFC.
+    at_head: bool,
     chance: f64,
     age: f64,
     before: f64,
@@ -199,8 +198,11 @@ pub struct Pie {
 }
 
 impl Pie {
-    pub fn new(seed: u64) -> Self {
+    const TARGET: f64 = DEADLINE / 5.0;
+
+    pub fn at_tail(seed: u64) -> Self {
         Self {
+            at_head: false,
             chance: 0.0,
             age: 0.0,
             before: 0.0,
@@ -208,19 +210,21 @@ impl Pie {
             draws: Draws::of(seed ^ 77),
         }
     }
+
+    pub fn at_head(seed: u64) -> Self {
+        Self {
+            at_head: true,
+            ..Self::at_tail(seed)
+        }
+    }
 }
 
-impl Valve for Pie {
-    fn enters(&mut self, now: f64, _: &Job, waiting: usize) -> bool {
-        let e = |n: &str, d: f64| std::env::var(n).map_or(d, |v| v.parse().unwrap());
-        let target = e("PT", 5.0);
-        let ut = e("PU", 1.0);
-        // Per second of delay at a target of 15 ms: scaled to ours.
-        let scale = 0.015 / target * e("PS", 1.0);
+impl Pie {
+    fn look(&mut self, now: f64, age: f64) {
         while self.next <= now {
-            self.next += ut;
-            let age = if waiting == 0 { 0.0 } else { self.age };
-            let mut step = (0.125 * (age - target) + 1.25 * (age - self.before)) * scale / 0.015 * 0.015 * e("PG",1.0);
+            self.next += DEADLINE / 100.0;
+            let mut step =
+                (0.125 * (age - Self::TARGET) + 1.25 * (age - self.before)) / Self::TARGET;
             step *= match self.chance {
                 p if p < 0.000_001 => 1.0 / 2_048.0,
                 p if p < 0.000_01 => 1.0 / 512.0,
@@ -239,15 +243,30 @@ impl Valve for Pie {
             }
             self.before = age;
         }
-        if self.before < target / 2.0 && self.chance < 0.2 || waiting <= 2 {
+    }
+
+    fn lets_pass(&mut self, waiting: usize) -> bool {
+        let calm = self.before < Self::TARGET / 2.0 && self.chance < 0.2;
+        calm || waiting <= 2 || self.draws.unit() >= self.chance
+    }
+}
+
+impl Valve for Pie {
+    fn enters(&mut self, now: f64, _: &Job, waiting: usize) -> bool {
+        if self.at_head {
             return true;
         }
-        self.draws.unit() >= self.chance
+        self.look(now, if waiting == 0 { 0.0 } else { self.age });
+        self.lets_pass(waiting)
     }
 
     fn starts(&mut self, view: &View, _: &Job) -> bool {
         self.age = view.age;
-        true
+        if !self.at_head {
+            return true;
+        }
+        self.look(view.now, view.age);
+        self.lets_pass(view.waiting)
     }
 }
 
@@ -265,7 +284,7 @@ impl Throttling {
     pub fn new(seed: u64) -> Self {
         Self {
             k: 2.0,
-            window: std::env::var("SW").map_or(12.0 * DEADLINE, |v| v.parse().unwrap()),
+            window: 3.0 * DEADLINE,
             asked: VecDeque::new(),
             accepted: VecDeque::new(),
             draws: Draws::of(seed ^ 78),
@@ -289,8 +308,8 @@ impl Valve for Throttling {
         self.draws.unit() >= (asked - self.k * accepted) / (asked + 1.0)
     }
 
-    fn starts(&mut self, view: &View, job: &Job) -> bool {
-        if std::env::var("SE").is_ok() { view.age <= job.deadline } else { true }
+    fn starts(&mut self, _: &View, _: &Job) -> bool {
+        true
     }
 
     fn done(&mut self, now: f64, _: &Job, _: f64, on_time: bool) {
@@ -320,22 +339,47 @@ impl Aimd {
 }
 
 impl Valve for Aimd {
-    fn starts(&mut self, view: &View, job: &Job) -> bool {
-        let e = |n: &str, d: f64| std::env::var(n).map_or(d, |v| v.parse().unwrap());
+    fn starts(&mut self, view: &View, _: &Job) -> bool {
         while self.next <= view.now {
-            self.next += e("AT", DEADLINE);
+            self.next += DEADLINE;
             self.rate = if self.late {
-                (1.0 - (1.0 - self.rate) * e("AM", 0.5)).min(0.99)
+                1.0 - (1.0 - self.rate) / 2.0
             } else {
-                (self.rate - e("AD", 0.05)).max(0.0)
+                (self.rate - 0.05).max(0.0)
             };
+            self.rate = self.rate.min(0.99);
             self.late = false;
         }
-        if std::env::var("AE").is_ok() && view.age > job.deadline { self.late = true; return false; }
         self.draws.unit() >= self.rate
     }
 
     fn done(&mut self, _: f64, _: &Job, _: f64, on_time: bool) {
         self.late |= !on_time;
+    }
+}
+
+/// So many jobs per second for each account, whatever the load: five times what a good one usually sends.
+pub struct Quota {
+    each: f64,
+    credit: Vec<(f64, f64)>,
+}
+
+impl Quota {
+    pub fn of(each: f64, accounts: usize) -> Self {
+        Self {
+            each,
+            credit: vec![(5.0, 0.0); accounts],
+        }
+    }
+}
+
+impl Valve for Quota {
+    fn starts(&mut self, view: &View, job: &Job) -> bool {
+        let (credit, at) = &mut self.credit[job.account as usize];
+        *credit = (*credit + (view.now - *at) * self.each).min(5.0);
+        *at = view.now;
+        let passes = *credit >= 1.0 && view.age <= job.deadline;
+        *credit -= f64::from(u8::from(passes));
+        passes
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluicegate::rules::lots::KeyHash;
 use sluicegate::rules::relief::decision::Decision;
-use sluicegate::rules::relief::fair::{FairShare, Told};
+use sluicegate::rules::relief::fair::{FairShare, Share, Told};
 use sluicegate::rules::relief::load::Measures;
 use sluicegate::rules::relief::valve::{AutoValve, Bounds, Candidate};
 
@@ -53,26 +53,36 @@ impl Ours {
         }
     }
 
-    fn is_fair(&mut self, now: Duration, job: &Job) -> bool {
+    /// How many of the accounts below this number were reported.
+    pub fn wrongly_reported(&self, good: u32) -> u32 {
+        let is_good = |one: &KeyHash| (0..good).any(|number| *one == hash(number));
+        self.reported.iter().filter(|one| is_good(one)).count() as u32
+    }
+
+    /// How its account stands to its fair share.
+    fn share(&mut self, now: Duration, age: Option<Duration>, job: &Job) -> Share {
         let Some(fair) = &mut self.fair else {
-            return true;
+            return Share::WITHIN;
         };
         let account = account(job);
         let usual_s = self.measures.service.all.mean_s().unwrap_or(1.0);
-        fair.offered(now, account, &self.name, usual_s);
+        fair.offered(now, age, (account, &self.name), usual_s);
         for told in fair.tick(now, self.slots, usual_s) {
             if let Told::Reported(actor) = told {
                 self.reported.push(actor.account);
             }
         }
-        let lot = (job.lot.rotate_left(17) >> 11) as f64 / (1_u64 << 53) as f64;
-        lot < fair.passing_share(now, account)
+        fair.share_of(account)
     }
 }
 
 /// The hash of a job's account.
-pub fn account(job: &Job) -> KeyHash {
-    KeyHash::of(&job.account.to_le_bytes())
+fn account(job: &Job) -> KeyHash {
+    hash(job.account)
+}
+
+fn hash(account: u32) -> KeyHash {
+    KeyHash::of(&account.to_le_bytes())
 }
 
 fn seconds(seconds: f64) -> Duration {
@@ -83,9 +93,12 @@ impl Valve for Ours {
     fn starts(&mut self, view: &View, job: &Job) -> bool {
         let now = seconds(view.now);
         let age = Some(seconds(view.age));
+        let mut share = Share::WITHIN;
         if !view.again {
             self.measures.offered(now, age);
-            if !self.is_fair(now, job) {
+            share = self.share(now, age, job);
+            let lot = (job.lot.rotate_left(17) >> 11) as f64 / (1_u64 << 53) as f64;
+            if lot >= share.passing {
                 return false;
             }
         }
@@ -99,6 +112,7 @@ impl Valve for Ours {
             deadline: Some(seconds(job.deadline)),
             protected: false,
             priority: job.priority,
+            over_share: share.is_over,
             job_type: None,
             lot: (job.lot >> 11) as f64 / (1_u64 << 53) as f64,
         };
@@ -120,12 +134,16 @@ impl Valve for Ours {
         self.measures.served(None, seconds(took));
         self.valve.finished(on_time);
         if let Some(fair) = &mut self.fair {
-            fair.served(account(job), seconds(took));
+            let usual_s = self.measures.service.all.mean_s().unwrap_or(1.0);
+            fair.served(account(job), seconds(took), usual_s);
         }
     }
 
     fn caught_up(&mut self, now: f64) {
         self.measures.caught_up(seconds(now));
         self.valve.caught_up(seconds(now));
+        if let Some(fair) = &mut self.fair {
+            fair.caught_up(seconds(now));
+        }
     }
 }

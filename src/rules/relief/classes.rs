@@ -7,17 +7,40 @@ use super::service::ServiceTimes;
 
 /// The priorities that are told apart; what is above the highest is like it.
 const PRIORITIES: usize = 10;
+/// Priorities, and below them those accounts that bring more than their fair share.
+const CLASSES: usize = PRIORITIES + 1;
 /// The place of what is never shed, above them all.
-const EXEMPT: usize = PRIORITIES;
+const EXEMPT: usize = CLASSES;
 /// A class with less than this share of what is offered changes nothing for those below it.
 const NEXT_TO_NOTHING: f64 = 1e-9;
+
+/// Where a message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// It is never shed.
+    Exempt,
+    /// Of this priority; above 9 is 9.
+    Priority(u8),
+    /// Its account brings more than its fair share: served with what all others leave.
+    OverShare,
+}
+
+impl Class {
+    fn place(self) -> usize {
+        match self {
+            Self::Exempt => EXEMPT,
+            Self::Priority(priority) => 1 + usize::from(priority).min(PRIORITIES - 1),
+            Self::OverShare => 0,
+        }
+    }
+}
 
 /// What is offered by each class, and its limit.
 #[derive(Debug, Clone)]
 pub struct Classes {
-    offered: [Option<Box<Offered>>; PRIORITIES + 1],
-    /// The limit of each priority, and whether those above it take everything.
-    limits: Option<[(Limit, bool); PRIORITIES]>,
+    offered: [Option<Box<Offered>>; CLASSES + 1],
+    /// The limit of each class, and whether those above it take everything.
+    limits: Option<[(Limit, bool); CLASSES]>,
     stretch_s: f64,
     /// The share of all that is offered beyond the capacity.
     excess: f64,
@@ -35,11 +58,10 @@ impl Default for Classes {
 }
 
 impl Classes {
-    /// A message of this priority was published then; `None`: one that is never shed.
-    pub fn count(&mut self, priority: Option<u8>, published_s: f64) {
-        let class = priority.map_or(EXEMPT, place);
+    /// A message of this class was published then.
+    pub fn count(&mut self, class: Class, published_s: f64) {
         let stretch_s = self.stretch_s;
-        self.offered[class]
+        self.offered[class.place()]
             .get_or_insert_with(|| Box::new(Offered::over(stretch_s)))
             .count(published_s);
     }
@@ -65,8 +87,8 @@ impl Classes {
         self.excess = capacity.map_or(0.0, |capacity| 1.0 - capacity / all.max(capacity));
         let mut left = capacity.map(|capacity| capacity - rates[EXEMPT]);
         fresh.guard(deadline_s, service, all, capacity);
-        let mut limits = [(Limit::of_deadline(deadline_s), false); PRIORITIES];
-        for class in (0..PRIORITIES).rev() {
+        let mut limits = [(Limit::of_deadline(deadline_s), false); CLASSES];
+        for class in (0..CLASSES).rev() {
             let short = 1.0 - AMPLE;
             let least = capacity.map_or(0.0, |capacity| capacity * short);
             let outranked = left.is_some_and(|left| left < least);
@@ -82,10 +104,10 @@ impl Classes {
         self.limits = Some(limits);
     }
 
-    /// The limit of a priority, and whether those above it take everything; `None` before the first tick.
+    /// The limit of a class, and whether those above it take everything; `None` before the first tick, and for what is exempt.
     #[must_use]
-    pub fn limit(&self, priority: u8) -> Option<(Limit, bool)> {
-        self.limits.map(|limits| limits[place(priority)])
+    pub fn limit(&self, class: Class) -> Option<(Limit, bool)> {
+        self.limits.as_ref()?.get(class.place()).copied()
     }
 
     /// The share of what is offered that is beyond the capacity.
@@ -95,7 +117,7 @@ impl Classes {
     }
 
     /// What each class offers per second. All are seen up to the same time: who sends nothing now is not remembered as sending.
-    fn rates(&mut self) -> [f64; PRIORITIES + 1] {
+    fn rates(&mut self) -> [f64; CLASSES + 1] {
         let latest = self.offered.iter().flatten().map(|one| one.latest_s());
         let latest_s = latest.fold(f64::MIN, f64::max);
         std::array::from_fn(|class| {
@@ -114,8 +136,4 @@ impl Classes {
             }
         }
     }
-}
-
-fn place(priority: u8) -> usize {
-    usize::from(priority).min(PRIORITIES - 1)
 }

@@ -8,11 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::load::published_s;
 use super::sketch::{Brings, LoadSketch};
 use crate::rules::lots::KeyHash;
 
 /// The share of the workers' time that is given away.
 const FULL: f64 = 0.97;
+/// So much more than its fair share an account may bring to the age valve, which cuts it to measure: it sees what the workers do.
+const TO_MEASURE: f64 = 1.15;
 /// So many jobs in one `tau` may be chance.
 const CHANCE: f64 = 5.0;
 /// Who brings more than so many fair shares for [`LASTING`] is reported.
@@ -41,6 +44,23 @@ pub struct BadActor {
     pub share: f64,
     /// Since when it brings more than three fair shares, time since the clock's start.
     pub since: Duration,
+}
+
+/// How an account stands to its fair share.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share {
+    /// Whether it brings more: its messages are served with what all others leave.
+    pub is_over: bool,
+    /// The share of its messages that may pass at all, from 0 to 1: those whose lot, from 0 to 1, is below.
+    pub passing: f64,
+}
+
+impl Share {
+    /// It has what it asks for.
+    pub const WITHIN: Self = Self {
+        is_over: false,
+        passing: 1.0,
+    };
 }
 
 /// What changed in a tick.
@@ -88,30 +108,40 @@ impl FairShare {
         }
     }
 
-    /// A message of an account came; once for each. `usual_s`: the queue's mean service time.
-    pub fn offered(&mut self, now: Duration, account: KeyHash, name: &Arc<str>, usual_s: f64) {
-        self.sketch.offer(now, account, usual_s);
+    /// A message of an account came, published so long before; once for each. `usual_s`: the queue's mean service time.
+    pub fn offered(
+        &mut self,
+        now: Duration,
+        age: Option<Duration>,
+        (account, name): (KeyHash, &Arc<str>),
+        usual_s: f64,
+    ) {
+        self.sketch.offer(published_s(now, age), account, usual_s);
         if self.nameless > 0 {
             self.name(account, name);
         }
     }
 
-    /// A job of an account was done, and took so long.
-    pub fn served(&mut self, account: KeyHash, took: Duration) {
-        self.sketch.served(account, took);
+    /// Nothing waits any more, at the broker or in hand.
+    pub fn caught_up(&mut self, now: Duration) {
+        self.sketch.caught_up(now.as_secs_f64());
     }
 
-    /// The share of an account's messages that may pass, from 0 to 1: one passes when its lot, from 0 to 1, is below.
+    /// A job of an account was done, and took so long.
+    pub fn served(&mut self, account: KeyHash, took: Duration, usual_s: f64) {
+        self.sketch.served(account, took, usual_s);
+    }
+
+    /// How an account stands to its fair share.
     #[must_use]
-    pub fn passing_share(&self, now: Duration, account: KeyHash) -> f64 {
+    pub fn share_of(&self, account: KeyHash) -> Share {
         if self.level.is_infinite() {
-            return 1.0;
+            return Share::WITHIN;
         }
-        let work = self.sketch.work_of(now, account, self.big);
-        if work <= self.level {
-            1.0
-        } else {
-            self.level / work
+        let work = self.sketch.work_of(account, self.big);
+        Share {
+            is_over: work > self.level,
+            passing: (TO_MEASURE * self.level / work.max(f64::MIN_POSITIVE)).min(1.0),
         }
     }
 
@@ -136,13 +166,13 @@ impl FairShare {
         let tau_s = self.sketch.tau_s();
         self.next_tick = now + Duration::from_secs_f64(tau_s * TICK);
         self.big = CHANCE * usual_s / tau_s;
-        let all_work = self.sketch.all_work(now);
+        let all_work = self.sketch.all_work();
         let room = FULL * f64::from(slots);
-        let mut brings: Vec<Brings> = self.sketch.all(now, self.big).collect();
+        let mut brings: Vec<Brings> = self.sketch.all(self.big).collect();
         self.level = if all_work <= room {
             f64::INFINITY
         } else {
-            let least = self.sketch.unseen_work(now).max(self.big);
+            let least = self.sketch.unseen_work().max(self.big);
             water_level(&mut brings, all_work, room).max(least)
         };
         self.watch(now, &brings, all_work);
@@ -153,7 +183,7 @@ impl FairShare {
     fn watch(&mut self, now: Duration, brings: &[Brings], all_work: f64) {
         let level = self.level;
         for watched in &mut self.watched {
-            let work = self.sketch.work_of(now, watched.actor.account, self.big);
+            let work = self.sketch.work_of(watched.actor.account, self.big);
             watched.actor.work = work;
             watched.actor.fair = level;
             watched.actor.share = (work / all_work.max(1e-9)).min(1.0);

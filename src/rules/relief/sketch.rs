@@ -3,8 +3,9 @@
 //! A work-weighted heavy-hitter sketch in the family of Space-Saving (Metwally, Agrawal, El Abbadi, 2005), in the form of its twin
 //! by Misra and Gries: a counter says what an account surely brought, and what was discarded of it is one number for all. When the
 //! counters are used up, their median is taken off each and those with nothing left go (as in Apache DataSketches): a message costs
-//! one look into a table of 48 KiB, and a purge is paid for by hundreds of them. Weights fade by `e` in each `tau`, by forward decay
-//! (Cormode et al., 2009): new weight grows, so that an offer touches one counter.
+//! one look into a table of 64 KiB, and a purge is paid for by hundreds of them. Weights fade by `e` in each `tau`, by forward decay
+//! (Cormode et al., 2009): new weight grows, so that an offer touches one counter. Time is that of publishing, so that rates are
+//! right while a backlog comes through at whatever pace.
 
 use std::time::Duration;
 
@@ -18,8 +19,10 @@ const PLACES: usize = 2 * COUNTERS;
 const REBASE_AFTER_TAUS: f64 = 20.0;
 /// The scale is taken anew after this part of `tau`: an error of less than half a percent.
 const SCALE_HOLDS: f64 = 1.0 / 256.0;
-/// An account's mean service time follows what is measured by this part.
-const FOLLOWS: f32 = 0.1;
+/// What is thought of the service time of an account's jobs before anything is known weighs as much as so many of them.
+const BELIEVED: u16 = 10;
+/// The mean is taken over about so many of its last jobs.
+const LONGEST_MEAN: u16 = 200;
 
 /// Who brings how much.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub struct LoadSketch {
     total: f64,
     taken_off: f64,
     base_s: f64,
+    /// The latest time of publishing that was seen, and the first.
+    latest_s: f64,
     first_s: Option<f64>,
     scale: f64,
     scaled_until_s: f64,
@@ -44,6 +49,8 @@ struct Counter {
     first_s: f32,
     /// The mean service time of its jobs, in seconds; 0: not known.
     mean_s: f32,
+    /// How many of its jobs that is the mean of.
+    served: u16,
 }
 
 /// What an account brings.
@@ -66,6 +73,7 @@ impl LoadSketch {
             total: 0.0,
             taken_off: 0.0,
             base_s: 0.0,
+            latest_s: 0.0,
             first_s: None,
             scale: 1.0,
             scaled_until_s: 0.0,
@@ -78,11 +86,11 @@ impl LoadSketch {
         self.tau_s
     }
 
-    /// An account offers a job; `usual_s` is the mean service time of the queue, for accounts of which none is known.
-    pub fn offer(&mut self, now: Duration, account: KeyHash, usual_s: f64) {
-        let now_s = now.as_secs_f64();
-        self.first_s.get_or_insert(now_s);
-        let scale = self.scale(now_s);
+    /// An account offers a job that was published at `published_s`, in seconds since the clock's start (below zero: before that);
+    /// `usual_s` is the mean service time of the queue, for accounts of which none is known.
+    pub fn offer(&mut self, published_s: f64, account: KeyHash, usual_s: f64) {
+        self.caught_up(published_s);
+        let scale = self.scale();
         let mut place = self.place_of(account);
         if self.places[place].weight == 0.0 {
             if self.used == COUNTERS {
@@ -92,7 +100,7 @@ impl LoadSketch {
             self.used += 1;
             self.places[place] = Counter {
                 account: account.0,
-                first_s: now_s as f32,
+                first_s: self.latest_s as f32,
                 ..Counter::default()
             };
         }
@@ -104,49 +112,54 @@ impl LoadSketch {
         self.total += weight;
     }
 
-    /// A job of an account was done, and took so long.
-    pub fn served(&mut self, account: KeyHash, took: Duration) {
+    /// All that was published before `now_s` was seen.
+    pub fn caught_up(&mut self, now_s: f64) {
+        if self.first_s.is_none() {
+            self.first_s = Some(now_s);
+            (self.base_s, self.latest_s, self.scaled_until_s) = (now_s, now_s, now_s);
+        }
+        self.latest_s = self.latest_s.max(now_s);
+    }
+
+    /// A job of an account was done, and took so long; `usual_s` is what is thought of an account before anything is known.
+    pub fn served(&mut self, account: KeyHash, took: Duration, usual_s: f64) {
         let place = self.place_of(account);
         let counter = &mut self.places[place];
         if counter.weight > 0.0 {
-            let took_s = took.as_secs_f32().max(1e-6);
-            counter.mean_s = match counter.mean_s {
-                0.0 => took_s,
-                mean_s => mean_s + FOLLOWS * (took_s - mean_s),
-            };
+            if counter.served == 0 {
+                counter.mean_s = usual_s as f32;
+            }
+            counter.served = (counter.served + 1).min(LONGEST_MEAN);
+            let follows = 1.0 / f32::from(BELIEVED + counter.served);
+            counter.mean_s += follows * (took.as_secs_f32() - counter.mean_s);
         }
     }
 
     /// Seconds of work that all bring per second.
     #[must_use]
-    pub fn all_work(&self, now: Duration) -> f64 {
-        let now_s = now.as_secs_f64();
-        let Some(first_s) = self.first_s else {
-            return 0.0;
-        };
-        self.faded(now_s, self.total) / self.filled(now_s, first_s)
+    pub fn all_work(&self) -> f64 {
+        let filled = |first_s| self.faded(self.total) / self.filled(first_s);
+        self.first_s.map_or(0.0, filled)
     }
 
     /// What an account without a counter may bring at most, in seconds of work per second.
     #[must_use]
-    pub fn unseen_work(&self, now: Duration) -> f64 {
-        self.faded(now.as_secs_f64(), self.taken_off)
+    pub fn unseen_work(&self) -> f64 {
+        self.faded(self.taken_off)
     }
 
     /// What one account surely brings; those that bring more than `big` and are new are taken for what they bring since they came.
     #[must_use]
-    pub fn work_of(&self, now: Duration, account: KeyHash, big: f64) -> f64 {
-        let counter = &self.places[self.place_of(account)];
-        self.work(now.as_secs_f64(), counter, big)
+    pub fn work_of(&self, account: KeyHash, big: f64) -> f64 {
+        self.work(&self.places[self.place_of(account)], big)
     }
 
     /// All accounts that have a counter; see [`LoadSketch::work_of`].
-    pub fn all(&self, now: Duration, big: f64) -> impl Iterator<Item = Brings> {
-        let now_s = now.as_secs_f64();
+    pub fn all(&self, big: f64) -> impl Iterator<Item = Brings> {
         let used = self.places.iter().filter(|counter| counter.weight > 0.0);
         used.map(move |counter| Brings {
             account: KeyHash(counter.account),
-            work: self.work(now_s, counter, big),
+            work: self.work(counter, big),
         })
     }
 
@@ -160,23 +173,23 @@ impl LoadSketch {
         heavy.map(|counter| KeyHash(counter.account))
     }
 
-    fn work(&self, now_s: f64, counter: &Counter, big: f64) -> f64 {
-        let work = self.faded(now_s, counter.weight);
+    fn work(&self, counter: &Counter, big: f64) -> f64 {
+        let work = self.faded(counter.weight);
         if work > big {
-            work / self.filled(now_s, f64::from(counter.first_s))
+            work / self.filled(f64::from(counter.first_s))
         } else {
             work
         }
     }
 
     /// Work per second, from a weight on the scale of the base.
-    fn faded(&self, now_s: f64, weight: f64) -> f64 {
-        weight * ((self.base_s - now_s) / self.tau_s).exp() / self.tau_s
+    fn faded(&self, weight: f64) -> f64 {
+        weight * ((self.base_s - self.latest_s) / self.tau_s).exp() / self.tau_s
     }
 
     /// How much of its steady weight a stream has that began then.
-    fn filled(&self, now_s: f64, first_s: f64) -> f64 {
-        let taus = ((now_s - first_s) / self.tau_s).max(0.1);
+    fn filled(&self, first_s: f64) -> f64 {
+        let taus = ((self.latest_s - first_s) / self.tau_s).max(0.1);
         -(-taus).exp_m1()
     }
 
@@ -193,7 +206,8 @@ impl LoadSketch {
     }
 
     /// What a weight of 1 weighs now.
-    fn scale(&mut self, now_s: f64) -> f64 {
+    fn scale(&mut self) -> f64 {
+        let now_s = self.latest_s;
         if now_s < self.scaled_until_s {
             return self.scale;
         }

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::classes::Classes;
+use super::classes::{Class, Classes};
 use super::deadlines::Deadlines;
 use super::decision::{Decision, Grounds, Numbers, Pass};
 use super::fresh::{Fresh, Limit};
@@ -61,6 +61,8 @@ pub struct Candidate {
     pub protected: bool,
     /// Its priority; above 9 is 9.
     pub priority: u8,
+    /// Whether its account brings more than its fair share; see [`super::fair`].
+    pub over_share: bool,
     /// Its type, when the queue tells types apart.
     pub job_type: Option<KeyHash>,
     /// What it draws, from 0 to 1; always the same for the same message, and independent of its draw for `skip`.
@@ -68,6 +70,14 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    fn class(&self) -> Class {
+        match (self.exempt(), self.over_share) {
+            (Some(_), _) => Class::Exempt,
+            (None, true) => Class::OverShare,
+            (None, false) => Class::Priority(self.priority),
+        }
+    }
+
     fn exempt(&self) -> Option<Pass> {
         match (self.protected, self.age, self.deadline) {
             (true, ..) => Some(Pass::Protected),
@@ -124,8 +134,8 @@ impl AutoValve {
 
     /// A message came that no other valve sheds; once for each.
     pub fn arrived(&mut self, now: Duration, message: &Candidate) {
-        let class = message.exempt().map_or(Some(message.priority), |_| None);
-        self.classes.count(class, published_s(now, message.age));
+        let published_s = published_s(now, message.age);
+        self.classes.count(message.class(), published_s);
         if let Some(deadline) = message.deadline {
             self.deadlines.count(deadline.as_secs_f64());
         }
@@ -197,10 +207,11 @@ impl AutoValve {
         self.allowed = risen.min(self.bounds.ceiling.get());
     }
 
-    /// The limit for messages of this priority; `None`: those of higher ones take all. For explanations and metrics.
+    /// The limit for messages of this class; `None`: those of higher ones take all, or nothing is known yet. For explanations and
+    /// metrics.
     #[must_use]
-    pub fn limit(&self, priority: u8) -> Option<Limit> {
-        let (limit, outranked) = self.classes.limit(priority)?;
+    pub fn limit(&self, class: Class) -> Option<Limit> {
+        let (limit, outranked) = self.classes.limit(class)?;
         (!outranked).then_some(limit)
     }
 
@@ -223,7 +234,7 @@ impl AutoValve {
     fn grounds(&self, message: &Candidate) -> Option<(Grounds, Numbers)> {
         let deadline_s = message.deadline?.as_secs_f64();
         let age_s = message.age?.as_secs_f64() + message.ahead.as_secs_f64();
-        let known = self.classes.limit(message.priority);
+        let known = self.classes.limit(message.class());
         let (limit, outranked) = known.unwrap_or((Limit::of_deadline(deadline_s), false));
         let need_s = self.need_s(message.job_type, &limit).min(deadline_s / 2.0);
         let numbers = Numbers {
