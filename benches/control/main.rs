@@ -6,23 +6,32 @@
 //! `cargo bench --bench control [-- --quick]`
 #![expect(clippy::print_stdout, reason = "a benchmark tells what it found")]
 
+mod accounts;
 mod actors;
+mod known;
 mod others;
 mod ours;
 mod overload;
 mod queue;
+mod small;
 mod story;
 mod tables;
 
 use anyhow::Result;
 use peers::arguments::Arguments;
+use peers::meter::Counting;
 
 use tables::Tables;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn main() -> Result<()> {
     let mut tables = Tables::new(Arguments::read());
     overload::run(&mut tables);
     story::run(&mut tables);
     actors::run(&mut tables);
+    accounts::run(&mut tables);
+    small::run(&mut tables)?;
     tables.conclude()
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::queue::{DEADLINE, Draws, Job, Valve, View};
 
 /// Everything is started.
-pub struct Nothing;
+pub(crate) struct Nothing;
 
 impl Valve for Nothing {
     fn starts(&mut self, _: &View, _: &Job) -> bool {
@@ -14,7 +14,7 @@ impl Valve for Nothing {
 }
 
 /// A share is skipped at random, whatever happens.
-pub struct FixedSkip(pub f64, pub Draws);
+pub(crate) struct FixedSkip(pub f64, pub Draws);
 
 impl Valve for FixedSkip {
     fn starts(&mut self, _: &View, _: &Job) -> bool {
@@ -23,7 +23,7 @@ impl Valve for FixedSkip {
 }
 
 /// What is late already is dropped: the broker's TTL.
-pub struct Expiry;
+pub(crate) struct Expiry;
 
 impl Valve for Expiry {
     fn starts(&mut self, view: &View, job: &Job) -> bool {
@@ -32,14 +32,14 @@ impl Valve for Expiry {
 }
 
 /// What would be late after a usual service time is dropped.
-pub struct Predict {
+pub(crate) struct Predict {
     quantile: f64,
     latest: VecDeque<f64>,
     usual: f64,
 }
 
 impl Predict {
-    pub fn at(quantile: f64) -> Self {
+    pub(crate) fn at(quantile: f64) -> Self {
         Self {
             quantile,
             latest: VecDeque::new(),
@@ -67,14 +67,14 @@ impl Valve for Predict {
 
 /// CoDel as Facebook runs it (Maurer, "Fail at Scale", 2015): a hard limit on the age, short while the queue has not been empty
 /// for a while, else long.
-pub struct FacebookCodel {
+pub(crate) struct FacebookCodel {
     short: f64,
     long: f64,
     empty_at: f64,
 }
 
 impl FacebookCodel {
-    pub fn of(workers: usize) -> Self {
+    pub(crate) fn of(workers: usize) -> Self {
         Self {
             short: (DEADLINE / 20.0).max(1.0 / workers as f64),
             long: DEADLINE,
@@ -98,7 +98,7 @@ impl Valve for FacebookCodel {
 }
 
 /// CoDel's control law (RFC 8289): at ever shorter distances one is dropped while the waiting time stands above a target.
-pub struct Codel {
+pub(crate) struct Codel {
     target: f64,
     interval: f64,
     first_above: f64,
@@ -109,7 +109,7 @@ pub struct Codel {
 }
 
 impl Codel {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             target: DEADLINE / 20.0,
             interval: DEADLINE,
@@ -159,12 +159,12 @@ impl Valve for Codel {
 }
 
 /// The newest first while the queue stands, and what is late is dropped (Maurer, 2015).
-pub struct AdaptiveLifo {
+pub(crate) struct AdaptiveLifo {
     empty_at: f64,
 }
 
 impl AdaptiveLifo {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { empty_at: 0.0 }
     }
 }
@@ -187,7 +187,7 @@ impl Valve for AdaptiveLifo {
 }
 
 /// PIE (RFC 8033): a chance to drop that follows the waiting time and its trend, with the gains of the RFC in units of the target.
-pub struct Pie {
+pub(crate) struct Pie {
     /// Whether it is asked at the head of the queue, with the age of that very job, and not at the tail as in the RFC.
     at_head: bool,
     chance: f64,
@@ -200,7 +200,7 @@ pub struct Pie {
 impl Pie {
     const TARGET: f64 = DEADLINE / 5.0;
 
-    pub fn at_tail(seed: u64) -> Self {
+    pub(crate) fn at_tail(seed: u64) -> Self {
         Self {
             at_head: false,
             chance: 0.0,
@@ -211,7 +211,7 @@ impl Pie {
         }
     }
 
-    pub fn at_head(seed: u64) -> Self {
+    pub(crate) fn at_head(seed: u64) -> Self {
         Self {
             at_head: true,
             ..Self::at_tail(seed)
@@ -272,7 +272,7 @@ impl Valve for Pie {
 
 /// Adaptive throttling (Beyer et al., "Site Reliability Engineering", 2016): publishers drop what exceeds K times what was
 /// accepted lately; accepted is what was done on time.
-pub struct Throttling {
+pub(crate) struct Throttling {
     k: f64,
     window: f64,
     asked: VecDeque<f64>,
@@ -281,7 +281,7 @@ pub struct Throttling {
 }
 
 impl Throttling {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             k: 2.0,
             window: 3.0 * DEADLINE,
@@ -320,7 +320,7 @@ impl Valve for Throttling {
 }
 
 /// A skip rate that grows by steps while jobs are late, and shrinks slowly while they are not.
-pub struct Aimd {
+pub(crate) struct Aimd {
     rate: f64,
     next: f64,
     late: bool,
@@ -328,7 +328,7 @@ pub struct Aimd {
 }
 
 impl Aimd {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             rate: 0.0,
             next: 0.0,
@@ -359,13 +359,13 @@ impl Valve for Aimd {
 }
 
 /// So many jobs per second for each account, whatever the load: five times what a good one usually sends.
-pub struct Quota {
+pub(crate) struct Quota {
     each: f64,
     credit: Vec<(f64, f64)>,
 }
 
 impl Quota {
-    pub fn of(each: f64, accounts: usize) -> Self {
+    pub(crate) fn of(each: f64, accounts: usize) -> Self {
         Self {
             each,
             credit: vec![(5.0, 0.0); accounts],

@@ -12,19 +12,19 @@ use sluicegate::rules::relief::valve::{AutoValve, Bounds, Candidate};
 use crate::queue::{DEADLINE, Job, Valve, View};
 
 /// The automatic valve, and before it the fair share, if wanted.
-pub struct Ours {
-    pub valve: AutoValve,
-    pub measures: Measures,
-    pub fair: Option<FairShare>,
+pub(crate) struct Ours {
+    pub(crate) valve: AutoValve,
+    pub(crate) measures: Measures,
+    pub(crate) fair: Option<FairShare>,
     /// Accounts that were reported.
-    pub reported: Vec<KeyHash>,
+    pub(crate) reported: Vec<KeyHash>,
     slots: u32,
     blind: bool,
     name: Arc<str>,
 }
 
 impl Ours {
-    pub fn of(workers: usize) -> Self {
+    pub(crate) fn of(workers: usize) -> Self {
         Self {
             valve: AutoValve::new(Bounds::default()),
             measures: Measures::default(),
@@ -37,7 +37,7 @@ impl Ours {
     }
 
     /// With the fair share before the valve.
-    pub fn fairly(workers: usize) -> Self {
+    pub(crate) fn fairly(workers: usize) -> Self {
         let deadline = Duration::from_secs_f64(DEADLINE);
         Self {
             fair: Some(FairShare::for_deadline(deadline)),
@@ -46,7 +46,7 @@ impl Ours {
     }
 
     /// Not told of the jobs that a worker holds.
-    pub fn blind(workers: usize) -> Self {
+    pub(crate) fn blind(workers: usize) -> Self {
         Self {
             blind: true,
             ..Self::of(workers)
@@ -54,7 +54,7 @@ impl Ours {
     }
 
     /// How many of the accounts below this number were reported.
-    pub fn wrongly_reported(&self, good: u32) -> u32 {
+    pub(crate) fn wrongly_reported(&self, good: u32) -> u32 {
         let is_good = |one: &KeyHash| (0..good).any(|number| *one == hash(number));
         self.reported.iter().filter(|one| is_good(one)).count() as u32
     }

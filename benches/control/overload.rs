@@ -3,9 +3,8 @@
 
 use peers::report::Goal;
 
-use crate::others::{
-    AdaptiveLifo, Aimd, Codel, Expiry, FacebookCodel, FixedSkip, Nothing, Pie, Predict, Throttling,
-};
+use crate::known::ROWS;
+use crate::others::{Expiry, FacebookCodel, FixedSkip};
 use crate::ours::Ours;
 use crate::queue::{Asked, Draws, End, Scene, Valve, Work};
 use crate::tables::Tables;
@@ -19,25 +18,25 @@ type Maker<'a> = &'a dyn Fn(u64) -> Box<dyn Valve>;
 
 /// Of one valve, for one kind of work and one load.
 #[derive(Debug, Clone, Default)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// Jobs done on time, in percent of what the workers can do (or of what is offered, if that is less); for each seed.
-    pub good: Vec<f64>,
+    pub(crate) good: Vec<f64>,
     /// Of the jobs that were started, those that came late, in percent.
-    pub late: Vec<f64>,
+    pub(crate) late: Vec<f64>,
 }
 
 impl Figures {
-    pub fn mean(&self) -> f64 {
+    pub(crate) fn mean(&self) -> f64 {
         self.good.iter().sum::<f64>() / self.good.len().max(1) as f64
     }
 }
 
 /// How jobs reach the workers.
 #[derive(Clone, Copy)]
-pub struct Setting {
-    pub workers: usize,
-    pub holds: usize,
-    pub asked: Asked,
+pub(crate) struct Setting {
+    pub(crate) workers: usize,
+    pub(crate) holds: usize,
+    pub(crate) asked: Asked,
 }
 
 const ONE_WORKER: Setting = Setting {
@@ -46,7 +45,13 @@ const ONE_WORKER: Setting = Setting {
     asked: Asked::AtStart,
 };
 
-pub fn play(tables: &Tables, setting: Setting, work: Work, load: f64, make: Maker<'_>) -> Figures {
+pub(crate) fn play(
+    tables: &Tables,
+    setting: Setting,
+    work: Work,
+    load: f64,
+    make: Maker<'_>,
+) -> Figures {
     let mut figures = Figures::default();
     let offered = load * setting.workers as f64;
     let until = WARM + tables.arguments.of(6_000.0, 300.0);
@@ -72,120 +77,7 @@ pub fn play(tables: &Tables, setting: Setting, work: Work, load: f64, make: Make
     figures
 }
 
-/// A valve's name, how it is made, and what was found for it elsewhere at 1.1, 2, 5 and 10 times the load, for each kind of work.
-struct Row<'a> {
-    name: &'a str,
-    make: Maker<'a>,
-    found: [[Option<f64>; 4]; 3],
-}
-
-const fn found(
-    constant: [f64; 3],
-    exponential: [f64; 4],
-    heavy: [f64; 3],
-) -> [[Option<f64>; 4]; 3] {
-    let [a, b, d] = constant;
-    let [e, f, g, h] = exponential;
-    let [i, j, l] = heavy;
-    [
-        [Some(a), Some(b), None, Some(d)],
-        [Some(e), Some(f), Some(g), Some(h)],
-        [Some(i), Some(j), None, Some(l)],
-    ]
-}
-
-const UNKNOWN: [[Option<f64>; 4]; 3] = [[None; 4]; 3];
-
-pub fn run(tables: &mut Tables) {
-    let rows = [
-        Row {
-            name: "none",
-            make: &|_| Box::new(Nothing),
-            found: found([0.0; 3], [0.0; 4], [0.0; 3]),
-        },
-        Row {
-            name: "expiry (TTL)",
-            make: &|_| Box::new(Expiry),
-            found: found(
-                [80.0, 21.0, 0.0],
-                [81.0, 52.0, 20.0, 10.0],
-                [80.0, 78.0, 23.0],
-            ),
-        },
-        Row {
-            name: "predict, median",
-            make: &|_| Box::new(Predict::at(0.5)),
-            found: found(
-                [98.0, 100.0, 100.0],
-                [87.0, 76.0, 60.0, 55.0],
-                [81.0, 86.0, 59.0],
-            ),
-        },
-        Row {
-            name: "predict, p90",
-            make: &|_| Box::new(Predict::at(0.9)),
-            found: found(
-                [98.0, 100.0, 100.0],
-                [91.0, 96.0, 91.0, 92.0],
-                [81.0, 96.0, 91.0],
-            ),
-        },
-        Row {
-            name: "CoDel, RFC 8289",
-            make: &|_| Box::new(Codel::new()),
-            found: found([88.0, 43.0, 1.0], [75.0, 34.0, 4.0, 1.0], [56.0, 33.0, 1.0]),
-        },
-        Row {
-            name: "CoDel, Facebook",
-            make: &|_| Box::new(FacebookCodel::of(1)),
-            found: found(
-                [86.0, 96.0, 100.0],
-                [81.0, 94.0, 98.0, 100.0],
-                [72.0, 90.0, 98.0],
-            ),
-        },
-        Row {
-            name: "adaptive LIFO + expiry",
-            make: &|_| Box::new(AdaptiveLifo::new()),
-            found: found(
-                [92.0, 100.0, 100.0],
-                [88.0, 99.0, 100.0, 100.0],
-                [79.0, 96.0, 94.0],
-            ),
-        },
-        Row {
-            name: "PIE, RFC 8033",
-            make: &|seed| Box::new(Pie::at_tail(seed)),
-            found: found(
-                [89.0, 95.0, 20.0],
-                [79.0, 81.0, 36.0, 22.0],
-                [67.0, 70.0, 25.0],
-            ),
-        },
-        Row {
-            name: "PIE, asked at the head",
-            make: &|seed| Box::new(Pie::at_head(seed)),
-            found: UNKNOWN,
-        },
-        Row {
-            name: "SRE throttling, K = 2",
-            make: &|seed| Box::new(Throttling::new(seed)),
-            found: found(
-                [48.0, 31.0, 29.0],
-                [43.0, 32.0, 33.0, 28.0],
-                [37.0, 27.0, 27.0],
-            ),
-        },
-        Row {
-            name: "AIMD on misses",
-            make: &|seed| Box::new(Aimd::new(seed)),
-            found: found(
-                [73.0, 71.0, 52.0],
-                [64.0, 64.0, 58.0, 51.0],
-                [43.0, 45.0, 46.0],
-            ),
-        },
-    ];
+pub(crate) fn run(tables: &mut Tables) {
     println!(
         "\ngoodput in percent of the workers' time (one worker, deadline ten jobs; late among started in percent)\n"
     );
@@ -198,8 +90,8 @@ pub fn run(tables: &mut Tables) {
     println!("\n| --- |{}", " --- |".repeat(15));
     let mut best = [[0.0_f64; 5]; 3];
     let mut against = vec![String::new(); 15];
-    for row in &rows {
-        let figures = line(tables, row.name, row.make);
+    for row in &ROWS {
+        let figures = line(tables, row.name, &row.make);
         for (place, figures) in figures.iter().enumerate() {
             let (work, load) = (place / 5, place % 5);
             let mean = figures.mean();

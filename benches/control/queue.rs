@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 
 /// Numbers drawn from a seed (SplitMix64).
 #[derive(Debug, Clone)]
-pub struct Draws(u64);
+pub(crate) struct Draws(u64);
 
 impl Draws {
-    pub fn of(seed: u64) -> Self {
+    pub(crate) fn of(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def0)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,22 +21,22 @@ impl Draws {
     }
 
     /// From 0 to 1, never either.
-    pub fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
-    pub fn exponential(&mut self) -> f64 {
+    pub(crate) fn exponential(&mut self) -> f64 {
         -self.unit().ln()
     }
 
-    pub fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         (-2.0 * self.unit().ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
     }
 }
 
 /// How long jobs take; one second on average.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Work {
+pub(crate) enum Work {
     Constant,
     Exponential,
     /// Lognormal with a coefficient of variation of 2.9.
@@ -44,9 +44,9 @@ pub enum Work {
 }
 
 impl Work {
-    pub const ALL: [Work; 3] = [Work::Constant, Work::Exponential, Work::HeavyTailed];
+    pub(crate) const ALL: [Work; 3] = [Work::Constant, Work::Exponential, Work::HeavyTailed];
 
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Constant => "constant",
             Self::Exponential => "exponential",
@@ -68,19 +68,19 @@ impl Work {
 
 /// A job.
 #[derive(Debug, Clone, Copy)]
-pub struct Job {
-    pub published: f64,
-    pub work: f64,
+pub(crate) struct Job {
+    pub(crate) published: f64,
+    pub(crate) work: f64,
     /// Seconds from publishing until it is useless.
-    pub deadline: f64,
-    pub account: u32,
-    pub priority: u8,
-    pub lot: u64,
+    pub(crate) deadline: f64,
+    pub(crate) account: u32,
+    pub(crate) priority: u8,
+    pub(crate) lot: u64,
 }
 
 /// What became of a job.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum End {
+pub(crate) enum End {
     OnTime,
     Late,
     Shed,
@@ -88,19 +88,19 @@ pub enum End {
 
 /// Where a job is asked for.
 #[derive(Debug, Clone, Copy)]
-pub struct View {
-    pub now: f64,
-    pub age: f64,
+pub(crate) struct View {
+    pub(crate) now: f64,
+    pub(crate) age: f64,
     /// Jobs that wait behind it.
-    pub waiting: usize,
+    pub(crate) waiting: usize,
     /// Jobs that its worker does before it.
-    pub ahead: usize,
+    pub(crate) ahead: usize,
     /// Whether it was asked for before.
-    pub again: bool,
+    pub(crate) again: bool,
 }
 
 /// Who decides.
-pub trait Valve {
+pub(crate) trait Valve {
     /// A job is published: whether it may enter the queue. Asked of valves that stand at the publisher.
     fn enters(&mut self, _now: f64, _job: &Job, _waiting: usize) -> bool {
         true
@@ -119,7 +119,7 @@ pub trait Valve {
 
 /// When the valve is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Asked {
+pub(crate) enum Asked {
     /// When a worker begins a job.
     AtStart,
     /// When the queue delivers it to a worker, which may hold others.
@@ -127,30 +127,35 @@ pub enum Asked {
 }
 
 /// A queue and its workers.
-pub struct Scene<'a> {
-    pub workers: usize,
+pub(crate) struct Scene<'a> {
+    pub(crate) workers: usize,
     /// Jobs that each worker holds beside the one that it does.
-    pub holds: usize,
-    pub asked: Asked,
-    pub until: f64,
-    pub work: Work,
+    pub(crate) holds: usize,
+    pub(crate) asked: Asked,
+    pub(crate) until: f64,
+    pub(crate) work: Work,
     /// Jobs offered per second at a time.
-    pub rate: &'a dyn Fn(f64) -> f64,
+    pub(crate) rate: &'a dyn Fn(f64) -> f64,
     /// The highest rate.
-    pub peak: f64,
+    pub(crate) peak: f64,
     /// How many times longer jobs take that start at a time.
-    pub slowness: &'a dyn Fn(f64) -> f64,
+    pub(crate) slowness: &'a dyn Fn(f64) -> f64,
     /// Jobs at the start: how many, over which age.
-    pub backlog: (usize, f64),
+    pub(crate) backlog: (usize, f64),
     /// What a job is like: changes it as drawn.
-    pub make: &'a dyn Fn(&mut Job, &mut Draws),
+    pub(crate) make: &'a dyn Fn(&mut Job, &mut Draws),
 }
 
-pub const DEADLINE: f64 = 10.0;
+pub(crate) const DEADLINE: f64 = 10.0;
 
 impl<'a> Scene<'a> {
     /// One worker, a constant load.
-    pub fn steady(work: Work, workers: usize, rate: &'a dyn Fn(f64) -> f64, peak: f64) -> Self {
+    pub(crate) fn steady(
+        work: Work,
+        workers: usize,
+        rate: &'a dyn Fn(f64) -> f64,
+        peak: f64,
+    ) -> Self {
         Scene {
             workers,
             holds: 0,
@@ -166,7 +171,12 @@ impl<'a> Scene<'a> {
     }
 
     /// Plays it, telling what becomes of each job and when.
-    pub fn play(&self, seed: u64, valve: &mut dyn Valve, mut tell: impl FnMut(&Job, End, f64)) {
+    pub(crate) fn play(
+        &self,
+        seed: u64,
+        valve: &mut dyn Valve,
+        mut tell: impl FnMut(&Job, End, f64),
+    ) {
         let mut play = Play {
             scene: self,
             valve,

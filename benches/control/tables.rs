@@ -9,15 +9,15 @@ use peers::rounds::Spread;
 const TOLERANCE: f64 = 5.0;
 
 /// The report, and what is wrong with it.
-pub struct Tables {
-    pub arguments: Arguments,
+pub(crate) struct Tables {
+    pub(crate) arguments: Arguments,
     report: Report,
     missed: Vec<String>,
     straw: Vec<String>,
 }
 
 impl Tables {
-    pub fn new(arguments: Arguments) -> Self {
+    pub(crate) fn new(arguments: Arguments) -> Self {
         Self {
             arguments,
             report: Report::new("control", arguments),
@@ -27,12 +27,19 @@ impl Tables {
     }
 
     /// Seeds that are played.
-    pub fn seeds(&self, full: u64) -> std::ops::RangeInclusive<u64> {
+    pub(crate) fn seeds(&self, full: u64) -> std::ops::RangeInclusive<u64> {
         1..=self.arguments.of(full, 1)
     }
 
     /// A figure in virtual time: the same on every machine, so that it must be met.
-    pub fn goal(&mut self, what: &str, against: &str, goal: Goal, unit: &str, figures: Vec<f64>) {
+    pub(crate) fn goal(
+        &mut self,
+        what: &str,
+        against: &str,
+        goal: Goal,
+        unit: &str,
+        figures: Vec<f64>,
+    ) {
         let figure = Spread::of(figures);
         let met = match goal {
             Goal::AtLeast(least) => figure.median >= least,
@@ -46,19 +53,26 @@ impl Tables {
     }
 
     /// A figure that depends on the machine.
-    pub fn pace(&mut self, what: &str, against: &str, most: f64, unit: &str, figures: Vec<f64>) {
+    pub(crate) fn pace(
+        &mut self,
+        what: &str,
+        against: &str,
+        most: f64,
+        unit: &str,
+        figures: Vec<f64>,
+    ) {
         let goal = Goal::AtMost(most);
         self.report
             .goal(what, against, goal, unit, Spread::of(figures));
     }
 
     /// A figure for its own sake.
-    pub fn note(&mut self, what: &str, against: &str, unit: &str, figures: Vec<f64>) {
+    pub(crate) fn note(&mut self, what: &str, against: &str, unit: &str, figures: Vec<f64>) {
         self.report.note(what, against, unit, Spread::of(figures));
     }
 
     /// An alternative's figure in percent, beside the one that it must reach. A better one is welcome.
-    pub fn reproduced(&mut self, what: &str, figure: f64, expected: f64) {
+    pub(crate) fn reproduced(&mut self, what: &str, figure: f64, expected: f64) {
         if figure < expected - TOLERANCE {
             self.straw
                 .push(format!("{what}: {figure:.0} %, expected {expected:.0} %"));
@@ -69,7 +83,7 @@ impl Tables {
     ///
     /// # Errors
     /// When a goal in virtual time is missed, or an alternative does not reach what it should; not when it was quick.
-    pub fn conclude(self) -> Result<()> {
+    pub(crate) fn conclude(self) -> Result<()> {
         self.report.conclude()?;
         if self.arguments.quick {
             return Ok(());

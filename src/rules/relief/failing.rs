@@ -28,6 +28,8 @@ const STATES: usize = 16_384;
 const ISOLATED: usize = 1_024;
 /// Half of the time over which the rate of the rest is taken.
 const EPOCH: Duration = Duration::from_secs(600);
+/// What is thought of the rest before anything is known weighs as much as so many outcomes.
+const BELIEVED: f32 = 200.0;
 /// The last outcomes, for what fails for everybody all at once, and the share of failures in them that says so.
 const LATEST: usize = 128;
 const COMMON: f32 = 0.05;
@@ -275,18 +277,16 @@ impl Failing {
         let sum = |counts: [u32; 2]| counts[0].saturating_add(counts[1]);
         let jobs = sum(self.all.jobs).saturating_sub(sum(own.jobs));
         let failures = sum(self.all.failures).saturating_sub(sum(own.failures));
-        let usual = failures as f32 / jobs.max(1) as f32;
+        // Before much is known of the rest, the least rate is thought of it.
+        let usual = (failures as f32 + LEAST_RATE * BELIEVED) / (jobs as f32 + BELIEVED);
         let latest = &self.latest[..self.seen.min(LATEST)];
         let others = latest.iter().filter(|(one, _)| *one != account.0 as u32);
         let (jobs, failures) = others.fold((0_u32, 0_u32), |(jobs, failures), (_, failed)| {
             (jobs + 1, failures + u32::from(*failed))
         });
         let lately = failures as f32 / jobs.max(1) as f32;
-        if lately >= COMMON {
-            usual.max(lately)
-        } else {
-            usual
-        }
+        let is_common = jobs as usize >= LATEST / 4 && lately >= COMMON;
+        if is_common { usual.max(lately) } else { usual }
     }
 }
 

@@ -6,6 +6,8 @@ use crate::rules::lots::KeyHash;
 
 /// So many completions are remembered.
 pub const REMEMBERED: usize = 100;
+/// Of so many the mean is taken.
+const RECENT: usize = 50;
 /// From so many on something is said about them.
 pub const ENOUGH: usize = 30;
 /// Types that are told apart; what comes beyond counts for the whole queue only.
@@ -41,12 +43,15 @@ impl ServiceTimes {
         self.sorted.len() >= ENOUGH
     }
 
-    /// The mean in seconds, never zero; `None` until it [`is known`](Self::is_known).
+    /// The mean of the last 50 in seconds, never zero; `None` until it [`is known`](Self::is_known). Of fewer than the quantiles are
+    /// taken from, so that the capacity is soon known when work becomes slow.
     #[must_use]
     pub fn mean_s(&self) -> Option<f64> {
-        let sum: f64 = self.sorted.iter().map(|one| f64::from(*one)).sum();
-        self.is_known()
-            .then(|| (sum / self.sorted.len() as f64).max(1e-6))
+        let count = self.in_order.len();
+        let recent = count.min(RECENT);
+        let newest = (0..recent).map(|ago| (self.oldest + count - 1 - ago) % count);
+        let sum: f64 = newest.map(|place| f64::from(self.in_order[place])).sum();
+        self.is_known().then(|| (sum / recent as f64).max(1e-6))
     }
 
     /// The seconds that this share of jobs (0 to 1) did not exceed; `None` until it is known.
