@@ -84,7 +84,7 @@ fn one_step(seed: u64, load: f64, make: Maker<'_>) -> (f64, f64) {
 fn slow(tables: &mut Tables) {
     for work in [Work::Constant, Work::Exponential] {
         let all = |make: Maker<'_>| -> Vec<f64> {
-            let seeds = tables.seeds(15);
+            let seeds = tables.seeds(60);
             seeds.map(|seed| one_slow(seed, work, make)).collect()
         };
         let figures = all(&ours);

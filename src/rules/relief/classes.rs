@@ -137,3 +137,84 @@ impl Classes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// One second for a job, ten per second; so many offered by each class.
+    fn classes(offered: &[(Class, u32)]) -> Classes {
+        let mut classes = Classes::default();
+        for (class, rate) in offered {
+            for number in 0..40 * rate {
+                classes.count(*class, f64::from(number) / f64::from(*rate));
+            }
+        }
+        let mut service = ServiceTimes::default();
+        for _ in 0..100 {
+            service.add(Duration::from_secs(1));
+        }
+        classes.tick(10.0, &mut Fresh::default(), &service, Some(10.0));
+        classes
+    }
+
+    fn check(what: &str, classes: &Classes, class: Class, expected: &str) {
+        let said = match classes.limit(class) {
+            None => "never shed",
+            Some((_, true)) => "probes",
+            Some((limit, _)) if limit.age_s >= 9.0 && !limit.is_short() => "all",
+            Some(_) => "limited",
+        };
+        assert_eq!(said, expected, "{what}: {class:?}");
+    }
+
+    #[test]
+    fn higher_classes_are_served_first() {
+        let [low, middle, high] = [0, 4, 9].map(Class::Priority);
+        let three = classes(&[(low, 6), (middle, 6), (high, 6)]);
+        check("the highest has all", &three, high, "all");
+        check("the next what is left", &three, middle, "limited");
+        check("the lowest a probe", &three, low, "probes");
+        check(
+            "what is above nine is nine",
+            &three,
+            Class::Priority(255),
+            "all",
+        );
+        let room = classes(&[(low, 3), (high, 6)]);
+        check("there is room", &room, low, "all");
+        let rude = classes(&[(Class::OverShare, 40), (low, 5)]);
+        check(
+            "who brings too much comes last",
+            &rude,
+            Class::OverShare,
+            "limited",
+        );
+        check("whatever the others' priority", &rude, low, "all");
+        let exempt = classes(&[(Class::Exempt, 8), (high, 6)]);
+        check("the protected take their part", &exempt, high, "limited");
+        check("and are never shed", &exempt, Class::Exempt, "never shed");
+        assert!(
+            (three.excess() - 8.0 / 18.0).abs() < 0.03,
+            "{}",
+            three.excess()
+        );
+    }
+
+    #[test]
+    fn a_class_that_fell_silent_takes_nothing() {
+        let (low, high) = (Class::Priority(0), Class::Priority(9));
+        let mut classes = classes(&[(high, 20)]);
+        for number in 0..200 {
+            classes.count(low, 60.0 + f64::from(number) / 5.0);
+        }
+        let mut service = ServiceTimes::default();
+        for _ in 0..100 {
+            service.add(Duration::from_secs(1));
+        }
+        classes.tick(10.0, &mut Fresh::default(), &service, Some(10.0));
+        check("it was long ago", &classes, low, "all");
+    }
+}

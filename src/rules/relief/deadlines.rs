@@ -65,3 +65,59 @@ impl Deadlines {
         self.all /= 2.0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(what: &str, jobs: &[(u32, f64)], expected: Option<f64>) {
+        let mut deadlines = Deadlines::default();
+        let most = jobs.iter().map(|(count, _)| *count).max().unwrap_or(0);
+        for turn in 0..most {
+            for (count, deadline_s) in jobs {
+                // Evenly spread over the turns.
+                if (turn + 1) * count / most > turn * count / most {
+                    deadlines.count(*deadline_s);
+                }
+            }
+        }
+        let found = deadlines.tightest_s();
+        let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-6;
+        let same = match (found, expected) {
+            (Some(found), Some(expected)) => near(found, expected),
+            (found, expected) => found == expected,
+        };
+        assert!(same, "{what}: {found:?}, not {expected:?}");
+    }
+
+    #[test]
+    fn the_tightest_that_matters_counts() {
+        check("nobody has one", &[], None);
+        check("all the same", &[(500, 30.0)], Some(30.0));
+        check("a tenth is tight", &[(100, 4.0), (900, 20.0)], Some(4.0));
+        check(
+            "one in a hundred is tight",
+            &[(10, 4.0), (990, 20.0)],
+            Some(20.0),
+        );
+        check(
+            "a few of several kinds",
+            &[(30, 1.0), (30, 4.0), (940, 20.0)],
+            Some(4.0),
+        );
+        check("out of all bounds", &[(10, 1e-9)], Some(1e-9));
+        check("for ever", &[(10, 1e12)], Some(1e12));
+    }
+
+    #[test]
+    fn what_was_fades() {
+        let mut deadlines = Deadlines::default();
+        for _ in 0..100_000 {
+            deadlines.count(1.0);
+        }
+        for _ in 0..10_000 {
+            deadlines.count(60.0);
+        }
+        assert_eq!(deadlines.tightest_s(), Some(60.0));
+    }
+}

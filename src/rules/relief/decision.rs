@@ -129,3 +129,42 @@ impl fmt::Display for Limit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decision_says_its_numbers() {
+        let limit = Limit {
+            age_s: 7.5,
+            need_s: 0.7,
+            gamma: 0.8,
+            offered: 120.0,
+            capacity: Some(40.0),
+            ..Limit::of_deadline(10.0)
+        };
+        let numbers = Numbers {
+            age_s: 8.2,
+            deadline_s: 10.0,
+            need_s: 2.0,
+            limit,
+        };
+        let check = |decision: Decision, expected: &str| assert_eq!(decision.to_string(), expected);
+        let said = "T 7.50 s, need 0.70 s, gamma 0.80, offered 120.00/s, capacity 40.00/s";
+        check(
+            Decision::Shed(Grounds::TooOld, numbers),
+            &format!("too old to start: 8.20 s, at most 6.00 s ({said})"),
+        );
+        check(
+            Decision::Shed(Grounds::NoTime, numbers),
+            &format!("no time left: 1.80 s of 10.00 s, its job needs 2.00 s ({said})"),
+        );
+        check(Decision::Pass(Pass::Fresh), "fresh enough");
+        assert!(
+            Limit::of_deadline(10.0)
+                .to_string()
+                .ends_with("capacity not known yet")
+        );
+    }
+}

@@ -22,7 +22,7 @@ const OWN_RATE_TIMES: f32 = 3.0;
 const LN_ENOUGH: f32 = 18.42;
 /// A state is kept so long after the last failure.
 const KEPT: Duration = Duration::from_secs(3_600);
-/// States at most (40 bytes each); when there are more, those with the least evidence go.
+/// States at most (48 bytes each); when there are more, those with the least evidence go.
 const STATES: usize = 16_384;
 /// Accounts that are isolated at once.
 const ISOLATED: usize = 1_024;
@@ -314,4 +314,130 @@ fn mean_of_exponentials(ln: [f32; 4]) -> f32 {
     let most = ln.iter().copied().fold(f32::MIN, f32::max);
     let sum: f32 = ln.iter().map(|one| (one - most).exp()).sum();
     most + (sum / 4.0).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BAD: KeyHash = KeyHash(7);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Others of whom one in a hundred fails.
+    fn others(failing: &mut Failing, now: Duration, jobs: u64) {
+        for job in 0..jobs {
+            failing.outcome(now, KeyHash(1_000 + job % 5_000), job % 101 == 0, None);
+        }
+    }
+
+    /// After how many of its jobs, of which all fail, it is isolated.
+    fn isolated_after(failing: &mut Failing, own_rate: Option<f32>) -> Option<u32> {
+        (1..=40).find(|_| failing.outcome(at(2), BAD, true, own_rate).is_some())
+    }
+
+    fn known() -> Failing {
+        let mut failing = Failing::default();
+        others(&mut failing, at(1), 20_000);
+        failing
+    }
+
+    #[test]
+    fn whose_jobs_all_fail_is_isolated_by_the_sixth() {
+        assert_eq!(isolated_after(&mut known(), None), Some(6));
+        assert_eq!(isolated_after(&mut known(), Some(0.01)), Some(7));
+        assert_eq!(
+            isolated_after(&mut known(), Some(0.3)),
+            None,
+            "that is usual for it"
+        );
+        let mut failing = Failing::default();
+        assert_eq!(
+            isolated_after(&mut failing, None),
+            Some(6),
+            "with nobody to compare"
+        );
+    }
+
+    #[test]
+    fn what_fails_for_everybody_is_nobodys_fault() {
+        let mut failing = known();
+        for job in 0..100_000_u64 {
+            // Half of all jobs of a thousand accounts fail, from one moment to the next.
+            let failed = KeyHash::of(&job.to_le_bytes()).0.is_multiple_of(2);
+            let turn = failing.outcome(at(2), KeyHash(job % 1_000), failed, None);
+            assert_eq!(turn, None, "{job}");
+        }
+    }
+
+    #[test]
+    fn an_isolated_account_comes_back_by_ten_good_jobs_in_a_row() {
+        let mut failing = known();
+        isolated_after(&mut failing, None);
+        assert_eq!(failing.isolated().collect::<Vec<_>>(), [BAD]);
+        assert!(!failing.may_pass(at(2), BAD) && failing.may_pass(at(2), KeyHash(8)));
+        // One probe after each rest: 1, 2, 4 … 60 s.
+        let mut now = at(3);
+        for rest in [2, 4, 8, 16, 32, 60, 60] {
+            assert!(failing.may_pass(now, BAD), "{rest}");
+            failing.probing(now, BAD);
+            assert!(!failing.may_pass(now, BAD), "{rest}");
+            assert_eq!(failing.outcome(now, BAD, true, None), None);
+            assert!(!failing.may_pass(now + at(rest - 1), BAD), "{rest}");
+            now += at(rest);
+        }
+        for good in 1..=10 {
+            assert!(failing.may_pass(now, BAD), "{good}");
+            let turn = failing.outcome(now, BAD, false, None);
+            assert_eq!(turn, (good == 10).then_some(Turn::Back), "{good}");
+        }
+        assert_eq!(failing.isolated().count(), 0);
+        isolated_after(&mut failing, None);
+        failing.pardon(BAD);
+        assert!(failing.may_pass(at(2), BAD));
+    }
+
+    #[test]
+    fn evidence_that_is_old_counts_no_more() {
+        let mut failing = known();
+        for _ in 0..5 {
+            assert_eq!(failing.outcome(at(2), BAD, true, None), None);
+        }
+        assert_eq!(failing.outcome(at(3_700), BAD, true, None), None);
+        assert_eq!(
+            failing.outcome(at(3_700), BAD, true, None),
+            None,
+            "it begins anew"
+        );
+    }
+
+    #[test]
+    fn states_stay_few() {
+        let mut failing = Failing::default();
+        for account in 0..200_000 {
+            failing.outcome(at(1), KeyHash(account), true, None);
+        }
+        assert!(failing.states.len() <= STATES);
+        assert!(size_of::<State>() <= 56, "{}", size_of::<State>());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        #[test]
+        fn healthy_accounts_are_left_alone(seed in any::<u64>(), accounts in 2_u64..2_000, one_in in 20_u64..1_000) {
+            let mut failing = Failing::default();
+            let mut x = seed;
+            for job in 0..50_000_u64 {
+                x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let failed = (x >> 33) % one_in == 0;
+                let turn = failing.outcome(Duration::from_millis(job), KeyHash((x >> 20) % accounts), failed, None);
+                prop_assert_eq!(turn, None);
+            }
+        }
+    }
 }

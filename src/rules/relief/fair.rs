@@ -18,7 +18,7 @@ const FULL: f64 = 0.97;
 const TO_MEASURE: f64 = 1.15;
 /// So many jobs in one `tau` may be chance.
 const CHANCE: f64 = 5.0;
-/// Who brings more than so many fair shares for [`LASTING`] is reported.
+/// Who brings more than so many fair shares, and than so many times what others bring on average, for [`LASTING`] is reported.
 const TOO_MUCH: f64 = 3.0;
 /// In `tau`: how long it must last, before a report and before its end.
 const LASTING: f64 = 2.0;
@@ -78,6 +78,24 @@ struct Watched {
     /// Since when it is below its fair share.
     below: Option<Duration>,
     reported: bool,
+}
+
+impl Watched {
+    fn new(one: &Brings, fair: f64, all_work: f64, since: Duration) -> Self {
+        let actor = BadActor {
+            account: one.account,
+            name: None,
+            work: one.work,
+            fair,
+            share: (one.work / all_work.max(1e-9)).min(1.0),
+            since,
+        };
+        Self {
+            actor,
+            below: None,
+            reported: false,
+        }
+    }
 }
 
 /// The fair share of a queue's workers.
@@ -166,9 +184,11 @@ impl FairShare {
         let tau_s = self.sketch.tau_s();
         self.next_tick = now + Duration::from_secs_f64(tau_s * TICK);
         self.big = CHANCE * usual_s / tau_s;
-        let all_work = self.sketch.all_work();
         let room = FULL * f64::from(slots);
         let mut brings: Vec<Brings> = self.sketch.all(self.big).collect();
+        // Who is new and big is seen in its own counter before it is seen in the sum.
+        let tracked: f64 = brings.iter().map(|one| one.work).sum();
+        let all_work = self.sketch.all_work().max(tracked);
         self.level = if all_work <= room {
             f64::INFINITY
         } else {
@@ -179,7 +199,7 @@ impl FairShare {
         self.tell(now)
     }
 
-    /// Looks at those that bring more than three fair shares, and at those that did.
+    /// Looks at those that bring too much, and at those that did.
     fn watch(&mut self, now: Duration, brings: &[Brings], all_work: f64) {
         let level = self.level;
         for watched in &mut self.watched {
@@ -190,26 +210,19 @@ impl FairShare {
             let below = work < level;
             watched.below = below.then(|| watched.below.unwrap_or(now));
         }
-        // Who is not reported yet must be above without a break.
+        // Equal accounts are all above their fair share when there are few of them: no one of them is to blame.
+        let others = brings.len().saturating_sub(1) as f64;
+        let too_much = |work: f64| {
+            let usual = (all_work - work).max(0.0) / others;
+            others > 0.0 && work > TOO_MUCH * level.max(usual)
+        };
+        // Who is not reported yet must bring too much without a break.
         self.watched
-            .retain(|one| one.reported || one.actor.work > TOO_MUCH * level);
-        let too_much = brings.iter().filter(|one| one.work > TOO_MUCH * level);
-        for one in too_much {
+            .retain(|one| one.reported || too_much(one.actor.work));
+        for one in brings.iter().filter(|one| too_much(one.work)) {
             let known = |watched: &Watched| watched.actor.account == one.account;
             if self.watched.len() < WATCHED && !self.watched.iter().any(known) {
-                let actor = BadActor {
-                    account: one.account,
-                    name: None,
-                    work: one.work,
-                    fair: level,
-                    share: (one.work / all_work.max(1e-9)).min(1.0),
-                    since: now,
-                };
-                self.watched.push(Watched {
-                    actor,
-                    below: None,
-                    reported: false,
-                });
+                self.watched.push(Watched::new(one, level, all_work, now));
             }
         }
         let nameless = |watched: &&Watched| watched.actor.name.is_none();
@@ -250,9 +263,8 @@ impl FairShare {
 /// What each may bring so that all together bring `room`: those who ask for less have it.
 fn water_level(brings: &mut [Brings], all_work: f64, room: f64) -> f64 {
     brings.sort_unstable_by(|a, b| b.work.total_cmp(&a.work));
-    // The rest, and those below the level, bring what they bring; those above share what is left.
-    let tracked: f64 = brings.iter().map(|one| one.work).sum();
-    let mut below = tracked.max(all_work);
+    // Those without a counter, and those below the level, bring what they bring; those above share what is left.
+    let mut below = all_work;
     for (above, one) in (1..).zip(brings.iter()) {
         below -= one.work;
         let level = (room - below) / f64::from(above);
@@ -262,4 +274,118 @@ fn water_level(brings: &mut [Brings], all_work: f64, room: f64) -> f64 {
         }
     }
     0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SLOTS: u32 = 8;
+
+    /// What is told of a stream: for each job, who sends it; jobs of one second, so many per second.
+    fn told(
+        fair: &mut FairShare,
+        seconds: std::ops::Range<u32>,
+        rate: u32,
+        mut who: impl FnMut(u32) -> u64,
+    ) -> Vec<(u64, Told)> {
+        let mut told = Vec::new();
+        for number in seconds.start * rate..seconds.end * rate {
+            let now = Duration::from_secs_f64(f64::from(number) / f64::from(rate));
+            let account = KeyHash(who(number));
+            let name: Arc<str> = format!("account-{}", account.0).into();
+            fair.offered(now, None, (account, &name), 1.0);
+            let news = fair.tick(now, SLOTS, 1.0);
+            told.extend(news.into_iter().map(|one| (now.as_secs(), one)));
+        }
+        told
+    }
+
+    #[test]
+    fn a_flood_is_reported_with_name_and_numbers_and_released_when_it_ends() {
+        let mut fair = FairShare::for_deadline(Duration::from_secs(10));
+        let good = |number: u32| u64::from(number % 100);
+        let flood = |number: u32| {
+            if number.is_multiple_of(10) {
+                u64::from(number / 10 % 100)
+            } else {
+                777
+            }
+        };
+        assert!(told(&mut fair, 0..100, 4, good).is_empty());
+        let told_first = told(&mut fair, 100..200, 40, flood);
+        let [(at, Told::Reported(actor))] = told_first.as_slice() else {
+            panic!("{told_first:?}");
+        };
+        assert!((120..126).contains(at), "{at}");
+        assert_eq!(actor.name.as_deref(), Some("account-777"));
+        assert!((30.0..40.0).contains(&actor.work), "{actor:?}");
+        assert!((3.0..5.0).contains(&actor.fair), "{actor:?}");
+        assert!((0.85..0.95).contains(&actor.share), "{actor:?}");
+        assert!((100..105).contains(&actor.since.as_secs()), "{actor:?}");
+        assert!(fair.share_of(KeyHash(777)).is_over);
+        assert!((0.08..0.2).contains(&fair.share_of(KeyHash(777)).passing));
+        assert_eq!(fair.share_of(KeyHash(5)), Share::WITHIN);
+        let after = told(&mut fair, 200..300, 4, good);
+        assert!(
+            matches!(after.as_slice(), [(_, Told::Released(KeyHash(777)))]),
+            "{after:?}"
+        );
+        assert_eq!(fair.bad_actors().count(), 0);
+    }
+
+    #[test]
+    fn a_backlog_that_rushes_through_blames_nobody() {
+        let mut fair = FairShare::for_deadline(Duration::from_secs(10));
+        let name: Arc<str> = "somebody".into();
+        let now = Duration::from_secs(1_000);
+        for number in 0..4_000_u32 {
+            let age = Duration::from_secs_f64(f64::from(4_000 - number) / 6.0);
+            let account = KeyHash(u64::from(number % 20));
+            fair.offered(now, Some(age), (account, &name), 1.0);
+        }
+        fair.tick(now, SLOTS, 1.0);
+        assert_eq!(
+            fair.level(),
+            None,
+            "6 jobs of a second for 8 slots, however fast they come through"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        #[test]
+        fn equal_accounts_are_never_reported(
+            accounts in 1_u64..400, seed in any::<u64>(), load in 1_u32..12,
+        ) {
+            let mut fair = FairShare::for_deadline(Duration::from_secs(10));
+            let who = |number: u32| {
+                let drawn = KeyHash(u64::from(number) ^ seed).0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                (drawn ^ (drawn >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) % accounts
+            };
+            // Ten minutes, from the load that the slots can just do to twelve times that.
+            let told = told(&mut fair, 0..600, SLOTS * load, who);
+            prop_assert!(told.is_empty(), "{told:?}");
+        }
+
+        #[test]
+        fn who_brings_less_than_others_is_never_cut_before_them(sizes in prop::collection::vec(1_u64..50, 2..40)) {
+            let mut fair = FairShare::for_deadline(Duration::from_secs(10));
+            let all: Vec<u64> = sizes.iter().enumerate()
+                .flat_map(|(account, size)| std::iter::repeat_n(account as u64, *size as usize))
+                .collect();
+            told(&mut fair, 0..60, 40, |number| all[number as usize * 7_919 % all.len()]);
+            let passing = |account: usize| fair.share_of(KeyHash(account as u64)).passing;
+            for (a, b) in (0..sizes.len()).zip(1..sizes.len()) {
+                let (small, large) = if sizes[a] < sizes[b] { (a, b) } else { (b, a) };
+                let work = |one: usize| fair.sketch.work_of(KeyHash(one as u64), 0.0);
+                if work(small) < work(large) {
+                    prop_assert!(passing(small) >= passing(large) - 0.05);
+                }
+            }
+        }
+    }
 }

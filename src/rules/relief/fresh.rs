@@ -170,3 +170,116 @@ fn idle_share(offered: f64, capacity: f64, age_s: f64) -> f64 {
     }
     (load - 1.0) / (load * load * ((offered - capacity) * age_s).exp() - 1.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn service(seconds: impl Fn(u32) -> f64) -> ServiceTimes {
+        let mut times = ServiceTimes::default();
+        for number in 0..100 {
+            times.add(Duration::from_secs_f64(seconds(number)));
+        }
+        times
+    }
+
+    fn exponential(number: u32) -> f64 {
+        -((f64::from(number * 37 % 100) + 0.5) / 100.0).ln()
+    }
+
+    fn check(
+        what: &str,
+        offered: f64,
+        work: &ServiceTimes,
+        need_s: f64,
+        age_s: std::ops::RangeInclusive<f64>,
+    ) {
+        let limit =
+            Fresh::default().limit(10.0, work, offered, work.mean_s().map(|mean| 1.0 / mean));
+        assert!((limit.need_s - need_s).abs() < 0.01, "{what}: {limit}");
+        assert!(age_s.contains(&limit.age_s), "{what}: {limit}");
+    }
+
+    #[test]
+    fn the_limit_follows_work_and_load() {
+        let constant = service(|_| 1.0);
+        check("there is room", 0.9, &constant, 1.0, 9.0..=9.0);
+        check(
+            "constant work may wait to the last",
+            2.0,
+            &constant,
+            1.0,
+            8.0..=9.0,
+        );
+        check(
+            "variable work is started earlier",
+            2.0,
+            &service(exponential),
+            0.69,
+            3.0..=6.0,
+        );
+        check(
+            "however much there is",
+            10.0,
+            &service(exponential),
+            0.69,
+            3.0..=6.0,
+        );
+        check(
+            "long jobs never shut it",
+            2.0,
+            &service(|_| 30.0),
+            5.0,
+            0.1..=5.0,
+        );
+        check(
+            "nothing is known",
+            2.0,
+            &ServiceTimes::default(),
+            0.0,
+            10.0..=10.0,
+        );
+    }
+
+    #[test]
+    fn the_guard_shortens_and_lets_go() {
+        let work = service(|_| 1.0);
+        let mut fresh = Fresh::default();
+        let mut guard = |late: u32, offered: f64| {
+            for number in 0..30 {
+                fresh.finished(number >= late);
+            }
+            fresh.guard(10.0, &work, offered, Some(1.0));
+            (fresh.gamma * 1_000.0).round()
+        };
+        assert_eq!(guard(3, 2.0), 1_000.0, "a few late ones are chance");
+        assert_eq!(guard(4, 0.9), 1_000.0, "not for want of workers");
+        assert_eq!([guard(4, 2.0), guard(30, 2.0)], [800.0, 640.0]);
+        assert_eq!(guard(0, 2.0), 672.0);
+        for _ in 0..20 {
+            guard(30, 2.0);
+        }
+        assert_eq!(guard(30, 2.0), 250.0, "never shut");
+    }
+
+    proptest! {
+        #[test]
+        fn the_limit_is_never_shut_and_never_too_late(
+            work in prop::collection::vec(0.0..1_000.0, 30..120), deadline_s in 0.01..1_000.0,
+            offered in 0.0..10_000.0, slots in 1.0..100.0,
+        ) {
+            let mut times = ServiceTimes::default();
+            for seconds in &work {
+                times.add(Duration::from_secs_f64(*seconds));
+            }
+            let capacity = times.mean_s().map(|mean| slots / mean);
+            let limit = Fresh::default().limit(deadline_s, &times, offered, capacity);
+            prop_assert!(limit.need_s <= deadline_s / 2.0);
+            prop_assert!(limit.age_s > 0.0 && limit.age_s <= (deadline_s - limit.need_s) * 1.000_001);
+        }
+    }
+}

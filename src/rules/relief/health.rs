@@ -157,3 +157,119 @@ pub fn at_end(length: Span, extended_before: bool, standing: &Standing) -> AtEnd
         AtEnd::Ends
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_written_as_people_say_it() {
+        let check = |text: &str, expected: &str| {
+            let read: Result<UntilWell, _> = text.parse();
+            assert_eq!(
+                read.map_or_else(|_| "no".to_owned(), |one| one.to_string()),
+                expected,
+                "{text}"
+            );
+        };
+        let usual = "on-time >= 98% for 10m, at most 8h";
+        check(usual, usual);
+        check("on-time >= 0.98", usual);
+        check(" on-time>=98% for 10m", usual);
+        check(
+            "on-time ≥ 99.5% for 1m, at most 1d",
+            "on-time >= 99.5% for 1m, at most 1d",
+        );
+        for wrong in [
+            "",
+            "98%",
+            "on-time > 98%",
+            "on-time >= 120%",
+            "on-time >= 0",
+            "on-time >= 98% for ever",
+            "on-time >= 98% for 10m, 8h",
+            "on-time >= 98% for 0s",
+            "on-time >= 98% for 9h, at most 8h",
+            "on-time >= 98% for 10m, at most 2d",
+        ] {
+            check(wrong, "no");
+        }
+    }
+
+    fn standing(on_time: Option<f64>, offered: f64, sheds: bool) -> Standing {
+        let load = Load {
+            offered,
+            service_s: Some(1.0),
+            slots: 8,
+        };
+        Standing {
+            on_time,
+            load,
+            sheds,
+        }
+    }
+
+    #[test]
+    fn well_is_who_is_on_time_without_help() {
+        let check = |what: &str, standing: Standing, well: bool| {
+            assert_eq!(
+                standing.is_well(Ratio::try_from(0.98).unwrap()),
+                well,
+                "{what}"
+            );
+        };
+        check("on time", standing(Some(0.99), 4.0, false), true);
+        check("late", standing(Some(0.97), 4.0, false), false);
+        check(
+            "on time, because the rest is shed",
+            standing(Some(1.0), 16.0, true),
+            false,
+        );
+        check(
+            "a share is shed by hand, without need",
+            standing(Some(1.0), 4.0, true),
+            true,
+        );
+        check("nothing comes any more", standing(None, 0.0, false), true);
+        check("everything is shed", standing(None, 4.0, true), false);
+        check(
+            "nothing is done of what comes",
+            standing(None, 4.0, false),
+            false,
+        );
+    }
+
+    #[test]
+    fn it_ends_after_being_well_for_long_enough_without_a_break() {
+        let until: UntilWell = "on-time >= 98% for 10m, at most 8h".parse().unwrap();
+        let mut watch = Watch::default();
+        let mut look = |minute: u64, on_time: f64| {
+            let now = Duration::from_secs(60 * minute);
+            watch.look(now, &until, &standing(Some(on_time), 4.0, false))
+        };
+        assert!((0..10).all(|minute| !look(minute, 1.0)));
+        assert!(!look(10, 0.5));
+        assert!((11..21).all(|minute| !look(minute, 0.99)));
+        assert!(look(21, 0.99));
+        assert_eq!(
+            watch.well_for(Duration::from_secs(60 * 21)),
+            Some(Duration::from_secs(600))
+        );
+    }
+
+    #[test]
+    fn nobody_is_ended_into_a_fire_but_once() {
+        let half = Span::from_secs(1_800);
+        let fire = standing(Some(1.0), 16.0, true);
+        assert_eq!(at_end(half, false, &fire), AtEnd::Extended(half));
+        assert_eq!(at_end(half, true, &fire), AtEnd::Ends);
+        assert_eq!(
+            at_end(half, false, &standing(Some(1.0), 16.0, false)),
+            AtEnd::Ends
+        );
+        assert_eq!(
+            at_end(half, false, &standing(Some(1.0), 4.0, true)),
+            AtEnd::Ends
+        );
+    }
+}

@@ -98,3 +98,60 @@ impl Load {
         sheds && self.exceeds_capacity()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many jobs per second of so many seconds each, for a while.
+    fn load(rate: u32, service_s: f64, slots: u32) -> Load {
+        let mut measures = Measures::default();
+        for number in 0..120 * rate {
+            let now = Duration::from_secs_f64(f64::from(number) / f64::from(rate));
+            measures.offered(now, None);
+        }
+        for _ in 0..30 {
+            measures.served(None, Duration::from_secs_f64(service_s));
+        }
+        measures.load(slots)
+    }
+
+    fn check(rate: u32, service_s: f64, slots: u32, wanted: f64, hurts: bool) {
+        let load = load(rate, service_s, slots);
+        let found = load.workers_wanted().unwrap();
+        assert!(
+            (found / wanted - 1.0).abs() < 0.02,
+            "{load:?} wants {found}, not {wanted}"
+        );
+        assert_eq!(load.end_would_hurt(true), hurts, "{load:?}");
+        assert!(!load.end_would_hurt(false), "{load:?}");
+    }
+
+    #[test]
+    fn it_asks_for_workers_while_we_shed() {
+        check(10, 2.0, 40, 20.0, false);
+        check(10, 2.0, 10, 20.0, true);
+        check(100, 0.5, 49, 50.0, true);
+    }
+
+    #[test]
+    fn nothing_is_claimed_before_it_is_known() {
+        let load = Measures::default().load(8);
+        assert_eq!((load.capacity(), load.workers_wanted()), (None, None));
+        assert!(!load.end_would_hurt(true));
+    }
+
+    #[test]
+    fn a_queue_that_fell_silent_wants_nobody() {
+        let mut measures = Measures::default();
+        for number in 0..1_000 {
+            measures.offered(
+                Duration::from_millis(number * 100),
+                Some(Duration::from_secs(600)),
+            );
+        }
+        assert!(measures.load(8).offered > 9.0);
+        measures.caught_up(Duration::from_secs(300));
+        assert_eq!(measures.load(8).offered, 0.0);
+    }
+}

@@ -126,3 +126,71 @@ impl Offered {
 fn place(number: i64) -> usize {
     number.rem_euclid(KEPT as i64) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Jobs published at this rate in these seconds.
+    fn publish(offered: &mut Offered, rate: f64, seconds: std::ops::Range<f64>) {
+        let jobs = ((seconds.end - seconds.start) * rate) as u32;
+        for number in 0..jobs {
+            offered.count(seconds.start + f64::from(number) / rate);
+        }
+    }
+
+    fn check(what: &str, offered: &Offered, expected: f64) {
+        let rate = offered.per_second();
+        assert!(
+            (rate - expected).abs() <= 0.06 * expected + 1e-9,
+            "{what}: {rate}, not {expected}"
+        );
+    }
+
+    #[test]
+    fn the_rate_is_that_of_publishing_and_ends_with_it() {
+        let mut offered = Offered::over(20.0);
+        check("nothing came", &offered, 0.0);
+        publish(&mut offered, 50.0, -600.0..0.0);
+        check("a backlog from before the start", &offered, 50.0);
+        publish(&mut offered, 5.0, 0.0..10.0);
+        check("half of the stretch is new", &offered, 27.5);
+        offered.caught_up(40.0);
+        check("nothing came for long", &offered, 0.0);
+        publish(&mut offered, 5.0, 40.0..41.0);
+        offered.count(12.0);
+        check("late ones count for nothing", &offered, 0.25);
+    }
+
+    #[test]
+    fn what_has_just_begun_is_taken_for_what_it_is() {
+        let mut offered = Offered::over(80.0);
+        publish(&mut offered, 50.0, 0.0..10.0);
+        check("an eighth of the stretch", &offered, 50.0);
+    }
+
+    #[test]
+    fn another_stretch_keeps_what_is_known() {
+        let mut offered = Offered::over(60.0);
+        publish(&mut offered, 20.0, 0.0..60.0);
+        check("shorter", &offered.stretched(10.0), 20.0);
+        check("longer", &offered.stretched(240.0), 20.0);
+        check("nothing yet", &Offered::over(60.0).stretched(10.0), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_steady_stream_has_its_rate(rate in 1.0..200.0_f64, stretch_s in 1.0..100.0_f64, from in -1e6..1e6_f64) {
+            let mut offered = Offered::over(stretch_s);
+            let jobs = (3.0 * stretch_s * rate) as u32;
+            for number in 0..jobs {
+                offered.count(from + f64::from(number) / rate);
+            }
+            let known = (stretch_s * rate).min(f64::from(jobs));
+            let found = offered.per_second();
+            prop_assert!((found / rate - 1.0).abs() < 0.01 + 2.0 / known, "{found} of {rate}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use crate::rules::lots::KeyHash;
 /// So many completions are remembered.
 pub const REMEMBERED: usize = 100;
 /// Of so many the mean is taken.
-const RECENT: usize = 50;
+const RECENT: usize = 40;
 /// From so many on something is said about them.
 pub const ENOUGH: usize = 30;
 /// Types that are told apart; what comes beyond counts for the whole queue only.
@@ -43,7 +43,7 @@ impl ServiceTimes {
         self.sorted.len() >= ENOUGH
     }
 
-    /// The mean of the last 50 in seconds, never zero; `None` until it [`is known`](Self::is_known). Of fewer than the quantiles are
+    /// The mean of the last 40 in seconds, never zero; `None` until it [`is known`](Self::is_known). Of fewer than the quantiles are
     /// taken from, so that the capacity is soon known when work becomes slow.
     #[must_use]
     pub fn mean_s(&self) -> Option<f64> {
@@ -109,5 +109,69 @@ impl ServiceByType {
             |(one, times): &&(KeyHash, ServiceTimes)| Some(*one) == job_type && times.is_known();
         let found = self.types.iter().find(wanted);
         found.map_or(&self.all, |(_, times)| times)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(seconds: impl IntoIterator<Item = u64>) -> ServiceTimes {
+        let mut times = ServiceTimes::default();
+        for second in seconds {
+            times.add(Duration::from_secs(second));
+        }
+        times
+    }
+
+    #[test]
+    fn nothing_is_said_of_less_than_thirty() {
+        let few = times(1..=29);
+        assert_eq!(
+            (few.mean_s(), few.quantile_s(0.5), few.share_below(1.0)),
+            (None, None, 1.0)
+        );
+        let enough = times(1..=30);
+        assert_eq!(enough.mean_s(), Some(15.5));
+        assert_eq!(enough.quantile_s(0.5), Some(15.0));
+        assert_eq!(enough.share_below(16.0), 0.5);
+    }
+
+    #[test]
+    fn quantiles_are_of_the_last_hundred_and_the_mean_of_the_last_forty() {
+        let many = times(1..=1_000);
+        let quantiles = [0.0, 0.5, 0.9, 1.0].map(|share| many.quantile_s(share));
+        assert_eq!(
+            quantiles,
+            [Some(901.0), Some(950.0), Some(990.0), Some(1_000.0)]
+        );
+        assert_eq!(many.mean_s(), Some(980.5));
+        assert_eq!(
+            (many.share_below(901.0), many.share_below(951.0)),
+            (0.0, 0.5)
+        );
+    }
+
+    #[test]
+    fn a_type_is_known_by_its_own_jobs_and_until_then_by_all() {
+        let mut service = ServiceByType::default();
+        let (long, rare) = (KeyHash(1), KeyHash(2));
+        for number in 0..60 {
+            service.add(
+                (number % 2 == 0).then_some(long),
+                Duration::from_secs(1 + 8 * (1 - number % 2)),
+            );
+        }
+        service.add(Some(rare), Duration::from_secs(100));
+        assert_eq!(service.of(Some(long)).mean_s(), Some(9.0));
+        assert_eq!(
+            service.of(Some(rare)).quantile_s(0.5),
+            service.all.quantile_s(0.5)
+        );
+        assert_eq!(service.medians_s().collect::<Vec<_>>(), [(long, 9.0)]);
+        for number in 0..1_000 {
+            service.add(Some(KeyHash(number)), Duration::ZERO);
+        }
+        assert_eq!(service.types.len(), MOST_TYPES);
     }
 }

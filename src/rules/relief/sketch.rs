@@ -252,3 +252,98 @@ impl LoadSketch {
 fn spread(account: u64) -> usize {
     (account.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % PLACES
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_an_account_brings_is_its_jobs_by_their_service_time() {
+        let mut sketch = LoadSketch::new(Duration::from_secs(5));
+        let (short, long) = (KeyHash(1), KeyHash(2));
+        for number in 0..4_000_u32 {
+            let at_s = f64::from(number) / 40.0;
+            sketch.offer(at_s, if number % 4 == 0 { long } else { short }, 1.0);
+            if number % 4 == 0 {
+                sketch.served(long, Duration::from_secs(3), 1.0);
+            }
+        }
+        let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.05;
+        assert!(
+            near(sketch.work_of(short, 0.1), 30.0),
+            "{}",
+            sketch.work_of(short, 0.1)
+        );
+        assert!(
+            near(sketch.work_of(long, 0.1), 30.0),
+            "{}",
+            sketch.work_of(long, 0.1)
+        );
+        assert!(near(sketch.all_work(), 60.0), "{}", sketch.all_work());
+        sketch.caught_up(115.0);
+        assert!(near(sketch.all_work(), 60.0 * (-3.0_f64).exp()));
+    }
+
+    #[test]
+    fn who_is_new_and_big_is_known_at_once() {
+        let mut sketch = LoadSketch::new(Duration::from_secs(5));
+        for number in 0..2_000_u32 {
+            sketch.offer(
+                f64::from(number) / 100.0,
+                KeyHash(u64::from(number % 50)),
+                0.01,
+            );
+        }
+        for number in 0..100_u32 {
+            sketch.offer(20.0 + f64::from(number) / 100.0, KeyHash(777), 0.01);
+        }
+        let found = sketch.work_of(KeyHash(777), 0.05);
+        assert!((0.9..1.1).contains(&found), "{found} of 1 after a second");
+    }
+
+    #[test]
+    fn it_stays_as_large_as_it_is() {
+        let mut sketch = LoadSketch::new(Duration::from_secs(1));
+        for number in 0..200_000_u32 {
+            let account = KeyHash(u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            sketch.offer(f64::from(number) / 1_000.0, account, 1.0);
+        }
+        assert!(sketch.used <= COUNTERS);
+        assert!(size_of::<Counter>() * PLACES <= 128 << 10);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn nobody_is_blamed_for_more_and_nobody_heavy_is_missed(
+            seed in any::<u64>(), accounts in 1_u64..20_000, skew in 1_u32..6,
+        ) {
+            let mut sketch = LoadSketch::new(Duration::from_secs(1_000_000));
+            let mut exact: HashMap<u64, f64> = HashMap::new();
+            let jobs = 20_000_u32;
+            for number in 0..jobs {
+                let x = (u64::from(number) ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let unit = ((x ^ (x >> 31)) >> 11) as f64 / (1_u64 << 53) as f64;
+                let account = (accounts as f64 * unit.powi(skew as i32)) as u64;
+                sketch.offer(f64::from(number) / 1_000.0, KeyHash(account), 1.0);
+                *exact.entry(account).or_default() += 1.0;
+            }
+            let surely: HashMap<u64, f64> = sketch.places.iter()
+                .filter(|one| one.weight > 0.0)
+                .map(|one| (one.account, one.weight))
+                .collect();
+            let missed = sketch.taken_off * 1.001 + 1e-6;
+            for (account, jobs) in &exact {
+                let found = surely.get(account).copied().unwrap_or(0.0);
+                prop_assert!(found <= jobs * 1.01 && found + missed >= jobs * 0.99);
+            }
+            // What is taken off is at most what half of the counters held each time.
+            prop_assert!(sketch.taken_off <= 1.01 * f64::from(jobs) / (COUNTERS as f64 / 2.0));
+        }
+    }
+}

@@ -268,3 +268,261 @@ impl AutoValve {
             .is_some_and(|began| now.saturating_sub(began) >= after)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    fn candidate(age_s: f64) -> Candidate {
+        Candidate {
+            age: Some(at(age_s)),
+            ahead: Duration::ZERO,
+            deadline: Some(at(10.0)),
+            protected: false,
+            priority: 0,
+            over_share: false,
+            job_type: None,
+            lot: 0.5,
+        }
+    }
+
+    fn ratio(share: f64) -> Ratio {
+        Ratio::try_from(share).unwrap()
+    }
+
+    /// Service times of a second, but those of type 1, which take four.
+    fn service() -> ServiceByType {
+        let mut service = ServiceByType::default();
+        for number in 0..200 {
+            let long = number % 10 == 0;
+            service.add(long.then_some(KeyHash(1)), at(if long { 4.0 } else { 1.0 }));
+        }
+        for _ in 0..30 {
+            service.add(Some(KeyHash(1)), at(4.0));
+        }
+        for _ in 0..100 {
+            service.add(None, at(1.0));
+        }
+        service
+    }
+
+    /// A valve that has seen ten seconds of three times the load.
+    fn loaded(bounds: Bounds) -> (AutoValve, Duration) {
+        let mut valve = AutoValve::new(bounds);
+        for number in 0..240 {
+            let now = at(f64::from(number) / 24.0);
+            valve.arrived(now, &candidate(0.0));
+            valve.tick(now, &service(), 8);
+            if number % 3 == 0 {
+                valve.began(now);
+            } else {
+                valve.shed();
+            }
+        }
+        let now = at(11.5);
+        valve.tick(now, &service(), 8);
+        valve.began(now);
+        (valve, now)
+    }
+
+    #[test]
+    fn the_reasons_in_their_order() {
+        let (valve, now) = loaded(Bounds::default());
+        let check = |what: &str, message: Candidate, expected: &str| {
+            let said = match valve.decide(now, &message) {
+                Decision::Pass(pass) => format!("{pass:?}"),
+                Decision::Shed(grounds, _) => grounds.word().to_owned(),
+            };
+            assert_eq!(said, expected, "{what}");
+        };
+        let fresh = candidate(0.1);
+        check("fresh", fresh, "Fresh");
+        check("late", candidate(11.0), "no_time");
+        check("old", candidate(8.9), "too_old");
+        check(
+            "it will be old",
+            Candidate {
+                ahead: at(8.8),
+                ..fresh
+            },
+            "too_old",
+        );
+        let old = candidate(11.0);
+        check(
+            "protected",
+            Candidate {
+                protected: true,
+                ..old
+            },
+            "Protected",
+        );
+        check("of unknown age", Candidate { age: None, ..old }, "Ageless");
+        check(
+            "without a deadline",
+            Candidate {
+                deadline: None,
+                ..old
+            },
+            "Ageless",
+        );
+        let long = Candidate {
+            job_type: Some(KeyHash(1)),
+            deadline: Some(at(20.0)),
+            ..candidate(16.5)
+        };
+        check("too little time for a long job", long, "no_time");
+        let busy = Candidate {
+            deadline: Some(at(60.0)),
+            ..candidate(5.0)
+        };
+        check("much time left, and fresh", busy, "Fresh");
+        let limit = valve.limit(Class::Priority(0)).unwrap();
+        assert!(
+            (limit.offered - 24.0).abs() < 1.5 && limit.capacity == Some(8.0),
+            "{limit}"
+        );
+        assert!((valve.expected_share() - 2.0 / 3.0).abs() < 0.05);
+        assert!((valve.shed_share() - 2.0 / 3.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn floor_ceiling_and_step_bound_what_is_shed() {
+        let share = |bounds: Bounds, ages: fn(u32) -> f64| {
+            let (mut valve, from) = (AutoValve::new(bounds), at(1.0));
+            let mut shed = 0.0;
+            for number in 0..2_000_u32 {
+                let now = from + at(f64::from(number) / 100.0);
+                let lot = f64::from(number * 7_919 % 2_000) / 2_000.0;
+                let message = Candidate {
+                    lot,
+                    ..candidate(ages(number))
+                };
+                valve.arrived(now, &message);
+                valve.tick(now, &service(), 8);
+                if valve.decide(now, &message).sheds() {
+                    valve.shed();
+                    shed += 1.0;
+                } else {
+                    valve.began(now);
+                }
+            }
+            shed / 2_000.0
+        };
+        let bounds = |floor, ceiling, step| Bounds {
+            floor: ratio(floor),
+            ceiling: ratio(ceiling),
+            step: ratio(step),
+        };
+        let near = |found: f64, expected: f64| {
+            assert!((found - expected).abs() < 0.02, "{found}, not {expected}")
+        };
+        near(share(bounds(0.3, 1.0, 1.0), |_| 0.0), 0.3);
+        near(share(bounds(0.0, 0.4, 1.0), |_| 9.5), 0.4);
+        near(share(bounds(0.0, 1.0, 1.0), |_| 9.5), 1.0);
+        near(
+            share(bounds(0.0, 0.4, 1.0), |number| {
+                f64::from(number % 4 / 3) * 9.5
+            }),
+            0.25,
+        );
+        let slowly = share(bounds(0.0, 1.0, 0.05), |_| 9.5);
+        assert!(
+            (0.3..0.7).contains(&slowly),
+            "five points more each second, for twenty seconds: {slowly}"
+        );
+    }
+
+    /// A message, the seconds until it comes, how long its job takes, and whether it is on time.
+    type Happening = (Candidate, f64, f64, bool);
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        let parts = (
+            0.0..40.0,
+            0.0..5.0,
+            prop::bool::weighted(0.1),
+            0_u8..12,
+            prop::bool::weighted(0.2),
+            0.0..1.0,
+        );
+        (parts, 0.0..0.5, 0.0..30.0, any::<bool>()).prop_map(
+            |((age_s, ahead_s, protected, priority, over_share, lot), wait_s, took_s, on_time)| {
+                let message = Candidate {
+                    ahead: at(ahead_s),
+                    protected,
+                    priority,
+                    over_share,
+                    lot,
+                    ..candidate(age_s)
+                };
+                (message, wait_s, took_s, on_time)
+            },
+        )
+    }
+
+    /// Plays what happens, and looks at each decision, with the longest time since a beginning.
+    fn play(
+        history: &[Happening],
+        mut look: impl FnMut(&Candidate, &Decision),
+    ) -> (AutoValve, Duration, Duration) {
+        let (mut valve, mut now) = loaded(Bounds::default());
+        let mut service = service();
+        let (mut began, mut longest) = (now, Duration::ZERO);
+        for (message, wait_s, took_s, on_time) in history {
+            now += at(*wait_s);
+            valve.arrived(now, message);
+            valve.tick(now, &service, 8);
+            let decision = valve.decide(now, message);
+            look(message, &decision);
+            if decision.sheds() {
+                valve.shed();
+                longest = longest.max(now - began);
+            } else {
+                valve.began(now);
+                began = now;
+                service.add(None, at(*took_s));
+                valve.finished(*on_time);
+            }
+        }
+        valve.tick(now + at(1.0), &service, 8);
+        (valve, now + at(1.0), longest)
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_refuses_everything_for_longer_than_the_probe(
+            history in prop::collection::vec(happening(), 1..400), age_s in 0.0..40.0,
+        ) {
+            let stale: Vec<Happening> = history.iter()
+                .map(|(message, ..)| (Candidate { age: Some(at(9.3 + age_s)), protected: false, ..*message }, 0.1, 1.0, true))
+                .collect();
+            let (_, _, longest) = play(&history, |_, _| {});
+            prop_assert!(longest < at(10.0));
+            let (_, _, longest) = play(&stale, |_, _| {});
+            prop_assert!(longest < at(10.0));
+        }
+
+        #[test]
+        fn it_never_sheds_what_is_protected(history in prop::collection::vec(happening(), 1..400)) {
+            let mut shed = 0;
+            play(&history, |message, decision| shed += u32::from(message.protected && decision.sheds()));
+            prop_assert_eq!(shed, 0);
+        }
+
+        #[test]
+        fn whatever_happened_it_is_not_locked(
+            mut history in prop::collection::vec(happening(), 1..400),
+        ) {
+            // Who is protected may take everything: then the rest are probes.
+            history.iter_mut().for_each(|(message, ..)| message.protected = false);
+            let (valve, now, _) = play(&history, |_, _| {});
+            let new = Candidate { priority: 9, ..candidate(0.0) };
+            prop_assert_eq!(valve.decide(now, &new), Decision::Pass(Pass::Fresh));
+        }
+    }
+}
