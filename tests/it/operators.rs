@@ -140,7 +140,10 @@ fn of_two_operators_who_race_one_is_told_what_stands_now() {
         assert_eq!(lost["now"]["value"], won["value"], "{lost}");
         assert_eq!(lost["now"]["revision"], won["revision"], "{lost}");
         let detail = lost["detail"].as_str().unwrap();
-        assert!(detail.contains(&format!("it stands at {round};")), "{detail}");
+        assert!(
+            detail.contains(&format!("it stands at {round};")),
+            "{detail}"
+        );
         let now = daemon.get(&path).json();
         assert_eq!(
             (&now["value"], &now["revision"]),
