@@ -57,12 +57,13 @@ impl Asked {
         let own = nanoseconds_each(times, |number| {
             black_box(self.ours(self.handle, number));
         });
-        into.by_name.push(nanoseconds_each(times, |number| {
+        let by_name = nanoseconds_each(times, |number| {
             let handle = self.snapshot.handle(black_box(self.key()));
             black_box(handle.map(|handle| self.ours(handle, number)));
-        }));
+        });
         into.allocated += allocations() - before;
         into.by_handle.push(own);
+        into.by_name.push(by_name);
         into.by_texts.push(nanoseconds_each(times / 10, |number| {
             let context = self.snapshot.context(told(&self.names[at(number)]));
             black_box(self.snapshot.ask(self.handle, &*context));
