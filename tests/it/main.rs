@@ -63,6 +63,8 @@ mod running;
 #[cfg(test)]
 mod settlement;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod topology;
 #[cfg(test)]
 mod valves;
