@@ -53,6 +53,8 @@ mod openfeature;
 #[cfg(test)]
 mod openings;
 #[cfg(test)]
+mod operators;
+#[cfg(test)]
 mod order;
 #[cfg(test)]
 mod preview;
@@ -62,6 +64,8 @@ mod rollout_gem;
 mod running;
 #[cfg(test)]
 mod settlement;
+#[cfg(test)]
+mod shares;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
