@@ -118,8 +118,8 @@ fn doors(stopping: CancellationToken) -> Doors {
         remembered: Remembered::default(),
         events: Arc::default(),
         listeners: Listeners::default(),
-        services: Services::default(),
-        pace: Pace::new(60),
+        services: Services::new(5_000),
+        pace: Pace::each_minute(60),
         evaluated: LastEvaluated::default(),
     }
 }
