@@ -2,10 +2,10 @@
 //! written from ours. What has no equal is refused by name, never bent until it fits; what is taken over decides for the same keys
 //! as before. May import `rules`.
 //!
-//! [`flagd`] reads and writes flagd's JSON, [`rollout`] the Redis keys of the Rollout gem, through [`resp`].
+//! [`flagd`] reads and writes flagd's JSON, [`rollout`] the keys of the Rollout gem in a [`redis`].
 
 pub mod flagd;
-pub mod resp;
+pub mod redis;
 pub mod rollout;
 
 use std::fmt;

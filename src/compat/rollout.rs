@@ -7,7 +7,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::resp::{NoAnswer, Redis};
+use super::redis::{NoAnswer, Redis};
 use super::{Imported, NoEqual};
 use crate::rules::clause::{ClauseDocument, Op, one_of};
 use crate::rules::flag::{Flag, FlagDocument, RuleDocument, ShareDocument};
@@ -306,12 +306,15 @@ pub struct Written {
     pub refused: Vec<NoEqual>,
 }
 
-/// What there is to write so that the gem says what these flags say; nothing is written yet (see [`Redis::set_all`]).
+/// What there is to write so that the gem says what these flags say; nothing is written yet (see [`Redis::set_all`], which writes
+/// none of it if the gem wrote meanwhile).
 ///
 /// # Errors
 /// When Redis does not answer.
 pub fn export(redis: &mut Redis, flags: &[FlagDocument], side: &Side) -> Result<Written, NoAnswer> {
     let mut written = Written::default();
+    let read = flags.iter().map(|flag| side.key(&flag.key));
+    redis.watch(&read.chain([side.names()]).collect::<Vec<_>>())?;
     let before = redis.get(&side.names())?;
     let mut names: Vec<&str> = before
         .iter()
