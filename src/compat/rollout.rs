@@ -45,7 +45,9 @@ impl Side {
         }
     }
 
-    fn names(&self) -> String {
+    /// The key under which the names of all features stand.
+    #[must_use]
+    pub fn names(&self) -> String {
         self.key(NAMES)
     }
 }

@@ -63,6 +63,17 @@ impl Redis {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Every key with what stands under it.
+    fn all(&self) -> Vec<(String, String)> {
+        let keys = self.cli(&["KEYS", "*"]);
+        let mut all: Vec<_> = keys
+            .lines()
+            .map(|key| (key.to_owned(), self.get(key)))
+            .collect();
+        all.sort();
+        all
+    }
+
     fn get(&self, key: &str) -> String {
         self.cli(&["GET", key])
             .strip_suffix('\n')
@@ -122,7 +133,8 @@ fn features_are_taken_over_and_given_back_byte_for_byte() {
     }
     let names = "chat,mail.v2,search,off,old,odd,gone";
     redis.cli(&["SET", "shop:feature:__features__", names]);
-    let before = redis.cli(&["DEBUG", "DIGEST"]);
+    let before = redis.all();
+    assert_eq!(before.len(), FEATURES.len() + 1);
     let home = directory("rollout");
     let (nothing, file) = (home.join("nothing"), home.join("flags.toml"));
     std::fs::write(&nothing, "").unwrap();
@@ -135,11 +147,7 @@ fn features_are_taken_over_and_given_back_byte_for_byte() {
 
     let (status, written, said) = redis.compat(&["export", "-"], &file);
     assert_eq!((status, written.as_str()), (Some(0), ""), "{said}");
-    assert_eq!(
-        redis.cli(&["DEBUG", "DIGEST"]),
-        before,
-        "not a byte changed"
-    );
+    assert_eq!(redis.all(), before, "not a byte changed");
 
     let more = flags.replacen("share = 0.2", "share = 0.25", 1);
     assert_ne!(more, flags);
@@ -210,6 +218,19 @@ fn a_redis_that_is_not_there_or_says_no_is_told_from_a_bad_file() {
     assert_eq!(status, Some(1), "{said}");
     assert!(
         said.contains("shop:feature:__features__ is not of the gem"),
+        "{said}"
+    );
+    let elsewhere = [
+        "compat", "rollout", "import", "--redis", &address, "--user", "ana",
+    ];
+    let (status, _, said) = command(&elsewhere);
+    assert_eq!(status, Some(2), "{said}");
+
+    let redis = Redis::start();
+    let (status, _, said) = redis.compat(&["import"], &nothing);
+    assert_eq!(status, Some(3), "{said}");
+    assert!(
+        said.contains("there is no shop:feature:__features__"),
         "{said}"
     );
 }

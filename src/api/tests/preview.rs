@@ -142,6 +142,44 @@ async fn the_lots_are_those_that_will_be_drawn() {
     assert_eq!(skipped, foretold, "explain and preview agree");
 }
 
+/// What is foretold of an account, explained of it, told to a service of it and done with its message is the same.
+#[tokio::test]
+async fn one_account_gets_one_answer_at_every_door() {
+    let doors = busy();
+    let messages = (0..200).map(|number| {
+        let (id, account) = (format!("m-{number}"), format!("a-{number}"));
+        message(&id, &account, NOON - 60_000 + number * 300, 1_000, &[])
+    });
+    take(&doors, messages);
+    let rules = json!({"rules": [{"name": "ring", "by": "account", "split": [{"value": 1.0, "share": 0.3}]}]});
+    let foretold = send("POST", PREVIEW, &json!({"patch": rules}))
+        .to(&doors)
+        .await
+        .json();
+    turn(&doors, "queue.orders.skip", rules).await;
+    let mut in_the_ring = 0;
+    for number in 0..200 {
+        let asking = format!("/api/v1/explain?account=a-{number}");
+        let flag = get(&format!("{asking}&flag=queue.orders.skip"));
+        let explained = flag.to(&doors).await.json();
+        let message = get(&format!("{asking}&queue=orders&id=m-{number}"));
+        let message = message.to(&doors).await.json();
+        let context = json!({"context": {"account": format!("a-{number}")}});
+        let service = send(
+            "POST",
+            "/ofrep/v1/evaluate/flags/queue.orders.skip",
+            &context,
+        );
+        let service = service.to(&doors).await.json();
+        assert_eq!(explained["value"], service["value"], "a-{number}");
+        let is_in = explained["value"] == 1.0;
+        assert_eq!(message["reason"] == "skipped", is_in, "{message}");
+        in_the_ring += u64::from(is_in);
+    }
+    assert!((30..90).contains(&in_the_ring), "{in_the_ring}");
+    assert_eq!(foretold["effect"]["accounts"], in_the_ring, "{foretold}");
+}
+
 #[tokio::test]
 async fn without_data_it_says_so() {
     let doors = busy();
