@@ -35,6 +35,7 @@ pub mod flags;
 mod limits;
 mod list;
 mod list_flags;
+mod list_queues;
 mod management;
 mod near;
 mod notify;
