@@ -110,7 +110,7 @@ fn one(key: &str, flag: Json, evaluators: &Map<String, Json>) -> Result<FlagDocu
         revision: 0,
     };
     let flag = Flag::try_from(document).map_err(|why| why.to_string())?;
-    Ok(flag.document().clone())
+    Ok(flag.document())
 }
 
 fn type_of(variants: &Map<String, Json>) -> Result<ValueType, String> {
