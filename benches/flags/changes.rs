@@ -38,7 +38,8 @@ fn usually(times: u64, mut call: impl FnMut(u64) -> Result<()>) -> Result<f64> {
 
 /// From one snapshot to the next, without the disk.
 pub(crate) fn changes(arguments: Arguments, report: &mut Report) -> Result<()> {
-    let members = accounts(arguments.of(100_000, 5_000));
+    // With the newcomer there are as many as a segment may have.
+    let members = accounts(arguments.of(99_999, 4_999));
     let (many, few) = (snapshot(FLAGS, &members)?, snapshot(10, &members)?);
     let times = arguments.of(500, 20);
     let (mut value, mut valve, mut account, mut account_few, mut theirs) =

@@ -194,6 +194,9 @@ const LIMITS: &[Setting] = &[
     setting("changes_per_minute", Integer(1, 100_000), "How many changes one person or program may make a minute; more are answered 429 with Retry-After.")
         .or("60")
         .live(),
+    setting("evaluations_per_second", Integer(1, 1_000_000), "How many evaluations one token, or without tokens one address, may ask for a second by OFREP, however many flags each answers; more are answered 429 with Retry-After.")
+        .or("5000")
+        .live(),
 ];
 
 const FLAGS: &[Setting] = &[

@@ -288,3 +288,50 @@ async fn what_would_be_refused_is_refused_here() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn an_opening_that_is_only_tried_is_previewed_flag_by_flag() {
+    let doors = busy();
+    let ask = |dry_run: bool| {
+        let values = json!({"queue.orders.skip": 1.0, "queue.orders.rate": "5/s"});
+        let acme = json!([{"attribute": "account", "op": "in", "values": ["a-3"]}]);
+        let body = match dry_run {
+            true => json!({"values": {"queue.orders.skip": 1.0}, "when": acme, "reason": "x"}),
+            false => json!({"values": values, "confirm": 100, "reason": "x", "dry_run": true}),
+        };
+        let path = format!("/api/v1/openings?dry_run={dry_run}");
+        send("POST", &path, &body)
+    };
+    let nothing = check("nothing came", &doors, ask(true), "200", "no data").await;
+    assert_eq!(nothing.json()["preview"][0]["effect"], Value::Null);
+    a_minute(&doors);
+    let got = check("for one", &doors, ask(true), "200", "").await.json();
+    assert_eq!((&got["dry_run"], &got["id"]), (&json!(true), &json!("o1")));
+    let preview = &got["preview"][0];
+    let effect = &preview["effect"];
+    assert_eq!(
+        (&preview["flag"], &effect["changed"], &effect["accounts"]),
+        (&json!("queue.orders.skip"), &json!(100), &json!(1))
+    );
+    // As `…/preview` says it.
+    let acme = json!([{"attribute": "account", "op": "in", "values": ["a-3"]}]);
+    let alone = json!({"open": {"value": 1.0, "when": acme}});
+    let alone = send("POST", PREVIEW, &alone).to(&doors).await.json();
+    assert_eq!((preview, &preview["revision"]), (&alone, &json!(0)));
+    let got = check("several", &doors, ask(false), "200", "").await.json();
+    let told: Vec<(&str, bool)> = got["preview"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["flag"].as_str().unwrap(), one["effect"].is_object()))
+        .collect();
+    assert_eq!(
+        told,
+        [("queue.orders.skip", true), ("queue.orders.rate", false)]
+    );
+    assert_eq!(doors.store.snapshot().revision(), 0);
+    let real = json!({"values": {"queue.orders.skip": 0.1}, "reason": "x"});
+    let real = send("POST", "/api/v1/openings", &real);
+    let real = check("a real one", &doors, real, "201", "").await.json();
+    assert_eq!(real.get("preview"), None);
+}
