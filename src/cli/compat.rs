@@ -29,8 +29,16 @@ pub(super) fn compat(session: &mut Session<'_>, verb: &CompatVerb) -> Result<(),
             left_out(session, &exported.refused)
         }
         CompatVerb::Rollout(RolloutVerb::Import { redis, format }) => {
-            let imported = rollout::import(&mut connect(redis)?, &side(redis));
-            imported_to(session, imported.map_err(unanswered)?, *format)
+            let side = side(redis);
+            let imported = rollout::import(&mut connect(redis)?, &side).map_err(unanswered)?;
+            if imported == Imported::default() {
+                let sentence = format!(
+                    "no features: there is no {}; look whether --namespace and --database are right",
+                    side.names()
+                );
+                return Err(Failure::new(Exit::NotFound, sentence));
+            }
+            imported_to(session, imported, *format)
         }
         CompatVerb::Rollout(RolloutVerb::Export {
             file,
@@ -116,6 +124,11 @@ fn left_out(session: &mut Session<'_>, refused: &[NoEqual]) -> Result<(), Failur
 fn connect(asked: &RedisArgs) -> Result<Redis, Failure> {
     let password = std::env::var("SLUICEGATE_REDIS_PASSWORD").ok();
     let password = password.as_deref().filter(|password| !password.is_empty());
+    if asked.user.is_some() && password.is_none() {
+        return Err(usage(
+            "--user needs a password: put it into SLUICEGATE_REDIS_PASSWORD",
+        ));
+    }
     let place = Place {
         address: &asked.redis,
         user: asked.user.as_deref(),

@@ -21,12 +21,12 @@ pub enum NoAnswer {
     /// It asks for a user or a password, or for others.
     #[error("Redis at {0} says no: {1}; put its password into SLUICEGATE_REDIS_PASSWORD")]
     Denied(String, RedisError),
-    /// What it says is not what was asked for.
-    #[error("Redis at {0} has no answer to this: {1}")]
+    /// It cannot do this, or it is no Redis.
+    #[error("Redis at {0} cannot do this: {1}; look whether it is a Redis, and has this database")]
     Odd(String, RedisError),
     /// What stands under a key is no text.
     #[error("what stands under {0} is not of the gem: {1}; look whether the namespace is right")]
-    NotText(String, RedisError),
+    NotText(String, String),
     /// What an `address` has to look like.
     #[error("{0:?} is no address of Redis; write it as host:port, such as 127.0.0.1:6379")]
     NoAddress(String),
@@ -109,13 +109,15 @@ impl Redis {
     /// # Errors
     /// See [`NoAnswer`]; also when the key holds something else than UTF-8 text.
     pub fn get(&mut self, key: &str) -> Result<Option<String>, NoAnswer> {
-        let found = self.connection.get(key);
-        found.map_err(|why: RedisError| match (why.kind(), why.code()) {
-            (ErrorKind::Parse | ErrorKind::UnexpectedReturnType, _) | (_, Some("WRONGTYPE")) => {
-                NoAnswer::NotText(key.to_owned(), why)
+        let found: Option<Vec<u8>> = match self.connection.get(key) {
+            Ok(found) => found,
+            Err(why) if why.code() == Some("WRONGTYPE") => {
+                return Err(NoAnswer::NotText(key.to_owned(), why.to_string()));
             }
-            _ => said(&self.address, why),
-        })
+            Err(why) => return Err(said(&self.address, why)),
+        };
+        let text = found.map(String::from_utf8).transpose();
+        text.map_err(|why| NoAnswer::NotText(key.to_owned(), why.to_string()))
     }
 
     /// From now on, [`Self::set_all`] writes only if nobody else wrote to these keys.

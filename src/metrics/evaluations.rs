@@ -55,10 +55,9 @@ impl Evaluations {
     /// When each flag was last asked for by its name.
     pub(super) fn all_asked(&self) -> BTreeMap<String, i64> {
         let tallies = self.tallies.read().unwrap_or_else(PoisonError::into_inner);
-        let asked = |(flag, tally): (&Box<str>, &Arc<Tally>)| {
-            Some((flag.to_string(), tally.last_asked_ms()?))
-        };
-        tallies.iter().filter_map(asked).collect()
+        let all = tallies.iter();
+        all.filter_map(|(flag, tally)| Some((flag.to_string(), tally.last_asked_ms()?)))
+            .collect()
     }
 
     pub(super) fn find(&self, flag: &str) -> Option<Arc<Tally>> {

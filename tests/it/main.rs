@@ -19,6 +19,8 @@ mod manual;
 #[cfg(test)]
 mod faults_broker;
 #[cfg(test)]
+mod faults_doors;
+#[cfg(test)]
 mod faults_messages;
 #[cfg(test)]
 mod faults_path;

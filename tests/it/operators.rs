@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use crate::broker::Broker;
 use crate::daemon::{Config, Daemon, command};
 use crate::http::{Answer, request};
-use crate::keeper::free_port;
+use crate::keeper::{eventually, free_port};
 use crate::ledger::Kind;
 use crate::scene::{QUEUE, Scene, on_both_kinds, secs};
 
@@ -218,4 +218,61 @@ fn what_makes_no_sense_is_refused_with_the_cure() {
         assert_eq!((answer.status, answer.body.contains(cure)), (status, true), "{cure}: {answer:?}");
     }
     the_chain_holds(&daemon);
+}
+
+#[test]
+fn a_flag_in_use_is_not_deleted_also_after_a_restart_and_one_that_is_leaves_no_series() {
+    let daemon = daemon();
+    for key in ["shop.used", "shop.unused"] {
+        let body = json!({"kind": "config", "type": "boolean", "value": true, "reason": "new"});
+        let path = format!("/api/v1/flags/{key}");
+        let made = daemon.send("PUT", &path, &[("if-none-match", "*")], &body);
+        assert_eq!(made.status, 201, "{}", made.body);
+    }
+    let evaluate = "/ofrep/v1/evaluate/flags/shop.used";
+    let said = daemon.send("POST", evaluate, &[], &json!({"context": {}}));
+    assert_eq!(said.json()["value"], true, "{}", said.body);
+    let seen = daemon.get("/api/v1/flags/shop.used").json()["last_evaluated"].clone();
+    assert!(seen.is_string(), "{seen}");
+    assert_eq!(daemon.terminate(), Some(0), "{}", daemon.log());
+    daemon.restart();
+    let flag = daemon.get("/api/v1/flags/shop.used").json();
+    assert_eq!(flag["last_evaluated"], seen, "{flag}");
+    let delete = |key: &str, more: &str| {
+        let path = format!("/api/v1/flags/{key}");
+        let tag = daemon.get(&path).headers["etag"].clone();
+        let path = format!("{path}?reason=over{more}");
+        daemon.send("DELETE", &path, &[("if-match", &tag)], &json!({}))
+    };
+    let refused = delete("shop.used", "");
+    assert!(
+        refused.status == 409 && refused.body.contains("still-evaluated"),
+        "{}",
+        refused.body
+    );
+    assert_eq!(delete("shop.unused", "").status, 200);
+    assert!(daemon.get("/metrics").body.contains("\"shop.used\""));
+    assert_eq!(delete("shop.used", "&force=true").status, 200);
+    let page = daemon.get("/metrics").body;
+    assert!(!page.contains("shop."), "{page}");
+    the_chain_holds(&daemon);
+}
+
+#[test]
+fn a_service_that_runs_wild_is_slowed_and_the_limit_is_read_again() {
+    let daemon = daemon();
+    let evaluate = || {
+        let path = "/ofrep/v1/evaluate/flags/queue.orders.skip";
+        daemon.send("POST", path, &[], &json!({"context": {}}))
+    };
+    assert!((0..50).all(|_| evaluate().status == 200));
+    daemon.reads_again(|text| format!("{text}\n[limits]\nevaluations_per_second = 1\n"));
+    eventually("it is slowed", secs(10), || {
+        let slowed = [evaluate(), evaluate(), evaluate()];
+        let slowed = slowed.iter().find(|answer| answer.status == 429);
+        let slowed = slowed.ok_or_else(|| daemon.log())?;
+        assert_eq!(slowed.headers["retry-after"], "1");
+        Ok(())
+    });
+    assert_eq!(daemon.get("/api/v1/flags?limit=1").status, 200);
 }
