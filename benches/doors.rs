@@ -12,8 +12,8 @@ use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use futures_util::future::{join_all, try_join_all};
+use anyhow::{Context, Result, anyhow, ensure};
+use futures_util::future::join_all;
 use peers::arguments::Arguments;
 use peers::daemon::{Daemon, Files};
 use peers::processes::Process;
@@ -153,9 +153,10 @@ fn listeners(
     let (ready, is_ready) = channel();
     let port = files.port;
     let ears = std::thread::spawn(move || listen(port, many, changes, &ready, &heard));
-    is_ready
-        .recv_timeout(LONGEST)
-        .context("they could not all listen")?;
+    if is_ready.recv_timeout(LONGEST).is_err() {
+        let why = ears.join().map_err(|_| anyhow!("the listeners failed"))?;
+        return why.context("they could not all listen");
+    }
     let each_kb = (daemon.resident() - before) * 1_048_576.0 / 1_000.0 / f64::from(many);
     let waits = told(port, many, changes, &hears)?;
     drop(ears);
@@ -208,7 +209,10 @@ fn listen(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let ears = try_join_all((0..many).map(|_| ear(port))).await?;
+        let mut ears = Vec::new();
+        for _ in 0..many {
+            ears.push(ear(port).await?); // one after the other: few of one address may come at once
+        }
         ready.send(())?;
         join_all(ears.into_iter().map(|ear| hear(ear, changes, heard))).await;
         Ok(())
