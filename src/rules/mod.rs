@@ -48,6 +48,7 @@ pub mod pressure;
 pub mod preview;
 pub mod ramp;
 pub mod record;
+pub mod relief;
 mod renewal;
 pub mod sample;
 pub mod segment;
