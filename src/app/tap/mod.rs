@@ -3,6 +3,7 @@
 
 mod page;
 mod refused;
+mod report;
 mod seen;
 mod ways;
 
@@ -145,6 +146,9 @@ impl Tap<'_> {
         let mut looks = ticks(self.seen.since(), LOOK_EVERY);
         let mut lines = ticks(self.seen.since(), self.options.every.get());
         let mut still_there = ticks(self.seen.since(), STILL_THERE_EVERY);
+        if let Err(refused) = self.still_there().await {
+            return Ok(Err(refused));
+        }
         loop {
             let turn = tokio::select! {
                 biased;
@@ -199,7 +203,7 @@ impl Tap<'_> {
         let Some(client) = self
             .client
             .as_ref()
-            .filter(|_| self.options.keys.is_empty())
+            .filter(|_| !self.options.names_a_binding())
         else {
             return Ok(());
         };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::seen::{Dropped, Relief, Report, Share};
+use super::report::{Dropped, Over, Relief, Report, Share, Unknown};
 use crate::amqp::beside::MOST;
 use crate::cli::{TapOptions, harmless};
 use crate::rules::binding::Bound;
@@ -55,13 +55,8 @@ pub(super) fn head() -> String {
 pub(super) fn line(report: &Report) -> String {
     let seconds = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), seconds);
     let (now, relieved, shed) = match &report.relief {
-        Relief::Unknown { .. } => (None, None, None),
-        Relief::Rehearsed {
-            on_time_now,
-            on_time_relieved,
-            shed,
-            ..
-        } => (*on_time_now, *on_time_relieved, *shed),
+        Relief::Unknown(_) => (None, None, None),
+        Relief::Rehearsed(of) => (of.on_time_now, of.on_time_relieved, of.shed),
     };
     let percent = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
     let waiting = report
@@ -189,79 +184,71 @@ fn dropped(dropped: Dropped) -> String {
 }
 
 fn relief(relief: &Relief) -> Vec<(&'static str, String)> {
-    match relief {
-        Relief::Unknown {
-            unknown,
-            slots,
-            keeps_up_below_service_seconds,
-        } => {
-            let mut lines = vec![("relief", unknown.clone())];
-            if let Some(below) = keeps_up_below_service_seconds {
-                let text = format!(
-                    "{slots} slots keep up as long as a job takes less than {}",
-                    seconds(*below)
-                );
-                lines.push(("", text));
-            }
-            lines
-        }
-        Relief::Rehearsed {
-            slots,
-            offered_per_second,
-            capacity_per_second,
-            slots_wanted,
-            on_time_now,
-            on_time_relieved,
-            on_time_of_possible_now,
-            on_time_of_possible_relieved,
-            shed,
-            over_fair_share,
-        } => {
-            let known = |share: &Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
-            let mut lines = vec![
-                (
-                    "load",
-                    format!(
-                        "{slots} slots can do {}, {} came lately: {slots_wanted:.1} slots would do that",
-                        rate(*capacity_per_second),
-                        rate(*offered_per_second)
-                    ),
-                ),
-                (
-                    "without",
-                    format!(
-                        "{} on time, {} of what the slots can do",
-                        known(on_time_now),
-                        known(on_time_of_possible_now)
-                    ),
-                ),
-                (
-                    "relief",
-                    format!(
-                        "{} on time, {} of what the slots can do; {} shed, and parked",
-                        known(on_time_relieved),
-                        known(on_time_of_possible_relieved),
-                        known(shed)
-                    ),
-                ),
-                (
-                    "",
-                    "(as if both queues had been empty at the beginning; rules of flags, such as protect, are not asked)".to_owned(),
-                ),
-            ];
-            for over in over_fair_share.iter().take(NAMED) {
-                let text = format!(
-                    "{} asks for {:.1} slots, {} of all work; its fair share is {:.1}",
-                    harmless(&over.account),
-                    over.slots,
-                    percent(over.share),
-                    over.fair_slots
-                );
-                lines.push(("too much", text));
-            }
-            lines
-        }
+    let of = match relief {
+        Relief::Rehearsed(of) => of,
+        Relief::Unknown(unknown) => return unrehearsed(unknown),
+    };
+    let known = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
+    let (can, came, wanted) = (
+        of.capacity_per_second,
+        of.offered_per_second,
+        of.slots_wanted,
+    );
+    let mut lines = vec![
+        (
+            "load",
+            format!(
+                "{} slots can do {}, {} came lately: {wanted:.1} slots would do that",
+                of.slots,
+                rate(can),
+                rate(came)
+            ),
+        ),
+        (
+            "without",
+            format!(
+                "{} on time, {} of what the slots can do",
+                known(of.on_time_now),
+                known(of.on_time_of_possible_now)
+            ),
+        ),
+        (
+            "relief",
+            format!(
+                "{} on time, {} of what the slots can do; {} shed, and parked",
+                known(of.on_time_relieved),
+                known(of.on_time_of_possible_relieved),
+                known(of.shed)
+            ),
+        ),
+        (
+            "",
+            "(as if both queues had been empty at the beginning; rules of flags, such as protect, are not asked)".to_owned(),
+        ),
+    ];
+    let over = of.over_fair_share.iter().take(NAMED);
+    lines.extend(over.map(|over| ("too much", too_much(over))));
+    lines
+}
+
+fn unrehearsed(unknown: &Unknown) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("relief", unknown.unknown.clone())];
+    if let Some(below) = unknown.keeps_up_below_service_seconds {
+        let (slots, below) = (unknown.slots, seconds(below));
+        let text = format!("{slots} slots keep up as long as a job takes less than {below}");
+        lines.push(("", text));
     }
+    lines
+}
+
+fn too_much(over: &Over) -> String {
+    format!(
+        "{} asks for {:.1} slots, {} of all work; its fair share is {:.1}",
+        harmless(&over.account),
+        over.slots,
+        percent(over.share),
+        over.fair_slots
+    )
 }
 
 fn clock(seconds: f64) -> String {

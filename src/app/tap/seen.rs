@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::time::Instant;
 
+use super::report::{Dropped, Over, Quantiles, Rehearsed, Relief, Report, Share, Theirs, Unknown};
 use crate::amqp::beside::{Fill, MOST, MOST_BYTES, PREFETCH};
 use crate::cli::TapOptions;
 use crate::clock::Clock;
 use crate::config::Queue;
-use crate::rules::arrivals::{Arrivals, Came, Spread, Stretch};
+use crate::rules::arrivals::{Arrivals, Came, Stretch};
 use crate::rules::asks::Asks;
 use crate::rules::context::{Context, Slot};
 use crate::rules::facts::{Facts, Reading};
@@ -249,11 +249,11 @@ impl Seen {
             Err(why) => {
                 let rate = stretch.per_second(now);
                 let keeps_up = (rate > 0.0).then(|| f64::from(self.slots) / rate);
-                return Relief::Unknown {
+                return Relief::Unknown(Unknown {
                     unknown: why.clone(),
                     slots: self.slots,
                     keeps_up_below_service_seconds: keeps_up,
-                };
+                });
             }
         };
         let score = if whole {
@@ -269,7 +269,7 @@ impl Seen {
             fair_slots: one.fair,
             share: one.share,
         });
-        Relief::Rehearsed {
+        Relief::Rehearsed(Rehearsed {
             slots: self.slots,
             offered_per_second: load.offered,
             capacity_per_second: load.capacity().unwrap_or_default(),
@@ -280,7 +280,7 @@ impl Seen {
             on_time_of_possible_relieved: share(score.on_time_relieved, score.done_now),
             shed: score.shed_share(),
             over_fair_share: over.collect(),
-        }
+        })
     }
 }
 
@@ -314,104 +314,6 @@ fn named(heavy: Vec<Heavy>) -> Vec<Share> {
         share: one.at_least,
     };
     heavy.into_iter().map(share).collect()
-}
-
-/// What was seen, in base units; shares from 0 to 1.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Report {
-    /// Whether it is of all that was seen, at the end; else since the one before.
-    pub(super) whole: bool,
-    /// Since the beginning.
-    pub(super) seconds: f64,
-    pub(super) came: u64,
-    pub(super) per_second: f64,
-    pub(super) most_per_second: f64,
-    pub(super) bytes_per_second: f64,
-    pub(super) age_seconds: Quantiles,
-    pub(super) without_age: u64,
-    pub(super) size_bytes: Quantiles,
-    pub(super) unreadable: u64,
-    pub(super) not_yet: u64,
-    /// `None`: the queue has no `key`.
-    pub(super) accounts: Option<Vec<Share>>,
-    pub(super) types: Vec<Share>,
-    /// `None`: not asked yet.
-    pub(super) queue: Option<Theirs>,
-    pub(super) dropped: Dropped,
-    pub(super) relief: Relief,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct Quantiles {
-    pub(super) p50: Option<f64>,
-    pub(super) p99: Option<f64>,
-}
-
-impl Quantiles {
-    fn of(spread: &Spread, parts: f64) -> Self {
-        let of = |share: f64| spread.quantile(share).map(|value| value as f64 / parts);
-        Self {
-            p50: of(0.5),
-            p99: of(0.99),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Share {
-    pub(super) name: String,
-    /// Of all since the beginning, at least.
-    pub(super) share: f64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Theirs {
-    pub(super) ready: u64,
-    pub(super) consumers: u32,
-}
-
-/// What fell out of our own queue, and was not seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Dropped {
-    pub(super) surely_none: bool,
-    /// As far as the management API tells.
-    pub(super) at_least: u64,
-}
-
-/// What relief would have done.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub(super) enum Relief {
-    Rehearsed {
-        slots: u32,
-        offered_per_second: f64,
-        capacity_per_second: f64,
-        slots_wanted: f64,
-        /// Of what came.
-        on_time_now: Option<f64>,
-        on_time_relieved: Option<f64>,
-        /// Of what the slots could have done of it.
-        on_time_of_possible_now: Option<f64>,
-        on_time_of_possible_relieved: Option<f64>,
-        shed: Option<f64>,
-        over_fair_share: Vec<Over>,
-    },
-    Unknown {
-        unknown: String,
-        slots: u32,
-        keeps_up_below_service_seconds: Option<f64>,
-    },
-}
-
-/// An account that brings more than its fair share.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Over {
-    pub(super) account: String,
-    /// That it keeps busy, or would.
-    pub(super) slots: f64,
-    pub(super) fair_slots: f64,
-    /// Of all work.
-    pub(super) share: f64,
 }
 
 #[cfg(test)]

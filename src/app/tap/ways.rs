@@ -29,9 +29,10 @@ pub(super) async fn ways(
     client: Option<&Client>,
 ) -> Result<Vec<Bound>, Refused> {
     let (name, vhost) = (&queue.broker_name, settings.vhost_of(queue));
-    let typed = !options.keys.is_empty() || !options.arguments.is_empty();
-    let told = match (client, typed) {
-        (Some(client), false) => management::bound(client, vhost, name).await?,
+    let told = match client {
+        Some(client) if !options.names_a_binding() => {
+            management::bound(client, vhost, name).await?
+        }
         _ => None,
     };
     let bound = match (told, &options.exchange) {

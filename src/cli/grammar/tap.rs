@@ -54,6 +54,14 @@ pub struct TapOptions {
     pub kind: Option<String>,
 }
 
+impl TapOptions {
+    /// Whether the bindings to copy are typed here, and not asked of anybody.
+    #[must_use]
+    pub fn names_a_binding(&self) -> bool {
+        !self.keys.is_empty() || !self.arguments.is_empty()
+    }
+}
+
 const SECOND: Span = Span::from_secs(1);
 const DAY: Span = Span::from_secs(86_400);
 
