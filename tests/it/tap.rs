@@ -506,7 +506,7 @@ fn what_is_missing_or_not_permitted_is_said_with_its_cure() {
         "no connection to the broker",
     );
     let mut config = place.config();
-    config.amqp_url = format!("amqp://guest:guest@127.0.0.1:{}/", free_port());
+    config.amqp_url = format!("amqp://guest:guest@127.0.0.1:{}/%2f", free_port());
     check("no broker", &config, &[], 7, "no connection to the broker");
     let elsewhere = place.broker.vhost("tap-elsewhere");
     let other = format!("vhost = \"{elsewhere}\"\n{SETTINGS}");

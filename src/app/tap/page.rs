@@ -198,7 +198,7 @@ fn relief(relief: &Relief) -> Vec<(&'static str, String)> {
         (
             "load",
             format!(
-                "{} slots can do {}, {} came lately: {wanted:.1} slots would do that",
+                "{} slots can do {}, {} came: {wanted:.1} slots would do that",
                 of.slots,
                 rate(can),
                 rate(came)

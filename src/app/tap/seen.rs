@@ -261,7 +261,7 @@ impl Seen {
         } else {
             rehearsal.score().since(&self.earlier)
         };
-        let load = rehearsal.load();
+        let load = rehearsal.load(stretch.per_second(now));
         let share = |count: u64, of: u64| (of > 0).then(|| (count as f64 / of as f64).min(1.0));
         let over = rehearsal.bad_actors().map(|one| Over {
             account: one.name.as_deref().unwrap_or("not known yet").to_owned(),
