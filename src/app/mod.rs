@@ -16,6 +16,7 @@ mod reports;
 mod story;
 mod surroundings;
 mod systemd;
+mod tap;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ pub use demo::demo;
 pub use house::Ended;
 use house::House;
 pub use offline::offline;
+pub use tap::tap;
 
 /// `sluicegate run`: the daemon, until SIGTERM or SIGINT; exit 0 when everything in hand was finished.
 ///

@@ -5,10 +5,12 @@
 //! preview.
 
 pub mod access;
+pub mod arrivals;
 pub mod asks;
 pub mod audience;
 pub mod backoff;
 pub mod big_move;
+pub mod binding;
 pub mod chain;
 pub mod change;
 pub mod choice;

@@ -7,6 +7,7 @@
 //!  fresh     the age up to which jobs are worth starting        sketch    who brings how much
 //!  deadlines, classes   several kinds of jobs in one queue      fair      who brings too much
 //!  decision, valve      the valve that asks all this            failing   whose jobs fail, unlike those of others
+//!  rehearsal            what all this would do with messages that only pass by
 //! ```
 //!
 //! What a worker tells and asks, in this order (`now` is time since the clock's start):
@@ -32,6 +33,7 @@ pub mod fresh;
 pub mod health;
 pub mod load;
 pub mod offered;
+pub mod rehearsal;
 pub mod service;
 pub mod sketch;
 pub mod valve;
