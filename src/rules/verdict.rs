@@ -124,6 +124,8 @@ pub struct By {
     pub opening: Option<OpeningId>,
     /// The rule's name.
     pub rule: Option<RuleName>,
+    /// The numbers that it was decided by, in a sentence; `None`: the value alone decided.
+    pub numbers: Option<Arc<str>>,
 }
 
 /// What the gate says of one message.
