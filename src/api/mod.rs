@@ -49,6 +49,7 @@ mod page;
 mod preview;
 mod queues;
 mod release;
+mod relieve;
 mod routes;
 mod schemas;
 mod seats;
@@ -144,6 +145,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
         .routes(routes!(release::release))
+        .routes(routes!(relieve::relieve))
         .routes(routes!(lanes::list))
         .routes(routes!(events::listen))
         .routes(routes!(explain::explain))

@@ -90,7 +90,7 @@ const FACTS: &[ValveFacts; Valve::ALL.len()] = &[
         name: "skip_mode",
         value_type: ValueType::String,
         by_rules: false,
-        help: "Who turns skip: manual.",
+        help: "Who turns skip: manual; observe (says what auto would shed, sheds nothing); auto (sheds what the workers cannot do in time).",
     },
     ValveFacts {
         valve: Valve::Rate,
@@ -196,6 +196,18 @@ impl Valve {
         }
     }
 
+    /// Whether it keeps a queue that gets more than its workers can do from failing all of it: its end may hurt.
+    #[must_use]
+    pub const fn relieves(self) -> bool {
+        self.sheds_under_load() || matches!(self, Self::Rate | Self::RateEach)
+    }
+
+    /// Whether what it keeps from the workers is shed, not held.
+    #[must_use]
+    pub const fn sheds_under_load(self) -> bool {
+        matches!(self, Self::MaxAge | Self::Skip | Self::SkipMode)
+    }
+
     /// The values a string valve may take; `modes` are the queue's own.
     #[must_use]
     pub fn choices(self, modes: &[String]) -> Vec<String> {
@@ -205,7 +217,8 @@ impl Valve {
                 .map(str::to_owned)
                 .chain(modes.iter().cloned())
                 .collect(),
-            Self::SkipMode | Self::ConcurrencyMode => vec!["manual".to_owned()],
+            Self::SkipMode => ["manual", "observe", "auto"].map(str::to_owned).to_vec(),
+            Self::ConcurrencyMode => vec!["manual".to_owned()],
             _ => Vec::new(),
         }
     }

@@ -4,6 +4,7 @@
 mod lanes;
 mod recent;
 mod report;
+mod standing;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -293,15 +294,20 @@ impl Inner {
         self.oldest_age_ms.max(self.surroundings.head_age_ms)
     }
 
+    /// The share of the jobs done that were on time. Of the last seconds, so that a valve's effect is seen at once; a queue with
+    /// little to do is looked at for a minute.
+    fn on_time(&self, now: Duration) -> Option<f64> {
+        let rate = |event: Event| self.events.per_second(now, event as usize);
+        let lately = |event: Event| self.events.in_the_last_minute(now, event as usize) as f64;
+        let share =
+            |on_time: f64, late: f64| (on_time + late > 0.0).then(|| on_time / (on_time + late));
+        share(rate(Event::OnTime), rate(Event::Late))
+            .or_else(|| share(lately(Event::OnTime), lately(Event::Late)))
+    }
+
     fn report(&self, now: Duration) -> VitalsReport {
         let seconds = |ms: i64| ms.max(0) as f64 / 1_000.0;
         let rate = |event: Event| self.events.per_second(now, event as usize);
-        let lately = |event: Event| self.events.in_the_last_minute(now, event as usize);
-        // The last seconds, so that a valve's effect is seen at once; a queue with little to do is looked at for a minute.
-        let share =
-            |on_time: f64, late: f64| (on_time + late > 0.0).then(|| on_time / (on_time + late));
-        let on_time_ratio = share(rate(Event::OnTime), rate(Event::Late))
-            .or_else(|| share(lately(Event::OnTime) as f64, lately(Event::Late) as f64));
         let service = self.service.quantiles([0.5, 0.9, 0.99]);
         let named = |top: &Top| top.top(now, NAMED).into_iter().map(KeyLoad::from).collect();
         VitalsReport {
@@ -316,7 +322,7 @@ impl Inner {
             received_per_second: rate(Event::Received),
             done_per_second: rate(Event::Done),
             shed_per_second: rate(Event::Shed),
-            on_time_ratio,
+            on_time_ratio: self.on_time(now),
             service_p50_seconds: service.map(|[p50, _, _]| p50),
             service_p90_seconds: service.map(|[_, p90, _]| p90),
             service_p99_seconds: service.map(|[_, _, p99]| p99),

@@ -30,6 +30,7 @@ mod pages;
 mod preview;
 mod reading;
 mod release;
+mod relieve;
 mod segments;
 mod several;
 mod who_may;
