@@ -25,6 +25,7 @@ use crate::rules::names::FlagKey;
 use crate::rules::opening::{OpeningId, Restore};
 use crate::rules::relief::forecast::{Before, Forecast, is_too_long, max_age};
 use crate::rules::relief::health::{Until, UntilWell};
+use crate::rules::relief::load::Load;
 use crate::rules::snapshot::Snapshot;
 use crate::rules::units::Span;
 use crate::rules::value::Value as FlagValue;
@@ -204,9 +205,12 @@ impl Relief {
             let sentence = "a deadline of 0s would shed everything; to stop the queue, pause it";
             return Err(Problem::new(BAD_VALUE, sentence).at("/deadline"));
         }
-        let known = door.vitals.load(now).service_s.is_some();
-        let report = door.vitals.report(now);
-        let median_s = report.service_p50_seconds.filter(|_| known);
+        let known = door
+            .vitals
+            .load()
+            .is_some_and(|load| load.service_s.is_some());
+        let median_s = door.vitals.report(now).service_p50_seconds;
+        let median_s = median_s.filter(|_| known);
         let mut plan = Plan {
             deadline,
             max_age: max_age(deadline, median_s),
@@ -307,7 +311,11 @@ impl Plan {
             oldest_s: report.oldest_age_seconds,
             done: report.done_per_second,
             on_time: report.on_time_ratio,
-            load: door.vitals.load(now),
+            load: door.vitals.load().unwrap_or(Load {
+                offered: report.received_per_second,
+                service_s: None,
+                slots: report.slots,
+            }),
         };
         let Forecast {
             at_once,

@@ -15,7 +15,7 @@ impl Sight for Eyes {
     fn of(&self, queue: &QueueName, now: Duration) -> Option<Seen> {
         let mut doors = self.0.queues.iter();
         let vitals = &doors.find(|door| door.settings.name == *queue)?.vitals;
-        let standing = vitals.standing(now)?;
+        let standing = vitals.is_consumed().then(|| vitals.standing(now))??;
         Some(Seen {
             on_time: standing.on_time,
             load: standing.load,

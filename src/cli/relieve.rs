@@ -76,6 +76,8 @@ fn body(asked: &RelieveArgs, reason: &str) -> Map<String, Json> {
     for (name, text) in said {
         body.extend(text.map(|text| (name.to_owned(), Json::from(text))));
     }
+    let restore = asked.restore.map(serde_json::to_value).and_then(Result::ok);
+    body.extend(restore.map(|how| ("restore".to_owned(), how)));
     let share = asked.skip.as_deref().map(|share| typed(share, "ratio"));
     body.extend(share.map(|share| ("ratio".to_owned(), share)));
     body

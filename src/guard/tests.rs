@@ -242,7 +242,7 @@ fn it_goes_back_in_steps_that_leave_the_flags_own_revision_alone() {
         .turn(Edit::Set(key("queue.orders.skip"), json!(0.1)))
         .unwrap();
     let refused = scene.turn(Edit::Open {
-        values: vec![(key("queue.orders.max_age"), json!("30s"))],
+        values: vec![(key("queue.orders.degrade"), json!("reject"))],
         when: vec![],
         ends_at_ms: scene.now.ms + 60_000,
         restore: ramp(10),

@@ -433,8 +433,8 @@ mod tests {
             ),
             (
                 Valve::SkipMode,
-                json!("auto"),
-                "`queue.orders.skip_mode` is one of manual, got \"auto\"",
+                json!("always"),
+                "`queue.orders.skip_mode` is one of manual, observe, auto, got \"always\"",
             ),
             (
                 Valve::Concurrency,

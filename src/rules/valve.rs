@@ -90,7 +90,7 @@ const FACTS: &[ValveFacts; Valve::ALL.len()] = &[
         name: "skip_mode",
         value_type: ValueType::String,
         by_rules: false,
-        help: "Who turns skip: manual; observe (says what auto would shed, sheds nothing); auto (sheds what the workers cannot do in time).",
+        help: "Who turns skip: manual; observe counts what auto would shed, and does nothing; auto sheds what would come too late, as much as it must.",
     },
     ValveFacts {
         valve: Valve::Rate,

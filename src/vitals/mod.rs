@@ -3,8 +3,9 @@
 
 mod lanes;
 mod recent;
+mod relief;
 mod report;
-mod standing;
+mod serving;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::pulse::Pulse;
 use crate::rules::facts::Key;
 use crate::rules::handed::{Handed, Reported, Told, Work};
 use crate::rules::lots::KeyHash;
+use crate::rules::relief::load::Load;
 use crate::rules::top::Top;
 use crate::rules::window::{Latest, Window};
 use crate::seams::LinkState;
@@ -59,6 +61,7 @@ struct Inner {
     by_count: Top,
     by_work: Top,
     lanes: Vec<LaneLine>,
+    load: Option<Load>,
     thinning: Thinning,
 }
 
@@ -124,6 +127,7 @@ impl Default for QueueVitals {
                 by_count: Top::new(COUNTERS, FADES_IN),
                 by_work: Top::new(COUNTERS, FADES_IN),
                 lanes: Vec::new(),
+                load: None,
                 thinning: Thinning::default(),
             }),
             handed: Mutex::default(),
@@ -172,6 +176,7 @@ impl QueueVitals {
         inner.thinning.much = inner.events.per_second(now, Event::Received as usize) > MUCH;
         inner.slots_busy = busy;
         inner.slots = of;
+        inner.measure(now);
     }
 
     /// How the link stands, and whether the gate is shut (paused, or a limit of zero).

@@ -26,8 +26,8 @@ fn burn(vitals: &QueueVitals) {
         vitals.received(now, None);
         vitals.done(now, None, Duration::from_millis(40), Some(number % 10 == 0));
     }
-    vitals.slots(Duration::from_secs(10), 8, 8);
     vitals.backlog(Some(12_000), Some(20_000));
+    vitals.slots(Duration::from_secs(10), 8, 8);
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,7 +191,7 @@ async fn what_is_not_known_yet_is_said() {
     assert_eq!(done["forecast"]["capacity_per_second"], Value::Null);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn any_opening_of_valves_may_end_by_health() {
     let doors = burning();
     let open = |flag: &str| {

@@ -3,7 +3,9 @@
 use clap::Args;
 
 use super::Terms;
+use super::flag::restore;
 use crate::rules::names::QueueName;
+use crate::rules::opening::Restore;
 use crate::rules::relief::health::Until;
 use crate::rules::units::Span;
 
@@ -24,6 +26,9 @@ pub(in crate::cli) struct RelieveArgs {
     /// When it ends: a time such as 2026-11-21T18:00:00Z, or "on-time >= 98% for 10m, at most 8h".
     #[arg(long, value_name = "WHEN")]
     pub(in crate::cli) until: Option<Until>,
+    /// How it goes back: `ramp:5m`, in steps over that time after its end, when not said; or `snap`, at once.
+    #[arg(long, value_name = "HOW", value_parser = restore)]
+    pub(in crate::cli) restore: Option<Restore>,
     #[command(flatten)]
     pub(in crate::cli) terms: Terms,
 }
