@@ -51,6 +51,7 @@ mod queues;
 mod release;
 mod relieve;
 mod routes;
+mod scale;
 mod schemas;
 mod seats;
 mod segments;
@@ -144,6 +145,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(changes::verify))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
+        .routes(routes!(scale::read))
         .routes(routes!(release::release))
         .routes(routes!(relieve::relieve))
         .routes(routes!(lanes::list))

@@ -1,7 +1,7 @@
 //! The command line: what may be typed ([`grammar`]), and the commands that ask a daemon over HTTP.
 //!
 //! Data goes to stdout, talk to stderr. Nobody is asked where no terminal is: then what is missing is named, with its flag. The
-//! commands that are a daemon themselves (`run`, `demo`, `check`) are carried out by `app`. May import `clock`, `compat`, `config`,
+//! commands that are a daemon themselves or go to the broker (`run`, `demo`, `check`, `tap`) are carried out by `app`. May import `clock`, `compat`, `config`,
 //! `rules` and `topology`.
 
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use clap::{CommandFactory, Parser};
 use crate::clock::Clock;
 use crate::rules::names::QueueName;
 use client::Client;
-use console::{Console, harmless};
+use console::Console;
 use failure::{Exit, Failure};
 use grammar::{
     ChangesArgs, ChangesVerb, Cli, CompatVerb, Door, ExplainArgs, FlagVerb, QueueVerb, RelieveArgs,
@@ -21,8 +21,9 @@ use grammar::{
 };
 use session::Session;
 
+pub use console::harmless;
 pub use documents::flags_file;
-pub use grammar::DemoOptions;
+pub use grammar::{DemoOptions, TapOptions};
 pub use offline::{Offline, OfflineTask};
 
 mod beside;
@@ -47,6 +48,7 @@ mod openings;
 mod plan;
 mod queues;
 mod release;
+mod relief;
 mod relieve;
 mod rules;
 mod segments;
@@ -76,6 +78,13 @@ pub enum Command {
         /// whether to ask the broker, too
         connect: bool,
         /// whether the findings are wanted as JSON
+        json: bool,
+    },
+    /// `tap`: look at what comes to a queue.
+    Tap {
+        /// what at, and for how long
+        options: Box<TapOptions>,
+        /// whether JSON lines are wanted
         json: bool,
     },
     /// `schema`: print the JSON Schema of the configuration.
@@ -153,6 +162,12 @@ impl From<Cli> for Command {
                 return Self::Check {
                     config: file.config,
                     connect,
+                    json,
+                };
+            }
+            Verb::Tap(options) => {
+                return Self::Tap {
+                    options: Box::new(options),
                     json,
                 };
             }

@@ -20,10 +20,12 @@ use crate::rules::opening::{Opening, Restore};
 use crate::rules::record::Touched;
 use crate::rules::snapshot::Snapshot;
 use crate::store::{Store, Turned};
+pub use actors::{TooMuch, degrade};
 use health::Health;
 pub use health::{Blind, Seen, Sight};
 use watch::{Due, LOOK_EVERY, Watch};
 
+mod actors;
 mod health;
 mod watch;
 

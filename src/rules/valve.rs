@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::relief::asking::SkipMode;
 use super::value::{Value, ValueType};
 
 /// One valve of a queue, in the order in which a message meets them.
@@ -190,6 +191,7 @@ impl Valve {
             (Self::MaxAge, Value::Duration(_)) => true,
             (Self::Degrade, Value::Text(mode)) => mode.as_ref() != "none",
             (Self::Skip, Value::Ratio(share)) => share.get() > 0.0,
+            (Self::SkipMode, Value::Text(mode)) => mode.as_ref() == SkipMode::Auto.word(),
             (Self::Rate | Self::RateEach, Value::Rate(rate)) => rate.is_stop(),
             (Self::Concurrency | Self::ConcurrencyEach, Value::Integer(count)) => *count == 0,
             _ => false,
@@ -199,13 +201,10 @@ impl Valve {
     /// Whether it keeps a queue that gets more than its workers can do from failing all of it: its end may hurt.
     #[must_use]
     pub const fn relieves(self) -> bool {
-        self.sheds_under_load() || matches!(self, Self::Rate | Self::RateEach)
-    }
-
-    /// Whether what it keeps from the workers is shed, not held.
-    #[must_use]
-    pub const fn sheds_under_load(self) -> bool {
-        matches!(self, Self::MaxAge | Self::Skip | Self::SkipMode)
+        matches!(
+            self,
+            Self::MaxAge | Self::Skip | Self::SkipMode | Self::Rate | Self::RateEach
+        )
     }
 
     /// The values a string valve may take; `modes` are the queue's own.
@@ -217,7 +216,7 @@ impl Valve {
                 .map(str::to_owned)
                 .chain(modes.iter().cloned())
                 .collect(),
-            Self::SkipMode => ["manual", "observe", "auto"].map(str::to_owned).to_vec(),
+            Self::SkipMode => SkipMode::ALL.map(|mode| mode.word().to_owned()).to_vec(),
             Self::ConcurrencyMode => vec!["manual".to_owned()],
             _ => Vec::new(),
         }

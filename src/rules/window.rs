@@ -92,8 +92,6 @@ fn place(second: u64) -> usize {
     usize::try_from(second % BUCKETS as u64).unwrap_or(0)
 }
 
-/// From so many service times on something is said of their mean.
-const ENOUGH: usize = 30;
 /// How many service times a [`Latest`] remembers.
 pub const LATEST: usize = 512;
 
@@ -114,14 +112,6 @@ impl Latest {
             self.micros[self.next] = micros;
         }
         self.next = (self.next + 1) % LATEST;
-    }
-
-    /// The mean in seconds; `None`: there were fewer than 30, of which nothing is said.
-    #[must_use]
-    pub fn mean_s(&self) -> Option<f64> {
-        let sum: f64 = self.micros.iter().map(|micros| f64::from(*micros)).sum();
-        let enough = self.micros.len() >= ENOUGH;
-        enough.then(|| (sum / 1e6 / self.micros.len() as f64).max(1e-6))
     }
 
     /// For each share, from 0 to 1, the duration in seconds that so many did not exceed; `None`: there were none yet.

@@ -14,12 +14,12 @@ use crate::pulse::Pulse;
 use crate::rules::facts::Key;
 use crate::rules::handed::{Handed, Reported, Told, Work};
 use crate::rules::lots::KeyHash;
-use crate::rules::relief::load::Load;
 use crate::rules::top::Top;
 use crate::rules::window::{Latest, Window};
 use crate::seams::LinkState;
 pub use lanes::LaneLine;
 pub use recent::{Collector, Kept, Recent};
+pub use relief::{BadActorReport, ReliefNow, ReliefReport};
 pub use report::{KeyLoad, VitalsReport};
 
 /// Keys that are counted one by one; a key with more than one part in so many of the load is never missed.
@@ -61,7 +61,7 @@ struct Inner {
     by_count: Top,
     by_work: Top,
     lanes: Vec<LaneLine>,
-    load: Option<Load>,
+    relief: ReliefNow,
     thinning: Thinning,
 }
 
@@ -127,7 +127,7 @@ impl Default for QueueVitals {
                 by_count: Top::new(COUNTERS, FADES_IN),
                 by_work: Top::new(COUNTERS, FADES_IN),
                 lanes: Vec::new(),
-                load: None,
+                relief: ReliefNow::default(),
                 thinning: Thinning::default(),
             }),
             handed: Mutex::default(),
@@ -176,7 +176,6 @@ impl QueueVitals {
         inner.thinning.much = inner.events.per_second(now, Event::Received as usize) > MUCH;
         inner.slots_busy = busy;
         inner.slots = of;
-        inner.measure(now);
     }
 
     /// How the link stands, and whether the gate is shut (paused, or a limit of zero).
@@ -299,15 +298,15 @@ impl Inner {
         self.oldest_age_ms.max(self.surroundings.head_age_ms)
     }
 
-    /// The share of the jobs done that were on time. Of the last seconds, so that a valve's effect is seen at once; a queue with
-    /// little to do is looked at for a minute.
+    /// The share of jobs done on time, in the last seconds, so that a valve's effect is seen at once; a queue with little to do is
+    /// looked at for a minute.
     fn on_time(&self, now: Duration) -> Option<f64> {
         let rate = |event: Event| self.events.per_second(now, event as usize);
-        let lately = |event: Event| self.events.in_the_last_minute(now, event as usize) as f64;
+        let lately = |event: Event| self.events.in_the_last_minute(now, event as usize);
         let share =
             |on_time: f64, late: f64| (on_time + late > 0.0).then(|| on_time / (on_time + late));
         share(rate(Event::OnTime), rate(Event::Late))
-            .or_else(|| share(lately(Event::OnTime), lately(Event::Late)))
+            .or_else(|| share(lately(Event::OnTime) as f64, lately(Event::Late) as f64))
     }
 
     fn report(&self, now: Duration) -> VitalsReport {
@@ -333,6 +332,7 @@ impl Inner {
             service_p99_seconds: service.map(|[_, _, p99]| p99),
             reported: 0,
             unreported: 0,
+            relief: self.relief.report.clone(),
             top_by_count: named(&self.by_count),
             top_by_work: named(&self.by_work),
         }

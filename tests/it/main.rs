@@ -69,6 +69,8 @@ mod settlement;
 #[cfg(test)]
 mod shares;
 #[cfg(test)]
+mod tap;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod topology;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::vitals::QueueVitals;
+use crate::rules::relief::load::Load;
+use crate::vitals::{QueueVitals, ReliefNow};
 
 const RELIEVE: &str = "/api/v1/queues/orders/relieve";
 
@@ -27,7 +28,15 @@ fn burn(vitals: &QueueVitals) {
         vitals.done(now, None, Duration::from_millis(40), Some(number % 10 == 0));
     }
     vitals.backlog(Some(12_000), Some(20_000));
-    vitals.slots(Duration::from_secs(10), 8, 8);
+    let load = Load {
+        offered: 200.0,
+        service_s: Some(0.04),
+        slots: 8,
+    };
+    vitals.relief(ReliefNow {
+        load: Some(load),
+        ..ReliefNow::default()
+    });
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,11 +22,14 @@ pub(in crate::cli) use store::{
     ChangesArgs, ChangesVerb, DataDir, Members, MembersArgs, NewSegment, SegmentVerb, StoreVerb,
 };
 
+pub use tap::TapOptions;
+
 mod compat;
 mod flag;
 mod relieve;
 mod rule;
 mod store;
+mod tap;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -81,6 +84,9 @@ pub(in crate::cli) enum Verb {
         #[arg(long)]
         connect: bool,
     },
+    /// Look at what comes to a queue, without a daemon and without taking a message from anybody.
+    #[command(after_help = help::TAP)]
+    Tap(TapOptions),
     /// Print the JSON Schema of the configuration.
     #[command(after_help = help::SCHEMA)]
     Schema,

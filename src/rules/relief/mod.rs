@@ -8,6 +8,8 @@
 //!  fresh     the age up to which jobs are worth starting        sketch    who brings how much
 //!  deadlines, classes   several kinds of jobs in one queue      fair      who brings too much
 //!  decision, valve      the valve that asks all this            failing   whose jobs fail, unlike those of others
+//!  rehearsal            what all this would do with messages that only pass by
+//!  asking               what it is asked of a message, by the worker and by whoever explains
 //! ```
 //!
 //! What a worker tells and asks, in this order (`now` is time since the clock's start):
@@ -24,6 +26,7 @@
 //!
 //! Lots that are drawn here must not be those of `skip`, or what `skip` lets pass would never be shed here.
 
+pub mod asking;
 pub mod classes;
 pub mod deadlines;
 pub mod decision;
@@ -34,6 +37,7 @@ pub mod fresh;
 pub mod health;
 pub mod load;
 pub mod offered;
+pub mod rehearsal;
 pub mod service;
 pub mod sketch;
 pub mod valve;
