@@ -49,6 +49,7 @@ mod page;
 mod preview;
 mod queues;
 mod release;
+mod relieve;
 mod routes;
 mod scale;
 mod schemas;
@@ -146,6 +147,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(queues::read))
         .routes(routes!(scale::read))
         .routes(routes!(release::release))
+        .routes(routes!(relieve::relieve))
         .routes(routes!(lanes::list))
         .routes(routes!(events::listen))
         .routes(routes!(explain::explain))

@@ -14,6 +14,7 @@ use super::entrances::Entrances;
 use super::flags_on_disk::{gated, look_after, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
+use super::sight::Eyes;
 use super::surroundings;
 use crate::api::{
     Access, Doors, LastEvaluated, Listeners, Pace, QueueDoor, Remembered, Services, Tls,
@@ -272,6 +273,7 @@ impl House {
             board: self.board.clone(),
             metrics: Arc::clone(&self.metrics),
             clock: self.clock,
+            sight: Arc::new(Eyes(Arc::clone(&self.doors))),
         }
     }
 

@@ -14,6 +14,7 @@ mod offline;
 mod queue_thread;
 mod reload;
 mod reports;
+mod sight;
 mod story;
 mod surroundings;
 mod systemd;

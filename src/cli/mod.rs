@@ -16,8 +16,8 @@ use client::Client;
 use console::Console;
 use failure::{Exit, Failure};
 use grammar::{
-    ChangesArgs, ChangesVerb, Cli, CompatVerb, Door, ExplainArgs, FlagVerb, QueueVerb, RuleVerb,
-    SegmentVerb, Terms, TokenVerb, TopologyArgs, Verb,
+    ChangesArgs, ChangesVerb, Cli, CompatVerb, Door, ExplainArgs, FlagVerb, QueueVerb, RelieveArgs,
+    RuleVerb, SegmentVerb, Terms, TokenVerb, TopologyArgs, Verb,
 };
 use session::Session;
 
@@ -49,6 +49,7 @@ mod plan;
 mod queues;
 mod release;
 mod relief;
+mod relieve;
 mod rules;
 mod segments;
 mod session;
@@ -107,6 +108,7 @@ enum Task {
     Segment(SegmentVerb),
     Changes(ChangesArgs),
     Explain(QueueName, ExplainArgs),
+    Relieve(RelieveArgs),
     Queue(QueueVerb),
     Token(TokenVerb),
     Topology(TopologyArgs),
@@ -122,6 +124,7 @@ impl Task {
         match self {
             Self::Flag(verb) => verb.terms(),
             Self::Segment(verb) => verb.terms(),
+            Self::Relieve(asked) => Some(&asked.terms),
             Self::Queue(verb) => verb.terms(),
             _ => None,
         }
@@ -174,6 +177,7 @@ impl From<Cli> for Command {
             Verb::Flag(verb) => Task::Flag(verb),
             Verb::Segment(verb) => Task::Segment(verb),
             Verb::Explain { queue, about } => Task::Explain(queue, about),
+            Verb::Relieve(asked) => Task::Relieve(asked),
             Verb::Queue(verb) => Task::Queue(verb),
             Verb::Token(verb) => Task::Token(verb),
             Verb::Topology(asked) => Task::Topology(asked),
@@ -274,6 +278,7 @@ async fn perform(task: &Task, session: &mut Session<'_>) -> Result<(), Failure> 
             }
         },
         Task::Explain(name, about) => explain::queue(session, name, about).await,
+        Task::Relieve(asked) => relieve::relieve(session, asked).await,
         Task::Queue(verb) => queue(session, verb).await,
         Task::Token(TokenVerb::New(asked)) => token::new(session, asked),
         Task::Topology(asked) => beside::topology(session, asked),

@@ -10,6 +10,7 @@ use super::clauses;
 use super::documents;
 use super::failure::{Exit, Failure};
 use super::release::Blocked;
+use super::words::until;
 use crate::rules::clause::ClauseDocument;
 use crate::rules::document::RuleDocument;
 
@@ -95,12 +96,23 @@ pub(super) struct OpeningView {
     pub(super) reason: String,
     pub(super) opened_at: String,
     pub(super) ends_at: String,
+    /// That it ends sooner, once its queue is well.
+    until: Option<String>,
 }
 
 impl OpeningView {
     /// The number in its id: a later opening has a higher one.
     pub(super) fn number(&self) -> u64 {
         self.id.trim_start_matches('o').parse().unwrap_or_default()
+    }
+
+    /// When it ends: `in 29m`, `when well, else in 7h 58m`.
+    pub(super) fn ends(&self, now_ms: i64) -> String {
+        let at_most = until(&self.ends_at, now_ms);
+        match self.until {
+            Some(_) => format!("when well, else {at_most}"),
+            None => at_most,
+        }
     }
 
     /// For whom it is, in words.

@@ -328,6 +328,12 @@ impl Queue {
         }
     }
 
+    /// Whether the file says when a job of this queue is too late.
+    #[must_use]
+    pub fn knows_deadlines(&self) -> bool {
+        self.deadline_after.is_some() || self.reading.deadline.is_some()
+    }
+
     /// The admitted queue; empty when the target is none.
     #[must_use]
     pub fn admitted(&self) -> &str {

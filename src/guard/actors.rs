@@ -130,6 +130,7 @@ impl Degrader {
             when,
             ends_at_ms: now.ms.saturating_add(length),
             restore: Restore::Snap,
+            until: None,
         };
         let change = Change::new(edit, Actor::new(WHO, "guard"), &one.why, now.ms);
         match self.store.turn(&change) {

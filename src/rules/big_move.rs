@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::change::{Cause, Change, Edit, Refused};
+use super::change::{Change, Edit, Refused};
 use super::clause::{ClauseDocument, Op, named_segments};
 use super::flag::{Flag, Value};
 use super::names::FlagKey;
@@ -53,7 +53,7 @@ impl Snapshot {
             change.edit,
             Edit::Close(_) | Edit::Extend(..) | Edit::Ramp(..) | Edit::Undo(..)
         );
-        if ends || change.cause == Cause::Expiry {
+        if ends || change.cause.is_the_guards() {
             return Ok(());
         }
         // One number is confirmed for the whole change, so it is the largest: else two big moves at once could never be made.

@@ -560,6 +560,7 @@ mod tests {
             when: vec![super::super::clause::one_of("account", &["acme"])],
             ends_at_ms: 61_000,
             restore: Default::default(),
+            until: None,
         };
         let change = Change {
             confirm: Some(100),

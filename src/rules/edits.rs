@@ -80,7 +80,7 @@ impl Snapshot {
             }
             Edit::Open { .. } => self.open(edit, change, touched),
             Edit::Extend(id, ends_at_ms) => self.extend(*id, *ends_at_ms, change, touched),
-            Edit::Ramp(id, strength) => self.step(*id, *strength, touched),
+            Edit::Ramp(id, strength) => self.step(*id, *strength, change, touched),
             Edit::Close(id) => self.close(*id, touched),
             Edit::Several(edits) => self.several(edits, change, touched),
         }
@@ -94,7 +94,7 @@ impl Snapshot {
     ) -> Result<(), Refused> {
         let most = match change.cause {
             Cause::File => MOST_FLAGS + MOST_SEGMENTS,
-            Cause::Operator | Cause::Expiry => MOST_EDITS,
+            Cause::Operator | Cause::Expiry | Cause::Health => MOST_EDITS,
         };
         if edits.is_empty() || edits.len() > most {
             return Err(Refused::Limit(format!(
@@ -284,7 +284,7 @@ impl Snapshot {
         }
         let largest = next.policy.largest_skip(queue.name.as_str());
         let beyond = |value: &Value| matches!(value, Value::Ratio(share) if *share > largest);
-        if valve == Valve::Skip && change.cause != Cause::Expiry && choice.values().any(beyond) {
+        if valve == Valve::Skip && !change.cause.is_the_guards() && choice.values().any(beyond) {
             return Err(Refused::Limit(format!(
                 "[limits] of the file lets `{key}` skip at most {largest}; no change goes beyond it"
             )));
@@ -296,7 +296,7 @@ impl Snapshot {
         );
         if is_an_edit
             && !change.keep
-            && change.cause != Cause::Expiry
+            && !change.cause.is_the_guards()
             && stays_shut(next)
             && !stays_shut(self)
         {
@@ -375,6 +375,7 @@ mod tests {
             when: vec![],
             ends_at_ms: 61_000,
             restore: Restore::Snap,
+            until: None,
         })
     }
 
@@ -454,6 +455,7 @@ mod tests {
                 when: vec![],
                 ends_at_ms,
                 restore: Restore::Snap,
+                until: None,
             })
         };
         let unexplained = Change {
@@ -465,6 +467,7 @@ mod tests {
             when: vec![],
             ends_at_ms: 2_000,
             restore: Restore::Snap,
+            until: None,
         });
         let unknown = change(Edit::Close(OpeningId(9)));
         let pause = open("queue.orders.pause", json!(true));
@@ -490,6 +493,7 @@ mod tests {
                 when: vec![],
                 ends_at_ms: 61_000,
                 restore: Restore::Snap,
+                until: None,
             })
         };
         check("neither", both(None), "\"confirm\": 100");

@@ -139,6 +139,8 @@ fn laid(key: FlagKey, values: &'static [&'static str]) -> impl Strategy<Value = 
             restore: Restore::Snap,
             strength: 1.0,
             beneath: false,
+            until: None,
+            extended: false,
         })
         .collect()
     })

@@ -198,6 +198,15 @@ impl Valve {
         }
     }
 
+    /// Whether it keeps a queue that gets more than its workers can do from failing all of it: its end may hurt.
+    #[must_use]
+    pub const fn relieves(self) -> bool {
+        matches!(
+            self,
+            Self::MaxAge | Self::Skip | Self::SkipMode | Self::Rate | Self::RateEach
+        )
+    }
+
     /// The values a string valve may take; `modes` are the queue's own.
     #[must_use]
     pub fn choices(self, modes: &[String]) -> Vec<String> {

@@ -5,6 +5,7 @@ mod lanes;
 mod recent;
 mod relief;
 mod report;
+mod serving;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -168,6 +168,7 @@ async fn an_opening_is_the_variant_and_names_itself() {
         when: serde_json::from_value(when).unwrap(),
         ends_at_ms: 61_000,
         restore: Restore::Snap,
+        until: None,
     };
     let acme = json!([{"attribute": "account", "op": "in", "values": ["acme"]}]);
     turn(&doors, open(json!(true), acme));

@@ -31,6 +31,7 @@ mod preview;
 mod reading;
 mod release;
 mod relief;
+mod relieve;
 mod segments;
 mod several;
 mod who_may;

@@ -296,7 +296,7 @@ pub(in crate::cli) struct OpenArgs {
 }
 
 /// `snap`, or `ramp:` and a time.
-fn restore(text: &str) -> Result<Restore, String> {
+pub(super) fn restore(text: &str) -> Result<Restore, String> {
     match text.split_once(':') {
         None if text == "snap" => Ok(Restore::Snap),
         Some(("ramp", over)) => {

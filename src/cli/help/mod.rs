@@ -4,10 +4,12 @@
 use crate::rules::valve::Valve;
 pub(super) use compat::*;
 pub(super) use flag::*;
+pub(super) use relieve::*;
 pub(super) use store::*;
 
 mod compat;
 mod flag;
+mod relieve;
 mod store;
 
 /// Lines that we break ourselves fit a terminal of 80.
@@ -25,6 +27,7 @@ Examples:
   sluicegate tap orders --config sluicegate.toml
   sluicegate run --config sluicegate.toml
   sluicegate queue list
+  sluicegate relieve orders --deadline 30s --reason \"INC-481\"
   sluicegate flag open queue.orders.skip 70% --for 30m --reason \"INC-481\" --yes
   sluicegate flag rule add shop.reports acme --when account=acme --value false --reason INC-482";
 

@@ -15,6 +15,8 @@ use super::load::Load;
 use crate::rules::opening::LONGEST;
 use crate::rules::units::{Ratio, Span};
 
+/// The share that must be done on time when nobody says.
+const USUAL_SHARE: f64 = 0.98;
 /// For so long a queue must be well when nobody says.
 const USUAL_FOR: Span = Span::from_secs(10 * 60);
 /// The longest that such an opening lasts when nobody says.
@@ -30,6 +32,58 @@ pub struct UntilWell {
     pub lasting: Span,
     /// After this it ends in any case.
     pub at_most: Span,
+}
+
+impl Default for UntilWell {
+    fn default() -> Self {
+        Self {
+            on_time: Ratio::try_from(USUAL_SHARE).unwrap_or(Ratio::ONE),
+            lasting: USUAL_FOR,
+            at_most: USUAL_AT_MOST,
+        }
+    }
+}
+
+/// Until when an opening lasts, as people write it: a time, or its queue's health.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Until {
+    /// Until then.
+    At(jiff::Timestamp),
+    /// Until its queue is well.
+    Well(UntilWell),
+}
+
+/// Why a text says no end.
+#[derive(Debug, Error, Clone, PartialEq)]
+#[error(
+    "{0:?} is no end; write a time such as 2026-11-21T18:00:00Z, or a queue's health such as \"on-time >= 98% for 10m, at most 8h\" (the last two may be left out; at most 24h)"
+)]
+pub struct NotUntil(String);
+
+impl FromStr for Until {
+    type Err = NotUntil;
+    fn from_str(text: &str) -> Result<Self, NotUntil> {
+        let at = text.trim().parse().ok().map(Self::At);
+        at.or_else(|| read(text).map(Self::Well))
+            .ok_or_else(|| NotUntil(text.chars().take(80).collect()))
+    }
+}
+
+impl TryFrom<String> for Until {
+    type Error = NotUntil;
+    fn try_from(text: String) -> Result<Self, NotUntil> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(time) => write!(f, "{time}"),
+            Self::Well(until) => write!(f, "{until}"),
+        }
+    }
 }
 
 /// Why a text says no such end.
@@ -194,6 +248,21 @@ mod tests {
         ] {
             check(wrong, "no");
         }
+    }
+
+    #[test]
+    fn an_end_is_a_time_or_a_queues_health() {
+        let check = |text: &str, expected: &str| {
+            let read: Result<Until, _> = text.parse();
+            let said = read.map_or_else(|why| why.to_string(), |until| until.to_string());
+            assert!(said.contains(expected), "{text}: {said}");
+        };
+        check("2026-11-21T18:00:00Z", "2026-11-21T18:00:00Z");
+        check("2026-11-21T18:00:00+01:00", "2026-11-21T17:00:00Z");
+        check("on-time >= 98%", "on-time >= 98% for 10m, at most 8h");
+        check("tomorrow", "write a time such as");
+        let usual = UntilWell::default();
+        assert_eq!(usual.to_string().parse(), Ok(usual));
     }
 
     fn standing(on_time: Option<f64>, offered: f64, sheds: bool) -> Standing {

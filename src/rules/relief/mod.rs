@@ -3,6 +3,7 @@
 //! ```text
 //!  service   how long jobs take            load      what is measured of every queue; workers wanted
 //!  offered   how many are published        health    an opening that ends when its queue is well
+//!                                          forecast  what relief would do now
 //!
 //!  fresh     the age up to which jobs are worth starting        sketch    who brings how much
 //!  deadlines, classes   several kinds of jobs in one queue      fair      who brings too much
@@ -31,6 +32,7 @@ pub mod deadlines;
 pub mod decision;
 pub mod failing;
 pub mod fair;
+pub mod forecast;
 pub mod fresh;
 pub mod health;
 pub mod load;
