@@ -50,6 +50,7 @@ mod preview;
 mod queues;
 mod release;
 mod routes;
+mod scale;
 mod schemas;
 mod seats;
 mod segments;
@@ -143,6 +144,7 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(changes::verify))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
+        .routes(routes!(scale::read))
         .routes(routes!(release::release))
         .routes(routes!(lanes::list))
         .routes(routes!(events::listen))

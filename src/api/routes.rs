@@ -83,6 +83,7 @@ pub(super) const TABLE: &[Route] = {
         route("GET", "/api/v1/queues", View, Entries),
         route("GET", "/api/v1/queues/{name}", View, Queue("name")),
         route("GET", "/api/v1/queues/{name}/lanes", View, Queue("name")),
+        route("GET", "/api/v1/queues/{name}/scale", View, Queue("name")),
         route("POST", "/api/v1/queues/{name}/release", Operate, Queue("name")),
         route("POST", "/api/v1/outcomes", Report, Body),
         route("GET", "/api/v1/events", View, Entries),

@@ -9,6 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::bad_actors;
 use super::entrances::Entrances;
 use super::flags_on_disk::{gated, look_after, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
@@ -314,6 +315,7 @@ impl House {
             .spawn("store", |stop| look_after(store, clock, stop));
         let guarded = self.guarded();
         self.tasks.spawn("guard", |stop| guard::run(guarded, stop));
+        bad_actors::watch(&self.doors, self.clock, &mut self.tasks);
         let teller = self.teller;
         self.tasks.spawn("notices", |stop| teller.run(stop));
         self.entrances.serve(&self.doors, &mut self.tasks);

@@ -3,6 +3,7 @@
 //! Each queue's worker runs on a thread and runtime of its own; API, store and scrape on another: a choked door never slows
 //! messages, nor the reverse. May import every room but `cli`'s commands.
 
+mod bad_actors;
 mod check;
 pub mod demo;
 mod entrances;

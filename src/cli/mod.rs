@@ -48,6 +48,7 @@ mod openings;
 mod plan;
 mod queues;
 mod release;
+mod relief;
 mod rules;
 mod segments;
 mod session;

@@ -21,7 +21,7 @@ use crate::rules::access::Role;
 use crate::rules::facts::Source;
 use crate::rules::names::{FlagKey, Glob};
 use crate::rules::notice;
-use crate::rules::units::Span;
+use crate::rules::units::{Ratio, Span};
 
 /// A table, with the settings that it may hold.
 #[derive(Clone, Copy)]
@@ -135,7 +135,7 @@ macro_rules! from_value {
         })*
     };
 }
-from_value!(numbers: u16 u32 u64 usize; texts: SocketAddr Source FlagKey PathBuf Glob Role Fingerprint jiff::Timestamp notice::Kind);
+from_value!(numbers: u16 u32 u64 usize; texts: SocketAddr Source FlagKey PathBuf Glob Role Fingerprint Ratio jiff::Timestamp notice::Kind);
 
 impl<T: FromValue> FromValue for Vec<T> {
     fn from_value(value: &Value) -> Option<Self> {

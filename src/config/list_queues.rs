@@ -2,7 +2,7 @@
 
 use super::list::{LATER, LONGEST, seconds};
 use super::shape::{
-    FLAG_KEY, MODE, QUEUE, SOURCE, Setting, Shape, WORD, WORKER_URL, not_here, setting,
+    FLAG_KEY, MODE, QUEUE, RATIO, SOURCE, Setting, Shape, WORD, WORKER_URL, not_here, setting,
 };
 use crate::rules::units::Span;
 
@@ -145,6 +145,11 @@ pub(super) const QUEUES: &[Setting] = &[
         "Where workers behind an admitted queue report what came of their work, beside POST /api/v1/outcomes.",
     ),
     setting("park", Section(PARK), "How the park is kept."),
+    setting(
+        "relief",
+        Section(RELIEF),
+        "What the automatic valve may do, when `skip_mode` says auto.",
+    ),
 ];
 
 const TARGET: &[Setting] = &[
@@ -174,6 +179,45 @@ const OUTCOMES: &[Setting] = &[setting(
     "A queue of reports in JSON, in the same vhost; it is never declared by us.",
 )
 .needed("outcomes = { queue = \"orders.outcomes\" }")];
+
+const RELIEF: &[Setting] = &[
+    setting(
+        "floor",
+        Text(RATIO),
+        "The share that it sheds in any case, drawn by lot.",
+    )
+    .or("0%"),
+    setting(
+        "ceiling",
+        Text(RATIO),
+        "The share that it sheds at most; [limits] skip holds for it, too.",
+    )
+    .or("100%"),
+    setting(
+        "step",
+        Text(RATIO),
+        "By so much the share that it sheds may rise at once; it may fall at once in any case.",
+    )
+    .or("100%"),
+    setting(
+        "bad_actor",
+        OneOf(&["observe", "limit", "degrade"], &[]),
+        "What becomes of a `key` that brings more than three times its fair share: it is reported; or cut to its share, when skip_mode is auto; or degraded by an opening.",
+    )
+    .or("observe"),
+    setting(
+        "degrade_to",
+        Text(WORD),
+        "What that opening lays on `degrade`: reject, or one of `modes`.",
+    )
+    .or("reject"),
+    setting(
+        "degrade_for",
+        Duration(seconds(60), seconds(86_400)),
+        "How long that opening lasts; it ends sooner when the key brings less again.",
+    )
+    .or("30m"),
+];
 
 const PARK: &[Setting] = &[
     setting(

@@ -6,6 +6,7 @@ use super::admitted;
 use super::build::Section;
 use super::preset;
 use super::problems::Notes;
+use super::relief;
 use super::{Attributes, Disposition, OnUnknown, Order, ParkSettings, Queue, TargetSettings};
 use crate::rules::facts::Reading;
 use crate::rules::names::QueueName;
@@ -63,6 +64,7 @@ fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue
         .and_then(|slots_and_order| prefetch(section, slots_and_order, &path, notes));
     let dead_letter_queue = dead_letter_queue(section, broker_name.as_deref(), &path, notes);
     let park = park(section.section("park"));
+    let relief = relief::of(section, &path, notes);
     Some(Queue {
         name: name?,
         broker_name: broker_name?,
@@ -84,6 +86,7 @@ fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue
         dead_letter_queue,
         outcomes_queue: section.section("outcomes").get("queue"),
         park: park?,
+        relief: relief?,
         hold: section.get("hold")?,
     })
 }

@@ -20,8 +20,10 @@ use crate::rules::opening::Opening;
 use crate::rules::record::Touched;
 use crate::rules::snapshot::Snapshot;
 use crate::store::{Store, Turned};
+pub use actors::{TooMuch, degrade};
 use watch::{Due, LOOK_EVERY, Watch};
 
+mod actors;
 mod watch;
 
 /// With nothing to do we sleep until a change wakes us, or this long.

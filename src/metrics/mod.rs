@@ -20,6 +20,7 @@ pub use evaluations::Tally;
 pub use ledger::Ledger;
 pub use openings::{Openings, Sent};
 pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
+pub use relief::{GROUNDS, ReliefFigures, ReliefMetrics};
 
 mod evaluations;
 mod histogram;
@@ -27,6 +28,7 @@ mod ledger;
 mod openings;
 mod queue;
 mod register;
+mod relief;
 
 /// All numbers.
 #[derive(Debug)]

@@ -45,6 +45,9 @@ impl Grounds {
     }
 }
 
+/// The word of what is shed because its account brings more than its fair share.
+pub const FAIR_SHARE: &str = "fair_share";
+
 /// What the valve says of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decision {

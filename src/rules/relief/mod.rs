@@ -8,6 +8,7 @@
 //!  deadlines, classes   several kinds of jobs in one queue      fair      who brings too much
 //!  decision, valve      the valve that asks all this            failing   whose jobs fail, unlike those of others
 //!  rehearsal            what all this would do with messages that only pass by
+//!  asking               what it is asked of a message, by the worker and by whoever explains
 //! ```
 //!
 //! What a worker tells and asks, in this order (`now` is time since the clock's start):
@@ -24,6 +25,7 @@
 //!
 //! Lots that are drawn here must not be those of `skip`, or what `skip` lets pass would never be shed here.
 
+pub mod asking;
 pub mod classes;
 pub mod deadlines;
 pub mod decision;
