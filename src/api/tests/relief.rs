@@ -28,7 +28,7 @@ fn overloaded() -> ReliefNow {
         lot: 0.5,
     };
     for number in 0..2_400_u32 {
-        let now = Duration::from_secs_f64(f64::from(number) / 120.0);
+        let now = Duration::from_secs_f64(f64::from(number) / 119.0);
         measures.offered(now, fresh.age);
         measures.served(None, Duration::from_millis(100));
         valve.arrived(now, &fresh);
@@ -78,12 +78,12 @@ async fn an_explanation_says_what_the_automatic_valve_says_and_its_numbers() {
     for (mode, age, verdict, found) in [
         (
             "manual",
-            "9900ms",
+            "9700ms",
             "run",
             "people alone turn skip; by itself it would say: too old",
         ),
-        ("observe", "9900ms", "run", "it is only observed: too old"),
-        ("auto", "9900ms", "shed", "too old to start: 9.90 s"),
+        ("observe", "9700ms", "run", "it is only observed: too old"),
+        ("auto", "9700ms", "shed", "too old to start: 9.70 s"),
         ("auto", "20s", "shed", "no time left"),
         ("auto", "1s", "run", "fresh enough (T "),
     ] {
@@ -102,7 +102,7 @@ async fn an_explanation_says_what_the_automatic_valve_says_and_its_numbers() {
             "T ",
             "need 0.10 s",
             "gamma ",
-            "offered 12",
+            "offered 11",
             "capacity 40.00/s",
         ] {
             assert!(said.contains(number), "{said}");
