@@ -166,10 +166,7 @@ impl From<Cli> for Command {
                 };
             }
             Verb::Tap(options) => {
-                return Self::Tap {
-                    options: Box::new(options),
-                    json,
-                };
+                return Self::Tap { options, json };
             }
             Verb::Schema => return Self::Schema,
             Verb::Store(verb) => return Self::Offline(Offline::of(verb, json)),

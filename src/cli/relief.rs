@@ -121,7 +121,7 @@ mod tests {
         let said = sentences(&relief("auto", "", true), 4);
         assert_eq!(said[2], "workers wanted: 12 (slots: 4)");
         assert!(
-            said[3].contains("up to an age of 2s (T 2.5s, gamma 0.80;"),
+            said[3].contains("up to an age of 2.0s (T 2.5s, gamma 0.80;"),
             "{said:?}"
         );
         assert!(last("auto", "").ends_with("7 shed so far"));

@@ -288,6 +288,8 @@ mod tests {
         }
         for series in [
             "sluicegate_messages_in_hand{queue=\"orders\"} 0",
+            "sluicegate_relief_workers_wanted{queue=\"orders\"} 0",
+            "sluicegate_relief_shed_total{grounds=\"fair_share\",queue=\"orders\"} 0",
             "sluicegate_flag_changes_total{cause=\"expiry\",flag=\"queue.orders.skip\"} 0",
         ] {
             assert!(page.contains(series), "{series} is missing");

@@ -97,11 +97,9 @@ pub fn beside(
     bound: Vec<Bound>,
 ) -> Result<Vec<Bound>, CannotTap> {
     let queue_name = || queue.to_owned();
-    let (named, by_name): (Vec<Bound>, Vec<Bound>) = bound
-        .into_iter()
-        .partition(|one| !one.binding.exchange.is_empty());
+    let by_name = |one: &Bound| one.binding.exchange.is_empty();
+    let named: Vec<Bound> = bound.into_iter().filter(|one| !by_name(one)).collect();
     if named.is_empty() {
-        drop(by_name);
         return Err(CannotTap::OnlyByName {
             queue: queue_name(),
         });

@@ -1,5 +1,6 @@
 //! What the gate says of a message, and every way in which a delivery can end. The words are the same in metric, log and panel.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::opening::OpeningId;

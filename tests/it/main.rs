@@ -61,6 +61,8 @@ mod order;
 #[cfg(test)]
 mod preview;
 #[cfg(test)]
+mod relief;
+#[cfg(test)]
 mod rollout_gem;
 #[cfg(test)]
 mod running;

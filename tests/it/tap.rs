@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
 
+use lapin::types::AMQPValue;
 use serde_json::Value as Json;
 
 use crate::broker::Broker;
@@ -266,12 +267,11 @@ fn a_headers_exchange_gives_copies_by_the_arguments_of_the_binding() {
         "",
         arguments,
         &|place, messages| {
-            let number = |number| lapin::types::AMQPValue::LongInt(number);
             let of = |size: i32| {
                 let with = |one: &Message| {
                     one.clone()
                         .text("region", "eu")
-                        .header("size", number(size))
+                        .header("size", AMQPValue::LongInt(size))
                 };
                 messages.iter().map(with).collect::<Vec<_>>()
             };
@@ -530,6 +530,43 @@ fn what_is_missing_or_not_permitted_is_said_with_its_cure() {
         status == Some(3) && said.contains("no queue 'orders' in vhost"),
         "{status:?} {said}"
     );
+}
+
+#[test]
+fn what_falls_out_is_said_and_goes_nowhere_and_no_publisher_is_refused() {
+    let Managed { broker, port } = Broker::managed();
+    let place = Place::of(broker, "tap-full");
+    place.bind("shop", "fanout", "", "[]");
+    place.ledger.declare("dead", Kind::Classic, &[]);
+    let vhost = &place.vhost;
+    broker.eval(&format!(
+        "rabbit_policy:parse_set(<<\"{vhost}\">>, <<\"all\">>, <<\"^sluicegate\">>, \
+         <<\"{{\\\"dead-letter-exchange\\\": \\\"\\\", \\\"dead-letter-routing-key\\\": \\\"dead\\\"}}\">>, <<\"0\">>, <<\"queues\">>, <<\"tests\">>)."
+    ));
+    let before = place.all();
+    let mut tap = Running::start(&place.managed(*port).written(), &[]);
+    tap.process.signal("STOP");
+    place
+        .ledger
+        .publish_to("shop", "", &messages("flood", 13_000));
+    tap.process.signal("CONT");
+    eventually("what fell out is told", secs(40), || {
+        let last = tap.last().unwrap_or_default();
+        let told = last["dropped"]["at_least"].as_u64() > Some(1_000);
+        told.then_some(()).ok_or(format!("{last}"))
+    });
+    tap.process.signal("TERM");
+    assert_eq!(tap.process.wait(secs(20)), Some(0), "{}", tap.said());
+    let last = tap.last().unwrap();
+    let (came, dropped) = (last["came"].as_u64().unwrap(), &last["dropped"]);
+    assert_eq!(dropped["surely_none"], false, "{last}");
+    assert!(
+        came >= 10_000 && came + dropped["at_least"].as_u64().unwrap() <= 13_000,
+        "{last}"
+    );
+    place.left_as_it_was(&before);
+    let ready = |queue: &str| place.ledger.ready(queue);
+    assert_eq!((ready(QUEUE), ready("dead")), (Some(13_000), Some(0)));
 }
 
 #[test]

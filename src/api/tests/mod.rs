@@ -30,6 +30,7 @@ mod pages;
 mod preview;
 mod reading;
 mod release;
+mod relief;
 mod relieve;
 mod segments;
 mod several;

@@ -86,7 +86,7 @@ pub(in crate::cli) enum Verb {
     },
     /// Look at what comes to a queue, without a daemon and without taking a message from anybody.
     #[command(after_help = help::TAP)]
-    Tap(TapOptions),
+    Tap(Box<TapOptions>),
     /// Print the JSON Schema of the configuration.
     #[command(after_help = help::SCHEMA)]
     Schema,
