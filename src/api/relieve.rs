@@ -50,8 +50,7 @@ pub(super) struct Relief {
     #[serde(default, rename = "for")]
     #[schema(value_type = Option<String>, example = "30m")]
     length: Option<Span>,
-    /// Until when, instead of `for`: a time (RFC 3339), or the queue's health. Usually `on-time >= 98% for 10m, at most 8h`; 30 minutes
-    /// where the file does not say when a job of this queue is too late.
+    /// Until when, instead of `for`: a time (RFC 3339), or the queue's health. Usually `on-time >= 98% for 10m, at most 8h`.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "on-time >= 98% for 10m, at most 8h")]
     until: Option<Until>,
@@ -145,7 +144,7 @@ pub(super) async fn relieve(
     let door = find(&doors, &name)?;
     let now = doors.clock.now();
     let longest = sender.caller().longest_opening();
-    let end = body.end(door, longest, now.ms)?;
+    let end = body.end(longest, now.ms)?;
     let plan = body.plan(door, now.mono)?;
     let edit = Edit::Open {
         values: plan.values(door),
@@ -171,13 +170,8 @@ pub(super) async fn relieve(
 }
 
 impl Relief {
-    fn end(&self, door: &QueueDoor, longest: Span, now_ms: i64) -> Result<End, Problem> {
-        let knows = door.settings.knows_deadlines();
-        let by_health = matches!(self.until, Some(Until::Well(_)));
-        if by_health && !knows {
-            return Err(Problem::new(BAD_VALUE, nobody_knows(door)).at("/until"));
-        }
-        if self.length.is_none() && self.until.is_none() && knows {
+    fn end(&self, longest: Span, now_ms: i64) -> Result<End, Problem> {
+        if self.length.is_none() && self.until.is_none() {
             let usual = UntilWell::default();
             let until = UntilWell {
                 at_most: usual.at_most.min(longest),
@@ -222,13 +216,6 @@ impl Relief {
     }
 }
 
-fn nobody_knows(door: &QueueDoor) -> String {
-    format!(
-        "nobody knows what is on time in `{}`: set `deadline_after` (or `deadline`) for it in the file, or end this at a time",
-        door.settings.name
-    )
-}
-
 impl Plan {
     fn values(&self, door: &QueueDoor) -> Vec<(FlagKey, Value)> {
         let flag = |valve| FlagKey::of_valve(&door.settings.name, valve);
@@ -259,7 +246,6 @@ impl Plan {
             Some(named) if named != deadline => self.notes.push(format!(
                 "on time is counted by the file's deadline_after, {named}, not by {deadline}"
             )),
-            None if !settings.knows_deadlines() => self.notes.push(nobody_knows(door)),
             _ => {}
         }
         for (what, goes) in [
