@@ -18,11 +18,11 @@ use serde_json::{Value as Json, json};
 use sluicegate::clock::Clock;
 use sluicegate::metrics::{Ledger, Metrics, QueueMetrics};
 use sluicegate::rules::facts::{Facts, Reading};
-use sluicegate::rules::flag::Flag;
+use sluicegate::rules::flag::{Flag, Value};
 use sluicegate::rules::gate::{Gate, decide};
 use sluicegate::rules::lots::KeyHash;
 use sluicegate::rules::message::{Field, Raw};
-use sluicegate::rules::names::{FlagKey, QueueName};
+use sluicegate::rules::names::QueueName;
 use sluicegate::rules::valve::Valve;
 use sluicegate::rules::verdict::Verdict;
 use sluicegate::throttle::Throttle;
@@ -67,7 +67,7 @@ impl Bench {
         let (by_header, by_body) = (reading("header:x-account")?, reading("body:/account")?);
         let facts = messages
             .iter()
-            .flat_map(|raw| by_header.read(raw))
+            .flat_map(|raw| by_header.read(raw, &gate.asks))
             .collect();
         Ok(Self {
             name,
@@ -100,13 +100,11 @@ fn gate(name: &QueueName, turned: &[(Valve, Json)]) -> Gate {
         Valve::Concurrency | Valve::ConcurrencyEach => json!(1_000_000),
         other => other.neutral(),
     };
-    Gate::compile(name, 1, |key| {
-        let of = |valve: &Valve| FlagKey::of_valve(name, *valve) == *key;
-        let valve = Valve::ALL.into_iter().find(of)?;
+    Gate::of_values(name, |valve| {
         let said = turned.iter().find(|(turned, _)| *turned == valve);
         let value = said.map_or_else(|| open(valve), |(_, value)| value.clone());
-        let value = Flag::neutral_valve(name, valve, &modes).read(&value).ok()?;
-        Some((value, None))
+        let read = Flag::neutral_valve(name, valve, &modes).read(&value);
+        read.unwrap_or(Value::None)
     })
 }
 
@@ -196,7 +194,7 @@ fn pass(bench: &Bench, reading: &Reading, times: u64) -> f64 {
     throttle.obey(&bench.gate, Duration::ZERO);
     nanoseconds_each(times, |number| {
         let now = clock.now();
-        let Ok(facts) = reading.read(bench.message(number)) else {
+        let Ok(facts) = reading.read(bench.message(number), &bench.gate.asks) else {
             return;
         };
         let facts = facts.with_possible_times(NOW_MS);

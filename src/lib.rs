@@ -8,8 +8,8 @@
 //!                    │
 //!   ┌───────┬────────┼─────────┬──────────┬─────────┐      the loops and doors; they do not know each other
 //!  api     cli     guard     worker   amqp memory targets      (and management, which asks what AMQP cannot tell)
-//!   └─ outcomes ─────┼─────────┴──────────┴─────────┘
-//!         store   vitals   throttle   metrics   seams   clock   supervise   pulse
+//!   └─ outcomes ─── notices ──────┴──────────┴─────────┘
+//!         store   events   vitals   throttle   metrics   seams   clock   supervise   pulse   compat
 //!                    │
 //!      topology → config → rules (pure: no clock, lock, log, await or I/O)
 //! ```
@@ -21,6 +21,8 @@
 //! - what the worker asks of the world: [`seams`]; who answers: [`amqp`] or [`memory`] for queues, [`targets`] for work;
 //! - what came of work that was handed over to an admitted queue: [`outcomes`], [`rules::handed`]; its back-pressure:
 //!   [`rules::pressure`];
+//! - what is told to whoever listens, as it happens: [`events`]; what services read: [`api`], in its room `ofrep`;
+//! - how flags come from other systems and go back to them: [`compat`];
 //! - how few acknowledgements settle everything exactly once: [`rules::watermark`].
 //!
 //! Three rooms hold what changes: `store` (flags), `throttle` (permits), `vitals` (health). A test holds the arrows above.
@@ -36,11 +38,14 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod compat;
 pub mod config;
+pub mod events;
 pub mod guard;
 pub mod management;
 pub mod memory;
 pub mod metrics;
+pub mod notices;
 pub mod outcomes;
 pub mod pulse;
 pub mod rules;

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
             json,
         } => app::check(&config, connect, json),
         Command::Schema => app::schema(),
+        Command::Offline(asked) => app::offline(&asked),
         Command::Client(command) => cli::client_command(&command),
     };
     ended.unwrap_or_else(|why| {

@@ -285,10 +285,13 @@ pub struct Job {
     /// The key that limits count by.
     pub account: Option<Arc<str>>,
     /// Values of the flags that the queue passes on.
-    pub flags: Arc<[(String, String)]>,
+    pub flags: Passed,
     /// How long the target may take.
     pub timeout: Duration,
 }
+
+/// Flags that a worker is told, by key.
+pub type Passed = Arc<[(Arc<str>, Arc<str>)]>;
 
 /// An outcome with what the worker said of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

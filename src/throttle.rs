@@ -225,19 +225,15 @@ mod tests {
 
     use super::*;
     use crate::rules::flag::Flag;
-    use crate::rules::names::{FlagKey, QueueName};
+    use crate::rules::names::QueueName;
     use crate::rules::valve::Valve;
 
     fn gate(turned: &[(Valve, Json)]) -> Gate {
         let queue: QueueName = "orders".parse().unwrap();
-        Gate::compile(&queue, 1, |key| {
-            let (valve, json) = turned
-                .iter()
-                .find(|(valve, _)| FlagKey::of_valve(&queue, *valve) == *key)?;
-            Some((
-                Flag::neutral_valve(&queue, *valve, &[]).read(json).unwrap(),
-                None,
-            ))
+        Gate::of_values(&queue, |valve| {
+            let said = turned.iter().find(|(turned, _)| *turned == valve);
+            let json = said.map_or_else(|| valve.neutral(), |(_, json)| json.clone());
+            Flag::neutral_valve(&queue, valve, &[]).read(&json).unwrap()
         })
     }
 

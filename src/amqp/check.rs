@@ -24,6 +24,7 @@ use super::probe::depth;
 use super::tap::raw;
 use crate::clock::Clock;
 use crate::config::{Queue, Settings, reads_celery};
+use crate::rules::context::{Context, Slot};
 use crate::rules::facts::{Facts, Reading};
 use crate::rules::finding::{Finding, Report, Weight};
 use crate::rules::message::Raw;
@@ -251,9 +252,10 @@ fn report_sample(sample: &[Raw], reading: &Reading, now_ms: i64, notes: &mut Not
 fn findings(sample: &[Raw], reading: &Reading, now_ms: i64) -> Vec<(Weight, String)> {
     let of = sample.len();
     let celery = reads_celery(reading);
+    let asks = reading.asks();
     let read: Vec<Facts> = sample
         .iter()
-        .filter_map(|raw| Some(reading.read(raw).ok()?.with_possible_times(now_ms)))
+        .filter_map(|raw| Some(reading.read(raw, &asks).ok()?.with_possible_times(now_ms)))
         .collect();
     let count = |carries: &dyn Fn(&Facts) -> bool| read.iter().filter(|f| carries(f)).count();
     let mut found = vec![
@@ -280,10 +282,10 @@ fn findings(sample: &[Raw], reading: &Reading, now_ms: i64) -> Vec<(Weight, Stri
             "without it a hash of the body serves, and equal bodies draw the same lot; have the publisher set `message_id`, or say where it is with `id = …`",
         ),
     ];
-    for name in reading.attributes.keys() {
+    for (slot, name) in (0..).map(Slot).zip(reading.attributes.keys()) {
         let is_key = reading.key.as_deref() == Some(name.as_ref());
         found.push(finding(
-            count(&|facts| facts.attributes.get(name).is_some()),
+            count(&|facts| facts.attribute(slot).is_some()),
             of,
             &format!("carry the attribute `{name}`"),
             if celery && name.as_ref() == "type" {

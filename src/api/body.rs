@@ -18,6 +18,8 @@ use crate::rules::json::strict;
 
 /// The largest body, in bytes.
 pub(super) const LARGEST_BODY: usize = 256 * 1024;
+/// The largest body where segments and files of flags come whole, in bytes.
+pub(super) const LARGEST_IMPORT: usize = 4 * 1024 * 1024;
 /// How long a body may take to come.
 pub(super) const BODY_WITHIN: Duration = Duration::from_secs(10);
 
@@ -72,11 +74,11 @@ pub(super) fn says_json(method: &Method, headers: &HeaderMap) -> Result<(), Prob
 }
 
 /// The bytes of a body, if they come in time and are not too many.
-pub(super) async fn bytes(body: Body) -> Result<Bytes, Problem> {
-    let read = tokio::time::timeout(BODY_WITHIN, to_bytes(body, LARGEST_BODY)).await;
+pub(super) async fn bytes(body: Body, largest: usize) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(BODY_WITHIN, to_bytes(body, largest)).await;
     match read {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(why)) if is_too_large(&why) => Err(too_large()),
+        Ok(Err(why)) if is_too_large(&why) => Err(too_large(largest)),
         Ok(Err(_)) => Err(Problem::new(
             MALFORMED_REQUEST,
             "the body broke off; send it again, whole",
@@ -97,10 +99,10 @@ fn is_too_large(why: &axum::Error) -> bool {
         .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
 }
 
-fn too_large() -> Problem {
+fn too_large(largest: usize) -> Problem {
     Problem::new(
         TOO_LARGE,
-        format!("a body has at most {LARGEST_BODY} bytes; send several smaller changes"),
+        format!("a body has at most {largest} bytes here; send several smaller changes"),
     )
 }
 
@@ -124,7 +126,7 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 }
 
 /// A path into a document as a JSON pointer (RFC 6901).
-fn pointer<'p>(path: impl Iterator<Item = &'p Segment>) -> String {
+pub(super) fn pointer<'p>(path: impl Iterator<Item = &'p Segment>) -> String {
     path.map(|segment| match segment {
         Segment::Seq { index } => format!("/{index}"),
         Segment::Map { key } | Segment::Enum { variant: key } => {

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::answer::Answer;
 use super::error::{KEY_REUSED, Problem};
-use super::write::Answer;
 
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
 const MOST_KEPT: usize = 1_000;
@@ -45,19 +45,8 @@ impl Remembered {
     ) -> Result<Answer, Problem> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.forget(now);
-        if let Some((_, first, answer)) = kept
-            .answers
-            .iter()
-            .find(|(_, one, _)| one.key == ticket.key)
-        {
-            return if first == ticket {
-                Ok(answer.clone())
-            } else {
-                Err(Problem::new(
-                    KEY_REUSED,
-                    "this Idempotency-Key came with another request before; take a new key for each new request",
-                ))
-            };
+        if let Some(answer) = kept.find(ticket)? {
+            return Ok(answer);
         }
         let answer = act()?;
         kept.bytes += answer.size();
@@ -67,7 +56,28 @@ impl Remembered {
     }
 }
 
+impl Remembered {
+    /// The answer of the last time, if the same request came before.
+    pub(super) fn find(&self, ticket: &Ticket, now: Duration) -> Result<Option<Answer>, Problem> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.forget(now);
+        kept.find(ticket)
+    }
+}
+
 impl Kept {
+    fn find(&self, ticket: &Ticket) -> Result<Option<Answer>, Problem> {
+        let mut answers = self.answers.iter();
+        match answers.find(|(_, one, _)| one.key == ticket.key) {
+            None => Ok(None),
+            Some((_, first, answer)) if first == ticket => Ok(Some(answer.clone())),
+            Some(_) => Err(Problem::new(
+                KEY_REUSED,
+                "this Idempotency-Key came with another request before; take a new key for each new request",
+            )),
+        }
+    }
+
     fn forget(&mut self, now: Duration) {
         while self.answers.front().is_some_and(|(since, ..)| {
             now.saturating_sub(*since) >= KEPT_FOR

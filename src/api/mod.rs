@@ -2,7 +2,7 @@
 //!
 //! [`table`] is the map of all routes; router and OpenAPI document are both drawn from it. A request goes through
 //! [`checks`] (who may call), then its handler; what goes wrong on the way is one of the problems of [`error`]. A knob is turned
-//! in [`mod@write`]. May import `store`, `metrics`, `outcomes`, `vitals`, `clock`, `seams`, `config` and `rules`.
+//! in [`mod@write`]. May import `store`, `events`, `metrics`, `outcomes`, `vitals`, `clock`, `seams`, `config` and `rules`.
 
 use std::sync::Arc;
 
@@ -15,35 +15,64 @@ use utoipa_axum::routes;
 
 use crate::clock::Clock;
 use crate::config;
+use crate::events::Events;
 use crate::metrics::{Metrics, QueueMetrics};
 use crate::store::{Blocked, Store};
 use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
 
+mod access;
+mod answer;
+mod apply;
+mod aside;
+mod authz;
 mod body;
 mod changes;
 mod checks;
+mod deletion;
+mod documents;
 mod error;
+mod evaluated;
+mod events;
+mod explain;
 mod flags;
+mod guest;
 mod health;
 mod idempotency;
 mod lanes;
+mod ofrep;
 mod openapi;
 mod openings;
 mod outcomes;
+mod pace;
 mod page;
+mod preview;
 mod queues;
 mod release;
+mod routes;
+mod schemas;
+mod seats;
+mod segments;
 mod serve;
+mod several;
+mod shapes;
 mod status;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod undo;
 mod views;
 mod write;
 
+pub use access::Access;
+pub use evaluated::LastEvaluated;
+pub use events::Listeners;
 pub use idempotency::Remembered;
+pub use ofrep::Services;
 pub use openapi::openapi;
-pub use serve::serve;
+pub use pace::Pace;
+pub use serve::{Entrance, serve};
+pub use tls::{BadTls, Tls};
 
 /// What the doors look at, and the one knob behind them.
 #[derive(Debug)]
@@ -56,12 +85,22 @@ pub struct Doors {
     pub clock: Clock,
     /// The queues, in the order of the file.
     pub queues: Vec<QueueDoor>,
-    /// Host names, beside loopback's own, by which the doors may be called.
-    pub hosts: Vec<String>,
+    /// Who may come in, and by which names.
+    pub access: Access,
     /// Cancelled when the daemon begins to stop: `/readyz` says so while the doors are still open.
     pub stopping: CancellationToken,
     /// The answers to repeated requests; `Remembered::default()` to begin with.
     pub remembered: Remembered,
+    /// What happens.
+    pub events: Arc<Events>,
+    /// Who hears of it; `Listeners::default()` to begin with.
+    pub listeners: Listeners,
+    /// What is kept for services.
+    pub services: Services,
+    /// How many changes each actor may make a minute.
+    pub pace: Pace,
+    /// When flags were last evaluated; `LastEvaluated::default()`: nobody counts.
+    pub evaluated: LastEvaluated,
 }
 
 /// One queue, as far as the doors see it.
@@ -80,41 +119,80 @@ pub struct QueueDoor {
 /// All routes.
 fn table() -> OpenApiRouter<Arc<Doors>> {
     watched()
+        .merge(for_services())
         .routes(routes!(status::root))
         .routes(routes!(status::status))
         .routes(routes!(flags::list))
-        .routes(routes!(flags::read, flags::put, flags::patch))
+        .routes(routes!(
+            flags::read,
+            flags::put,
+            flags::patch,
+            flags::delete
+        ))
+        .routes(routes!(segments::list))
+        .routes(routes!(segments::read, segments::put, segments::delete))
+        .routes(routes!(segments::members))
+        .routes(routes!(preview::preview))
         .routes(routes!(openings::list, openings::open))
         .routes(routes!(openings::close))
-        .routes(routes!(changes::list))
+        .routes(routes!(openings::extend))
+        .routes(routes!(apply::apply))
+        .routes(routes!(undo::history))
+        .routes(routes!(undo::undo))
+        .routes(routes!(changes::list, several::make))
+        .routes(routes!(changes::verify))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
         .routes(routes!(release::release))
-        .routes(routes!(outcomes::report))
         .routes(routes!(lanes::list))
+        .routes(routes!(events::listen))
+        .routes(routes!(explain::explain))
         .routes(routes!(openapi::read))
+}
+
+/// The routes for services and proxies.
+fn for_services() -> OpenApiRouter<Arc<Doors>> {
+    OpenApiRouter::new()
+        .routes(routes!(ofrep::evaluate_all))
+        .routes(routes!(ofrep::evaluate))
+        .routes(routes!(events::listen_for_evaluations))
+        .routes(routes!(authz::allow))
+        .routes(routes!(outcomes::report))
+}
+
+/// The routes for orchestrators.
+fn health() -> OpenApiRouter<Arc<Doors>> {
+    OpenApiRouter::with_openapi(openapi::start())
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
 }
 
 /// The routes for scrapers and orchestrators.
 fn watched() -> OpenApiRouter<Arc<Doors>> {
-    OpenApiRouter::with_openapi(openapi::start())
-        .routes(routes!(health::livez))
-        .routes(routes!(health::readyz))
-        .routes(routes!(health::metrics))
+    health().routes(routes!(health::metrics))
 }
 
 /// Everything on one door.
 pub fn router(doors: Arc<Doors>) -> Router {
-    dressed(table(), doors)
+    dressed(table(), doors, false)
 }
 
 /// Health and metrics alone, for a door of their own (`[metrics] listen`).
 pub fn metrics_router(doors: Arc<Doors>) -> Router {
-    dressed(watched(), doors)
+    dressed(watched(), doors, true)
 }
 
-fn dressed(routes: OpenApiRouter<Arc<Doors>>, doors: Arc<Doors>) -> Router {
-    let guard = middleware::from_fn_with_state(Arc::clone(&doors), checks::guard);
+/// What services need alone, for a door of their own (`[ofrep] listen`).
+pub fn services_router(doors: Arc<Doors>) -> Router {
+    dressed(health().merge(for_services()), doors, false)
+}
+
+fn dressed(routes: OpenApiRouter<Arc<Doors>>, doors: Arc<Doors>, asks_nobody: bool) -> Router {
+    let guard = checks::Guard {
+        doors: Arc::clone(&doors),
+        asks_nobody,
+    };
+    let guard = middleware::from_fn_with_state(guard, checks::guard);
     Router::from(routes)
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_so)

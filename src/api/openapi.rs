@@ -4,13 +4,19 @@ use std::sync::LazyLock;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Ref, Type};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Content, ContentBuilder, OpenApi, RefOr, Response as Described};
 use utoipa::openapi::{InfoBuilder, ResponseBuilder};
 
 use super::error::PROBLEM_JSON;
+use super::ofrep;
+use super::routes::{self, Within};
 use super::write::{LONGEST_KEY, LONGEST_NAME};
+use crate::rules::access::Need;
 
 /// The document before any route: what no route names by itself.
 #[derive(utoipa::OpenApi)]
@@ -38,6 +44,7 @@ pub(super) async fn read() -> Response {
 #[must_use]
 pub fn openapi() -> OpenApi {
     let mut document = super::table().into_openapi();
+    super::shapes::add(&mut document);
     document.info = InfoBuilder::new()
         .title("Sluicegate")
         .version(env!("CARGO_PKG_VERSION"))
@@ -46,10 +53,17 @@ pub fn openapi() -> OpenApi {
              application/problem+json; `type` is stable, `detail` says the cure.",
         ))
         .build();
+    secure(&mut document);
     for (path, item) in &mut document.paths.paths {
         let reads = [&mut item.get];
-        let writes = [&mut item.put, &mut item.post, &mut item.patch];
-        let guarded = path.starts_with("/api/") || path == "/" || path == "/status";
+        let evaluates = path.starts_with(ofrep::PATH); // reads, in the words of another protocol
+        let guarded = evaluates || path.starts_with("/api/") || path == "/" || path == "/status";
+        let writes = [
+            &mut item.put,
+            &mut item.post,
+            &mut item.patch,
+            &mut item.delete,
+        ];
         for operation in reads.into_iter().flatten() {
             let may_ask = operation.parameters.is_some();
             add(
@@ -67,6 +81,17 @@ pub fn openapi() -> OpenApi {
             shared(operation);
         }
         for operation in writes.into_iter().flatten() {
+            if evaluates {
+                add(operation, 403, "A page of another site sent it.", true);
+                add(
+                    operation,
+                    421,
+                    "Called by a name that is not this daemon's.",
+                    true,
+                );
+                shared(operation);
+                continue;
+            }
             for (status, description) in OF_WRITES {
                 add(operation, status, description, true);
             }
@@ -78,20 +103,88 @@ pub fn openapi() -> OpenApi {
     document
 }
 
+/// Says of each operation which role it takes, and how those are answered who do not have it.
+fn secure(document: &mut OpenApi) {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some(
+            "A token that `sluicegate token new` printed. Where the file names no token and no user, everybody on the machine may all.",
+        ))
+        .build();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer));
+    let key = ApiKeyValue::with_description("X-API-Key", "The same token, as OFREP has it.");
+    components.add_security_scheme(KEY, SecurityScheme::ApiKey(ApiKey::Header(key)));
+    for route in routes::TABLE {
+        let item = document.paths.paths.get_mut(route.path);
+        let Some(operation) = item.and_then(|item| operation_of(item, route.method)) else {
+            continue;
+        };
+        if route.need == Need::Nothing {
+            continue;
+        }
+        let by = |scheme: &str| SecurityRequirement::new(scheme, [] as [&str; 0]);
+        operation.security = Some(match route.path.starts_with(ofrep::PATH) {
+            true => vec![by(TOKEN), by(KEY)],
+            false => vec![by(TOKEN)],
+        });
+        let takes = format!("Takes the role {}.", route.need.roles());
+        operation.description = Some(match operation.description.take() {
+            Some(text) if !text.is_empty() => format!("{text}\n\n{takes}"),
+            _ => takes,
+        });
+        let denied = match (route.writes(), route.within) {
+            (true, _) => "A page of another site sent it, or your role or scope does not allow it.",
+            (false, Within::Everything) => "Your role does not allow it, or your scope has limits.",
+            (false, _) => "Your role does not allow it.",
+        };
+        add(operation, 401, "No token that is good now.", true);
+        add(operation, 403, denied, route.need != Need::Name);
+        add(
+            operation,
+            429,
+            "Too many wrong tokens came from there.",
+            true,
+        );
+    }
+}
+
+const TOKEN: &str = "token";
+const KEY: &str = "key";
+
+/// The operation of a path by its method.
+pub(super) fn operation_of<'i>(item: &'i mut PathItem, method: &str) -> Option<&'i mut Operation> {
+    match method {
+        "GET" => item.get.as_mut(),
+        "PUT" => item.put.as_mut(),
+        "POST" => item.post.as_mut(),
+        "PATCH" => item.patch.as_mut(),
+        "DELETE" => item.delete.as_mut(),
+        _ => None,
+    }
+}
+
 /// What any write may be answered.
-const OF_WRITES: [(u16, &str); 9] = [
+const OF_WRITES: [(u16, &str); 10] = [
     (
         400,
         "The request or its JSON cannot be read; `detail` says where.",
     ),
     (403, "A page of another site sent it."),
     (408, "The body did not come within 10 s."),
-    (413, "The body is larger than 256 KiB."),
+    (
+        413,
+        "The body is larger than 256 KiB (segments and files of flags: 4 MiB).",
+    ),
     (415, "It was not sent as application/json."),
     (421, "Called by a name that is not this daemon's."),
     (
         422,
         "The body or the change does not fit; `errors` says where.",
+    ),
+    (
+        429,
+        "More changes a minute than `changes_per_minute` of the file allows; Retry-After says when the next may come.",
     ),
     (500, "A fault of ours."),
     (503, "The store cannot be written; nothing was changed."),

@@ -4,19 +4,24 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::Doors;
+use super::access::Caller;
+use super::answer::Answer;
 use super::body::{Asked, Named};
-use super::error::{BAD_VALUE, MALFORMED_REQUEST, Problem};
+use super::error::{BAD_VALUE, MALFORMED_REQUEST, NO_SUCH_OPENING, Problem};
 use super::page::{Page, Paging};
-use super::views::{OpeningView, restores};
-use super::write::{Answer, Turned, Words, Write, WriteQuery, turn};
+use super::preview::{PreviewView, compare};
+use super::shapes;
+use super::views::{OpeningView, rfc3339, warnings};
+use super::write::{Turned, Words, Write, WriteQuery, turn};
 use crate::rules::change::Edit;
+use crate::rules::clause::ClauseDocument;
 use crate::rules::names::FlagKey;
-use crate::rules::opening::{DEFAULT_LENGTH, OpeningId, Restore};
+use crate::rules::opening::{DEFAULT_LENGTH, NotAnOpening, Opening, OpeningId, Restore};
 use crate::rules::units::Span;
 
 const LIST: &str = "/api/v1/openings";
@@ -28,6 +33,7 @@ const LIST: &str = "/api/v1/openings";
 ))]
 pub(super) async fn list(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Asked(paging): Asked<Paging>,
 ) -> Result<Page<OpeningView>, Problem> {
     let snapshot = doors.store.snapshot();
@@ -41,7 +47,8 @@ pub(super) async fn list(
     let rest = snapshot
         .openings()
         .filter(|opening| after.is_none_or(|after| opening.id > after))
-        .map(|opening| OpeningView::show(&snapshot, opening));
+        .filter(|opening| caller.sees_opening(opening))
+        .map(|opening| OpeningView::show(&snapshot, opening).for_the_eyes_of(&caller));
     Page::of(LIST, &paging, rest, |opening| opening.id.clone())
 }
 
@@ -62,8 +69,12 @@ pub(super) struct NewOpening {
     until: Option<jiff::Timestamp>,
     /// How it ends.
     #[serde(default)]
-    #[schema(schema_with = restores, required = false)]
+    #[schema(schema_with = shapes::restore, required = false)]
     restore: Restore,
+    /// For whom: those of whom all of these hold; none: everybody.
+    #[serde(default)]
+    #[schema(schema_with = shapes::clauses, required = false)]
+    when: Vec<ClauseDocument>,
     /// Why; never empty.
     #[serde(default)]
     #[schema(
@@ -81,9 +92,18 @@ pub(super) struct NewOpening {
     dry_run: bool,
 }
 
+/// An opening that is only tried.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TriedOpening {
+    #[serde(flatten)]
+    opening: OpeningView,
+    /// What it would do to messages like the last ones, flag by flag.
+    preview: Vec<PreviewView>,
+}
+
 /// Lays a temporary value over one or several flags.
 #[utoipa::path(post, path = LIST, tag = "openings", params(WriteQuery), request_body = NewOpening, responses(
-    (status = 200, description = "What it would lead to (`dry_run`).", body = OpeningView),
+    (status = 200, description = "What it would lead to, and would do to messages like the last ones (`dry_run`).", body = TriedOpening),
     (status = 201, description = "It is open.", body = OpeningView),
     (status = 404, description = "There is no such flag."),
     (status = 409, description = "A big move; repeat with `confirm` = `size`."),
@@ -103,24 +123,36 @@ pub(super) async fn open(
         .collect::<Result<_, _>>()?;
     let edit = Edit::Open {
         values,
+        when: body.when,
         ends_at_ms,
         restore: body.restore,
     };
     let words = Words {
-        reason: body.reason,
         confirm: body.confirm,
         dry_run: body.dry_run,
+        ..Words::because(&body.reason)
     };
     turn(doors, sender, edit, None, words, |turned| {
-        let status = if turned.dry_run {
-            StatusCode::OK
-        } else {
-            StatusCode::CREATED
-        };
         let id = OpeningId(turned.after.revision()); // an opening is called by the revision that opened it
-        shown(turned, id, status)
+        if !turned.dry_run {
+            return shown(turned, id, StatusCode::CREATED);
+        }
+        let tried = view(turned, id).map(|opening| TriedOpening {
+            opening,
+            preview: effects(turned, id),
+        });
+        Answer::new(StatusCode::OK, None, &tried)
     })
     .await
+}
+
+/// What an opening that is only tried would do to messages like the last ones, flag by flag.
+fn effects(turned: &Turned, id: OpeningId) -> Vec<PreviewView> {
+    let (before, after) = (&turned.before, &turned.after);
+    let values = after.opening(id).map(|opening| opening.values.iter());
+    let keys = values.into_iter().flatten().map(|(key, _)| key.as_str());
+    keys.map(|key| compare(&turned.doors, before, after, key, None))
+        .collect()
 }
 
 impl NewOpening {
@@ -170,15 +202,10 @@ pub(super) async fn close(
     Named(id): Named,
     Write { body, sender }: Write<Closing>,
 ) -> Result<Answer, Problem> {
-    let id: OpeningId = id
-        .parse()
-        .map_err(|why: crate::rules::opening::NotAnOpening| {
-            Problem::new(super::error::NO_SUCH_OPENING, why.to_string())
-        })?;
+    let id = opening_id(&id)?;
     let words = Words {
-        reason: body.reason,
-        confirm: None,
         dry_run: body.dry_run,
+        ..Words::because(&body.reason)
     };
     turn(doors, sender, Edit::Close(id), None, words, move |turned| {
         shown(turned, id, StatusCode::OK)
@@ -186,13 +213,108 @@ pub(super) async fn close(
     .await
 }
 
+/// Until when an opening lasts instead, and why.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Extension {
+    /// So much longer than it would have lasted, such as `30m`; in all at most 24 h from now.
+    #[serde(default, rename = "for")]
+    #[schema(value_type = Option<String>, example = "30m")]
+    length: Option<Span>,
+    /// Until when (RFC 3339), instead of `for`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<jiff::Timestamp>,
+    /// Why; never empty.
+    #[serde(default)]
+    #[schema(
+        required = true,
+        min_length = 1,
+        max_length = 1024,
+        example = "the provider is still down"
+    )]
+    reason: String,
+    /// Checks the change and shows what it would lead to; nothing is changed.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Lets an opening last longer.
+#[utoipa::path(post, path = "/api/v1/openings/{id}/extend", tag = "openings", request_body = Extension,
+    params(("id" = String, Path, description = "The opening's id, such as `o41`."), WriteQuery),
+    responses(
+        (status = 200, description = "The opening with its new end (or how it would be: `dry_run`).", body = OpeningView),
+        (status = 404, description = "There is no such opening; it may have ended."),
+))]
+pub(super) async fn extend(
+    State(doors): State<Arc<Doors>>,
+    Named(id): Named,
+    Write { body, sender }: Write<Extension>,
+) -> Result<Answer, Problem> {
+    if let Some(answer) = sender.repeated(&doors)? {
+        return Ok(answer);
+    }
+    let id = opening_id(&id)?;
+    let snapshot = doors.store.snapshot();
+    let ends_at_ms = match snapshot.opening(id) {
+        Some(opening) => body.ends_at_ms(opening, doors.clock.now().ms)?,
+        None => 0, // refused below, as one that has ended
+    };
+    let words = Words {
+        dry_run: body.dry_run,
+        ..Words::because(&body.reason)
+    };
+    let edit = Edit::Extend(id, ends_at_ms);
+    turn(doors, sender, edit, None, words, move |turned| {
+        shown(turned, id, StatusCode::OK)
+    })
+    .await
+}
+
+impl Extension {
+    fn ends_at_ms(&self, opening: &Opening, now_ms: i64) -> Result<i64, Problem> {
+        let at_ms = match (self.length, self.until) {
+            (Some(longer), None) => {
+                let end = opening.ends_at_ms.max(now_ms);
+                end.saturating_add(longer.as_millis())
+            }
+            (None, Some(until)) => until.as_millisecond(),
+            _ => {
+                let cure = "say either how much longer (`for`) or until when (`until`)";
+                return Err(Problem::new(BAD_VALUE, cure).at("/for"));
+            }
+        };
+        if at_ms <= opening.ends_at_ms {
+            let sentence = format!(
+                "the opening {} lasts until {} already; name a later end, or close it",
+                opening.id,
+                rfc3339(opening.ends_at_ms)
+            );
+            return Err(Problem::new(BAD_VALUE, sentence).at("/until"));
+        }
+        Ok(at_ms)
+    }
+}
+
+fn opening_id(id: &str) -> Result<OpeningId, Problem> {
+    id.parse()
+        .map_err(|why: NotAnOpening| Problem::new(NO_SUCH_OPENING, why.to_string()))
+}
+
 /// An opening that came or went, with what its flags say after that.
 fn shown(turned: &Turned, id: OpeningId, status: StatusCode) -> Answer {
+    Answer::new(status, None, &view(turned, id))
+}
+
+fn view(turned: &Turned, id: OpeningId) -> Option<OpeningView> {
     let opening = turned
         .after
         .opening(id)
         .or_else(|| turned.before.opening(id));
-    let view =
-        opening.map(|opening| OpeningView::show(&turned.after, opening).tried(turned.dry_run));
-    Answer::new(status, None, &view)
+    opening.map(|opening| {
+        let keys = opening.values.iter().map(|(key, _)| key.as_str());
+        OpeningView::show(&turned.after, opening)
+            .warned(warnings(&turned.after, keys))
+            .tried(turned.dry_run)
+    })
 }

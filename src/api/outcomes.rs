@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, Request, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::access::Caller;
 use super::body;
 use super::error::{BAD_DOCUMENT, LIMIT, MALFORMED_JSON, Problem};
 use super::{Doors, queues};
@@ -21,7 +22,7 @@ impl FromRequest<Arc<Doors>> for Reports {
     async fn from_request(request: Request, _: &Arc<Doors>) -> Result<Self, Problem> {
         let (parts, body): (_, Body) = request.into_parts();
         body::says_json(&parts.method, &parts.headers)?;
-        let bytes = body::bytes(body).await?;
+        let bytes = body::bytes(body, body::LARGEST_BODY).await?;
         read(&bytes).map(Self).map_err(|why| {
             let sentence = why.to_string();
             match why {
@@ -62,11 +63,15 @@ pub(super) struct Taken {
 ))]
 pub(super) async fn report(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Reports(reports): Reports,
 ) -> Result<Json<Taken>, Problem> {
     let found = reports
         .iter()
-        .map(|report| queues::find(&doors, &report.queue))
+        .map(|report| match caller.sees_queue(&report.queue) {
+            true => queues::find(&doors, &report.queue),
+            false => Err(queues::none(&report.queue)),
+        })
         .collect::<Result<Vec<_>, Problem>>()?;
     let now = doors.clock.now();
     let taken: Vec<Counted> = reports

@@ -56,7 +56,8 @@ pub(super) struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// The first entries of `rest`, which begins after the cursor. `place` names an entry for the cursor.
+    /// The first entries of `rest`, which begins after the cursor; `path` may end with a query. `place` names an entry for the
+    /// cursor.
     pub(super) fn of(
         path: &str,
         paging: &Paging,
@@ -67,8 +68,9 @@ impl<T> Page<T> {
         let items: Vec<T> = rest.by_ref().take(limit).collect();
         let next = rest.next().and(items.last()).map(place);
         let link = next.as_ref().map(|next| {
+            let and = if path.contains('?') { '&' } else { '?' };
             format!(
-                "<{path}?limit={limit}&cursor={}>; rel=\"next\"",
+                "<{path}{and}limit={limit}&cursor={}>; rel=\"next\"",
                 segment(next)
             )
         });

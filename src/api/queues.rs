@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::access::Caller;
 use super::body::{Asked, Named};
 use super::error::{LONGEST_ECHO, NO_SUCH_QUEUE, Problem};
 use super::page::{Page, Paging};
@@ -144,6 +145,7 @@ struct SettledView {
 ))]
 pub(super) async fn list(
     State(doors): State<Arc<Doors>>,
+    caller: Caller,
     Asked(paging): Asked<Paging>,
 ) -> Result<Page<QueueView>, Problem> {
     let snapshot = doors.store.snapshot();
@@ -152,6 +154,7 @@ pub(super) async fn list(
         .queues
         .iter()
         .filter(|queue| queue.settings.name.as_str() > after.as_str())
+        .filter(|queue| caller.sees_queue(queue.settings.name.as_str()))
         .collect();
     queues.sort_by_key(|queue| &queue.settings.name);
     let rest = queues
@@ -181,13 +184,16 @@ pub(super) fn find<'d>(doors: &'d Doors, name: &str) -> Result<&'d QueueDoor, Pr
         .queues
         .iter()
         .find(|queue| queue.settings.name.as_str() == name);
-    found.ok_or_else(|| {
-        let name: String = name.chars().take(LONGEST_ECHO).collect();
-        Problem::new(
-            NO_SUCH_QUEUE,
-            format!("the daemon has no queue `{name}`; GET {LIST} shows those it has"),
-        )
-    })
+    found.ok_or_else(|| none(name))
+}
+
+/// No such queue.
+pub(super) fn none(name: &str) -> Problem {
+    let name: String = name.chars().take(LONGEST_ECHO).collect();
+    Problem::new(
+        NO_SUCH_QUEUE,
+        format!("the daemon has no queue `{name}`; GET {LIST} shows those it has"),
+    )
 }
 
 fn show(doors: &Doors, snapshot: &Snapshot, queue: &QueueDoor) -> QueueView {

@@ -7,9 +7,10 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::answer::Answer;
 use super::body::Named;
 use super::error::{BAD_VALUE, BROKEN, INCOMPLETE, LONGEST_ECHO, NO_SUCH_KEY, Problem, STORE};
-use super::write::{Answer, Sender, Write, WriteQuery};
+use super::write::{Sender, Write, WriteQuery};
 use super::{Doors, QueueDoor, queues};
 use crate::store::{Blocked, BlockedEntry};
 

@@ -1,12 +1,18 @@
 //! Flags and openings as the API shows them: what stands, and what holds now. May import `rules`.
 
+use std::collections::BTreeSet;
+
 use axum::http::HeaderValue;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema};
 
-use crate::rules::flag::{Flag, Kind, ValueType};
+use super::access::Caller;
+use super::shapes;
+use crate::rules::clause::ClauseDocument;
+use crate::rules::flag::{Flag, Kind, Managed, RuleDocument, ValueType};
+use crate::rules::lots::Bucketing;
 use crate::rules::opening::{Opening, Restore};
 use crate::rules::snapshot::Snapshot;
 
@@ -41,6 +47,24 @@ pub(super) struct FlagView {
     owner: String,
     /// Where to read what to do.
     runbook: String,
+    /// `false`: everybody gets `value`, no rule is asked.
+    enabled: bool,
+    /// Rules in order; the first that holds wins.
+    #[schema(schema_with = shapes::rules)]
+    rules: Vec<RuleDocument>,
+    /// The attribute whose lot decides in splits, and for a valve `skip`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// What lots are drawn with, instead of the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<String>,
+    /// Whose formula draws the lots.
+    #[schema(schema_with = shapes::bucketing)]
+    bucketing: Bucketing,
+    /// `file`: edited by `flag apply` alone; people open it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    managed: Option<Managed>,
     /// The revision of its last change; also its ETag. Openings do not change it.
     revision: u64,
     /// What it says now.
@@ -49,6 +73,12 @@ pub(super) struct FlagView {
     opening: Option<String>,
     /// The openings on it, oldest first: the last one wins.
     openings: Vec<OpeningView>,
+    /// When it was last evaluated (RFC 3339); `null`: not since the daemon started, as far as it counts.
+    #[schema(format = DateTime)]
+    last_evaluated: Option<String>,
+    /// In the answer to a write: what is allowed and should not last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<Vec<String>>,
     /// Present and true when this only shows what would be.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
@@ -77,6 +107,12 @@ impl FlagView {
             description: document.description,
             owner: document.owner,
             runbook: document.runbook,
+            enabled: document.enabled,
+            rules: document.rules,
+            by: document.by,
+            seed: document.seed,
+            bucketing: document.bucketing,
+            managed: document.managed,
             revision: document.revision,
             now: now.to_json(),
             opening: opening.map(|id| id.to_string()),
@@ -84,8 +120,25 @@ impl FlagView {
                 .openings_on(flag.key.as_str())
                 .map(|opening| OpeningView::show(snapshot, opening))
                 .collect(),
+            last_evaluated: None,
+            warnings: None,
             dry_run: false,
         }
+    }
+
+    /// The same, with the time at which it was last evaluated.
+    pub(super) fn evaluated(self, at_ms: Option<i64>) -> Self {
+        let last_evaluated = at_ms.map(rfc3339);
+        Self {
+            last_evaluated,
+            ..self
+        }
+    }
+
+    /// The same, with what the change that led to it should not leave so for long.
+    pub(super) fn warned(self, warnings: Vec<String>) -> Self {
+        let warnings = Some(warnings);
+        Self { warnings, ..self }
     }
 
     /// The same, as it would be if this were not only tried.
@@ -93,11 +146,37 @@ impl FlagView {
         Self { dry_run, ..self }
     }
 
+    /// The same without what others have opened together with it, where the caller may not look.
+    pub(super) fn for_the_eyes_of(mut self, caller: &Caller) -> Self {
+        let openings = self.openings.into_iter();
+        self.openings = openings
+            .map(|opening| opening.for_the_eyes_of(caller))
+            .collect();
+        self
+    }
+
     /// Its ETag.
     pub(super) fn tag(&self) -> HeaderValue {
-        HeaderValue::try_from(format!("\"{}\"", self.revision))
-            .unwrap_or(HeaderValue::from_static("\"0\""))
+        tag(self.revision)
     }
+}
+
+/// A revision as an ETag.
+pub(super) fn tag(revision: u64) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{revision}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
+}
+
+/// What the limits of the file say of these flags and the others of their teams.
+pub(super) fn warnings<'k>(
+    snapshot: &Snapshot,
+    keys: impl IntoIterator<Item = &'k str>,
+) -> Vec<String> {
+    let policy = snapshot.policy();
+    let flags = keys.into_iter().filter_map(|key| snapshot.flag(key));
+    let releases = flags.filter(|flag| flag.kind() == Kind::Release);
+    let teams: BTreeSet<&str> = releases.map(|flag| policy.team(flag.document())).collect();
+    let theirs = snapshot.flags().map(|flag| flag.document());
+    policy.warnings(theirs.filter(|flag| teams.contains(policy.team(flag))))
 }
 
 /// An opening: a temporary value laid over one or several flags.
@@ -110,7 +189,10 @@ pub(super) struct OpeningView {
     /// What it lays over which flag.
     #[schema(value_type = Object, example = json!({"queue.orders.skip": 0.2}))]
     values: Map<String, Json>,
-    /// What those flags say now: something else when a newer opening lies over them, or when this one was closed.
+    /// For whom: those of whom all of these hold; none: everybody.
+    #[schema(schema_with = shapes::clauses)]
+    when: Vec<ClauseDocument>,
+    /// What those flags say to everybody now: something else when a newer opening lies over them, or when this one was closed.
     #[schema(value_type = Object, example = json!({"queue.orders.skip": 0.2}))]
     now: Map<String, Json>,
     /// Who opened it.
@@ -124,8 +206,20 @@ pub(super) struct OpeningView {
     #[schema(format = DateTime)]
     ends_at: String,
     /// How it ends.
-    #[schema(schema_with = restores)]
+    #[schema(schema_with = shapes::restore)]
     restore: Restore,
+    /// When nothing of it holds any more (RFC 3339): `ends_at`, and the time of its ramp.
+    #[schema(format = DateTime)]
+    over_at: String,
+    /// How much of it holds: 1, and less while it ramps back.
+    #[schema(minimum = 0, maximum = 1)]
+    strength: f64,
+    /// Present and true when it lies beneath rules and other openings: the flag's own value, on its way from this former one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    beneath: bool,
+    /// In the answer to a write: what is allowed and should not last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<Vec<String>>,
     /// Present and true when this only shows what would be.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
@@ -146,6 +240,7 @@ impl OpeningView {
                 .iter()
                 .map(|(key, value)| (key.to_string(), value.clone()))
                 .collect(),
+            when: opening.when.clone(),
             now: opening
                 .values
                 .iter()
@@ -156,13 +251,32 @@ impl OpeningView {
             opened_at: rfc3339(opening.opened_at_ms),
             ends_at: rfc3339(opening.ends_at_ms),
             restore: opening.restore,
+            over_at: rfc3339(opening.over_at_ms()),
+            strength: opening.strength,
+            beneath: opening.beneath,
+            warnings: None,
             dry_run: false,
         }
+    }
+
+    /// The same, with what the change that led to it should not leave so for long.
+    pub(super) fn warned(self, warnings: Vec<String>) -> Self {
+        let warnings = Some(warnings);
+        Self { warnings, ..self }
     }
 
     /// The same, as it would be if this were not only tried.
     pub(super) fn tried(self, dry_run: bool) -> Self {
         Self { dry_run, ..self }
+    }
+}
+
+impl OpeningView {
+    /// The same without flags where the caller may not look.
+    pub(super) fn for_the_eyes_of(mut self, caller: &Caller) -> Self {
+        self.values.retain(|key, _| caller.sees_flag(key));
+        self.now.retain(|key, _| caller.sees_flag(key));
+        self
     }
 }
 
@@ -176,8 +290,22 @@ const KINDS: [&str; 5] = ["ops", "release", "permission", "config", "migration"]
 const TYPES: [&str; 8] = [
     "boolean", "ratio", "integer", "number", "duration", "rate", "string", "object",
 ];
-const RESTORES: [&str; 1] = ["snap"];
-const EDITS: [&str; 5] = ["create", "replace", "set", "open", "close"];
+const EDITS: [&str; 14] = [
+    "create",
+    "replace",
+    "set",
+    "set_over",
+    "delete",
+    "undo",
+    "put_segment",
+    "delete_segment",
+    "members",
+    "open",
+    "extend",
+    "ramp",
+    "close",
+    "several",
+];
 
 /// The schema of [`Kind`], whose own room knows nothing of OpenAPI.
 pub(super) fn kinds() -> Schema {
@@ -187,11 +315,6 @@ pub(super) fn kinds() -> Schema {
 /// The schema of [`ValueType`].
 pub(super) fn types() -> Schema {
     one_of("The type of a flag's value.", &TYPES)
-}
-
-/// The schema of [`Restore`].
-pub(super) fn restores() -> Schema {
-    one_of("How a flag goes back: `snap`, at once.", &RESTORES)
 }
 
 /// The schema of [`EditKind`](crate::rules::record::EditKind).
@@ -229,9 +352,23 @@ mod tests {
     fn the_words_in_the_document_are_those_of_the_types() {
         check(&KINDS, &schemars::schema_for!(Kind));
         check(&TYPES, &schemars::schema_for!(ValueType));
-        check(&RESTORES, &schemars::schema_for!(Restore));
         use crate::rules::record::EditKind::{self, *};
-        let all: [EditKind; EDITS.len()] = [Create, Replace, Set, Open, Close];
+        let all: [EditKind; EDITS.len()] = [
+            Create,
+            Replace,
+            Set,
+            SetOver,
+            Delete,
+            Undo,
+            PutSegment,
+            DeleteSegment,
+            Members,
+            Open,
+            Extend,
+            Ramp,
+            Close,
+            Several,
+        ];
         let words = all.map(|kind| serde_json::to_value(kind).unwrap());
         assert_eq!(words.to_vec(), EDITS.map(serde_json::Value::from));
     }

@@ -5,36 +5,40 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::IntoParams;
 
 use super::Doors;
-use super::body::{self, Asked};
-use super::error::{BROKEN, LONGEST_ECHO, MALFORMED_REQUEST, Problem, SAY_WHAT_YOU_SAW};
+use super::access::Caller;
+use super::answer::Answer;
+use super::aside::aside;
+use super::body::{self, Asked, LARGEST_BODY};
+use super::error::{LONGEST_ECHO, MALFORMED_REQUEST, Problem, ROLE, SAY_WHAT_YOU_SAW};
 use super::idempotency::Ticket;
 use super::views::FlagView;
+use crate::rules::access::Need;
 use crate::rules::change::{Actor, Cause, Change, Edit};
 use crate::rules::snapshot::Snapshot;
 
-/// The header by which callers tell their name, until there are tokens.
+/// The header by which callers tell their name, where nobody is asked who they are.
 const USER: &str = "sluicegate-user";
 /// The header that makes a repeated request harmless.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub(super) const LONGEST_NAME: usize = 64;
 pub(super) const LONGEST_KEY: usize = 128;
 
-/// A write: its body, and who sent it under which conditions.
-pub(super) struct Write<T> {
+/// A write: its body of at most so many bytes, and who sent it under which conditions.
+pub(super) struct Write<T, const LARGEST: usize = LARGEST_BODY> {
     pub(super) body: T,
     pub(super) sender: Sender,
 }
 
 /// Who sent a write, and under which conditions.
 pub(super) struct Sender {
+    caller: Caller,
     by: Actor,
     /// The revision in `If-Match`.
     if_match: Option<u64>,
@@ -50,7 +54,23 @@ pub(super) struct Sender {
 pub(super) struct Words {
     pub(super) reason: String,
     pub(super) confirm: Option<u64>,
+    /// Whether a valve that sheds may stay so without an end.
+    pub(super) keep: bool,
     pub(super) dry_run: bool,
+    pub(super) cause: Cause,
+}
+
+impl Words {
+    /// A reason, and nothing else.
+    pub(super) fn because(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            confirm: None,
+            keep: false,
+            dry_run: false,
+            cause: Cause::Operator,
+        }
+    }
 }
 
 /// What a PUT wants.
@@ -68,34 +88,46 @@ pub(super) struct WriteQuery {
     dry_run: bool,
 }
 
-impl<T: DeserializeOwned> FromRequest<Arc<Doors>> for Write<T> {
+impl<T: DeserializeOwned, const LARGEST: usize> FromRequest<Arc<Doors>> for Write<T, LARGEST> {
     type Rejection = Problem;
     async fn from_request(request: Request, doors: &Arc<Doors>) -> Result<Self, Problem> {
         let (mut parts, body): (Parts, Body) = request.into_parts();
         body::says_json(&parts.method, &parts.headers)?;
         let Asked(WriteQuery { dry_run }) = Asked::from_request_parts(&mut parts, doors).await?;
-        let bytes = body::bytes(body).await?;
+        let bytes = body::bytes(body, LARGEST).await?;
         Ok(Self {
             body: body::read(&bytes)?,
-            sender: Sender {
-                by: actor(&parts.headers)?,
-                if_match: if_match(&parts.headers)?,
-                if_none: if_none(&parts.headers)?,
-                dry_run,
-                ticket: ticket(&parts, &bytes)?,
-                what: format!("{} {}", parts.method, parts.uri.path()),
-            },
+            sender: Sender::of(&parts, &bytes, dry_run)?,
         })
     }
 }
 
 impl Sender {
-    /// The revision that a PATCH must have seen.
+    /// Who sent the request with this head and body.
+    pub(super) fn of(parts: &Parts, body: &Bytes, dry_run: bool) -> Result<Self, Problem> {
+        let caller = Caller::of(parts)?;
+        Ok(Self {
+            by: actor(&caller, &parts.headers)?,
+            if_match: if_match(&parts.headers)?,
+            if_none: if_none(&parts.headers)?,
+            dry_run,
+            ticket: ticket(&caller, parts, body)?,
+            what: format!("{} {}", parts.method, parts.uri.path()),
+            caller,
+        })
+    }
+
+    /// The revision in If-Match, where none must be said.
+    pub(super) fn may_have_seen(&self) -> Option<u64> {
+        self.if_match
+    }
+
+    /// The revision that a PATCH or DELETE must have seen.
     pub(super) fn seen(&self) -> Result<u64, Problem> {
         self.if_match.ok_or_else(|| {
             Problem::new(
                 SAY_WHAT_YOU_SAW,
-                "read the flag first, then repeat with its ETag, such as If-Match: \"41\"",
+                "read it first, then repeat with its ETag, such as If-Match: \"41\"",
             )
         })
     }
@@ -105,9 +137,21 @@ impl Sender {
         &self.by.name
     }
 
+    /// Who it is.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// Whether nothing is to be changed.
     pub(super) fn is_dry_run(&self) -> bool {
         self.dry_run
+    }
+
+    /// The answer of the last time, if the same request came before: asked where what stands now would refuse the repetition.
+    pub(super) fn repeated(&self, doors: &Doors) -> Result<Option<Answer>, Problem> {
+        let ticket = self.ticket.as_ref().filter(|_| !self.dry_run);
+        let found = ticket.map(|ticket| doors.remembered.find(ticket, doors.clock.mono()));
+        found.transpose().map(Option::flatten)
     }
 
     /// Does it, unless the same request came before: then it gives the answer of that time.
@@ -130,7 +174,7 @@ impl Sender {
             (Some(seen), false) => Ok(Wants::Replace { seen }),
             (None, false) => Err(Problem::new(
                 SAY_WHAT_YOU_SAW,
-                "say If-None-Match: * to create a flag, or If-Match with its ETag to replace it",
+                "say If-None-Match: * to create it, or If-Match with its ETag to replace it",
             )),
             (Some(_), true) => Err(Problem::new(
                 MALFORMED_REQUEST,
@@ -154,9 +198,9 @@ fn said<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Probl
     }
 }
 
-fn actor(headers: &HeaderMap) -> Result<Actor, Problem> {
-    let name = said(headers, USER)?.unwrap_or("local");
-    if name.is_empty() || name.len() > LONGEST_NAME {
+fn actor(caller: &Caller, headers: &HeaderMap) -> Result<Actor, Problem> {
+    let name = said(headers, USER)?;
+    if name.is_some_and(|name| name.is_empty() || name.len() > LONGEST_NAME) {
         return Err(Problem::new(
             MALFORMED_REQUEST,
             format!("the header {USER} takes a name of 1 to {LONGEST_NAME} characters"),
@@ -165,10 +209,7 @@ fn actor(headers: &HeaderMap) -> Result<Actor, Problem> {
     let by_cli = headers
         .get(header::USER_AGENT)
         .is_some_and(|agent| agent.as_bytes().starts_with(b"sluicegate/"));
-    Ok(Actor {
-        name: name.to_owned(),
-        via: if by_cli { "cli" } else { "api" }.to_owned(),
-    })
+    Ok(caller.actor(name, if by_cli { "cli" } else { "api" }))
 }
 
 fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
@@ -204,7 +245,7 @@ fn if_none(headers: &HeaderMap) -> Result<bool, Problem> {
     }
 }
 
-fn ticket(parts: &Parts, body: &Bytes) -> Result<Option<Ticket>, Problem> {
+fn ticket(caller: &Caller, parts: &Parts, body: &Bytes) -> Result<Option<Ticket>, Problem> {
     let Some(key) = said(&parts.headers, IDEMPOTENCY_KEY)? else {
         return Ok(None);
     };
@@ -229,62 +270,23 @@ fn ticket(parts: &Parts, body: &Bytes) -> Result<Option<Ticket>, Problem> {
         hash.update(part);
     }
     Ok(Some(Ticket {
-        key: key.to_owned(),
+        key: format!("{} {key}", caller.mark()),
         request: hash.finalize().into(),
     }))
 }
 
-/// The answer to a write, as it is also remembered.
-#[derive(Debug, Clone)]
-pub(super) struct Answer {
-    status: StatusCode,
-    tag: Option<HeaderValue>,
-    body: Bytes,
-}
-
-impl Answer {
-    pub(super) fn new(status: StatusCode, tag: Option<HeaderValue>, body: &impl Serialize) -> Self {
-        Self {
-            status,
-            tag,
-            body: serde_json::to_vec(body).unwrap_or_default().into(),
-        }
-    }
-
-    /// Roughly the bytes that it takes to remember it.
-    pub(super) fn size(&self) -> usize {
-        self.body.len() + 256
-    }
-
-    #[cfg(test)]
-    pub(super) fn sample() -> Self {
-        Self::new(StatusCode::OK, None, &"done")
-    }
-}
-
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let mut response = (self.status, self.body).into_response();
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        if let Some(tag) = self.tag {
-            headers.insert(header::ETAG, tag);
-        }
-        response
-    }
-}
-
 /// What a turned knob led to.
 pub(super) struct Turned {
+    /// Whose knob it is.
+    pub(super) doors: Arc<Doors>,
     /// The flags before.
     pub(super) before: Arc<Snapshot>,
     /// The flags after; when dry, as they would be.
     pub(super) after: Arc<Snapshot>,
     /// Whether nothing was changed.
     pub(super) dry_run: bool,
+    /// Who turned it.
+    pub(super) caller: Caller,
 }
 
 /// Turns a knob, unless it is only tried, on a thread where it runs to its end also when the caller goes away meanwhile.
@@ -294,37 +296,56 @@ pub(super) async fn turn(
     edit: Edit,
     seen: Option<u64>,
     words: Words,
-    answer: impl Fn(&Turned) -> Answer + Send + 'static,
+    answer: impl FnOnce(&Turned) -> Answer + Send + 'static,
 ) -> Result<Answer, Problem> {
-    let turning = tokio::task::spawn_blocking(move || {
+    aside(move || {
         let now = doors.clock.now();
         let dry_run = sender.dry_run || words.dry_run;
         let change = Change {
-            edit,
-            by: sender.by,
-            reason: words.reason,
-            cause: Cause::Operator,
             seen,
             confirm: words.confirm,
-            at_ms: now.ms,
+            keep: words.keep,
+            longest: sender.caller.longest_opening(),
+            cause: words.cause,
+            ..Change::new(edit, sender.by, &words.reason, now.ms)
         };
-        let act = || turn_now(&doors, &change, dry_run).map(|turned| answer(&turned));
+        may_turn(&doors, &sender.caller, &change)?;
+        let act =
+            || turn_now(&doors, &sender.caller, &change, dry_run).map(|turned| answer(&turned));
         let outcome = match sender.ticket {
             Some(ticket) if !dry_run => doors.remembered.once(&ticket, now.mono, act),
             _ => act(),
         };
         log(&sender.what, &change, dry_run, &outcome);
         outcome
-    });
-    turning.await.unwrap_or_else(|_| {
-        Err(Problem::new(
-            BROKEN,
-            "the change broke off by a fault of ours; look at what stands now before you repeat it, and report the log",
-        ))
     })
+    .await
 }
 
-fn turn_now(doors: &Doors, change: &Change, dry_run: bool) -> Result<Turned, Problem> {
+/// Refuses what lies outside of the caller's scope, or takes another role.
+fn may_turn(doors: &Doors, caller: &Caller, change: &Change) -> Result<(), Problem> {
+    let kept = if change.keep {
+        caller.must(Need::Administer, "to leave a valve without an end (`keep`)")
+    } else {
+        Ok(())
+    };
+    kept.and_then(|()| caller.may_make(&change.edit, &doors.store.snapshot()))
+        .inspect_err(|problem| {
+            doors.metrics.denied(if problem.is(ROLE) { "role" } else { "scope" });
+            tracing::warn!(who = ?caller.name(), outcome = problem.word(), "somebody asked for a change that they may not make");
+        })
+}
+
+fn turn_now(
+    doors: &Arc<Doors>,
+    caller: &Caller,
+    change: &Change,
+    dry_run: bool,
+) -> Result<Turned, Problem> {
+    if !dry_run {
+        let paced = doors.pace.take(&change.by.name, doors.clock.mono());
+        paced.map_err(Problem::too_fast)?;
+    }
     let before = doors.store.snapshot();
     let after = if dry_run {
         doors.store.try_out(change).map(Arc::new)
@@ -333,12 +354,14 @@ fn turn_now(doors: &Doors, change: &Change, dry_run: bool) -> Result<Turned, Pro
     };
     match after {
         Ok(after) => Ok(Turned {
+            doors: Arc::clone(doors),
             before,
             after,
             dry_run,
+            caller: caller.clone(),
         }),
-        Err(refused) => Err(Problem::refused(&refused, &change.edit, |key| {
-            FlagView::of(&doors.store.snapshot(), key)
+        Err(refused) => Err(Problem::refused(&refused, change, |key| {
+            FlagView::of(&doors.store.snapshot(), key).map(|flag| flag.for_the_eyes_of(caller))
         })),
     }
 }
@@ -346,8 +369,8 @@ fn turn_now(doors: &Doors, change: &Change, dry_run: bool) -> Result<Turned, Pro
 /// One line for each write; `?` escapes what would forge a line or move the cursor.
 fn log(what: &str, change: &Change, dry_run: bool, outcome: &Result<Answer, Problem>) {
     let (outcome, status) = match outcome {
-        Ok(answer) if dry_run => ("dry run", answer.status.as_u16()),
-        Ok(answer) => ("accepted", answer.status.as_u16()),
+        Ok(answer) if dry_run => ("dry run", answer.status()),
+        Ok(answer) => ("accepted", answer.status()),
         Err(problem) => (problem.word(), problem.status()),
     };
     let short = |text: &str| text.chars().take(LONGEST_ECHO).collect::<String>();

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Value as Json, json};
 
 use crate::amqp::check::check as ask_the_broker;
+use crate::api::Tls;
 use crate::clock::Clock;
 use crate::config::{self, Problems, Settings};
 use crate::management;
@@ -22,6 +23,11 @@ pub fn check(file: &Path, connect: bool, as_json: bool) -> anyhow::Result<ExitCo
         Err(problems) if as_json => return told(&json_of(&problems), false),
         Err(problems) => return told(&problems.to_string(), false),
     };
+    if let Some(Err(why)) = settings.daemon.tls.as_ref().map(Tls::load) {
+        let problem = json!({"place": "daemon.tls_cert_file", "line": null, "message": why.to_string(), "help": ""});
+        let page = json!({"passed": false, "problems": [problem], "findings": []}).to_string();
+        return told(&if as_json { page } else { why.to_string() }, false);
+    }
     let report = if connect {
         eprintln!(
             "asking the broker about {} queue(s), a few seconds each…",

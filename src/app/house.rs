@@ -6,21 +6,25 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::flags_on_disk::{gated, open_store};
+use super::entrances::Entrances;
+use super::flags_on_disk::{gated, look_after, open_store};
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
-use crate::api::{self, Doors, QueueDoor, Remembered};
+use crate::api::{
+    Access, Doors, LastEvaluated, Listeners, Pace, QueueDoor, Remembered, Services, Tls,
+};
 use crate::clock::Clock;
-use crate::config::{Queue, Settings};
+use crate::config::{Notify, Queue, Settings};
+use crate::events;
 use crate::memory::MemoryQueue;
 use crate::metrics::Metrics;
+use crate::notices::{Board, Teller};
 use crate::rules::names::QueueName;
-use crate::rules::snapshot::Snapshot;
+use crate::rules::snapshot::{Snapshot, Stored};
 use crate::seams::{Inlet, Outlet};
 use crate::store::{Blocked, Store};
 use crate::supervise::Tasks;
@@ -59,14 +63,16 @@ pub(super) struct House {
     clock: Clock,
     store: Arc<Store>,
     metrics: Arc<Metrics>,
+    board: Board,
+    teller: Teller,
+    webhooks: watch::Sender<Vec<Notify>>,
     doors: Arc<Doors>,
     running: Vec<Running>,
     /// Told to the workers first, so that the doors answer until all is settled.
     stop_workers: CancellationToken,
     tasks: Tasks,
     stop_tasks: CancellationToken,
-    listener: TcpListener,
-    metrics_listener: Option<TcpListener>,
+    entrances: Entrances,
 }
 
 impl House {
@@ -79,7 +85,7 @@ impl House {
         let metrics = metrics_of(&settings)?;
         let store = open_store(&settings, clock, &metrics).await?;
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
-        guard::end_what_is_over(&house.store, &clock);
+        guard::end_what_is_over(&house.guarded());
         for queue in house.settings.queues.clone() {
             let (queue, broker, handlers) = (
                 Arc::new(queue),
@@ -106,7 +112,8 @@ impl House {
         clock: Clock,
     ) -> anyhow::Result<(Self, Vec<MemoryQueue>)> {
         let metrics = metrics_of(&settings)?;
-        let start = Snapshot::of(gated(&settings), 0, Vec::new(), Vec::new());
+        let start =
+            Snapshot::of(gated(&settings), Stored::default()).under(settings.limits.policy.clone());
         let store = Store::in_memory(start, Arc::clone(&metrics));
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
         let mut queues = Vec::new();
@@ -128,16 +135,7 @@ impl House {
         store: Arc<Store>,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
-        let listen = settings.daemon.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| {
-            format!("{listen} cannot be listened on; another daemon may run there, or choose another `daemon.listen`")
-        })?;
-        let metrics_listener = match settings.metrics_listen {
-            Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
-                format!("{address} cannot be listened on; choose another `metrics.listen`")
-            })?),
-            None => None,
-        };
+        let entrances = Entrances::take(&settings).await?;
         let stop_workers = CancellationToken::new();
         let stop_tasks = CancellationToken::new();
         let queues = settings
@@ -159,23 +157,36 @@ impl House {
             metrics: Arc::clone(&metrics),
             clock,
             queues,
-            hosts: settings.daemon.hosts.clone(),
+            access: Access::new(&settings),
             stopping: stop_workers.clone(),
             remembered: Remembered::default(),
+            events: Arc::default(),
+            listeners: Listeners::default(),
+            services: Services::new(settings.limits.evaluations_per_second),
+            pace: Pace::each_minute(settings.limits.changes_per_minute),
+            evaluated: counted_by(&metrics),
         };
         let tasks = Tasks::stopping_with(stop_tasks.clone());
+        let (board, webhooks) = (
+            Board::default(),
+            watch::Sender::new(settings.notify.clone()),
+        );
+        let numbers = Arc::clone(&metrics);
+        let teller = Teller::new(&store, &board, webhooks.subscribe(), clock, numbers);
         Ok(Self {
             settings,
             clock,
             store,
             metrics,
+            board,
+            teller,
+            webhooks,
             doors: Arc::new(doors),
             running: Vec::new(),
             stop_workers,
             tasks,
             stop_tasks,
-            listener,
-            metrics_listener,
+            entrances,
         })
     }
 
@@ -254,6 +265,15 @@ impl House {
         Ok(())
     }
 
+    fn guarded(&self) -> guard::Given {
+        guard::Given {
+            store: Arc::clone(&self.store),
+            board: self.board.clone(),
+            metrics: Arc::clone(&self.metrics),
+            clock: self.clock,
+        }
+    }
+
     pub(super) fn also<F>(&mut self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -265,29 +285,38 @@ impl House {
         &self.doors
     }
 
+    /// Where the webhooks are told, so that a reload can name others.
+    pub(super) fn webhooks(&self) -> watch::Sender<Vec<Notify>> {
+        self.webhooks.clone()
+    }
+
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
     }
 
     pub(super) fn address(&self) -> anyhow::Result<std::net::SocketAddr> {
-        Ok(self.listener.local_addr()?)
+        self.entrances.address()
+    }
+
+    /// The certificate of the doors.
+    pub(super) fn tls(&self) -> Option<Tls> {
+        self.entrances.tls().cloned()
     }
 
     /// Serves until `stop`, or until something ends unasked; then the workers finish, and last of all the doors close.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Ended {
         let (store, clock) = (Arc::clone(&self.store), self.clock);
+        let heard = (store.listen(), self.board.read());
+        let events = Arc::clone(&self.doors.events);
         self.tasks
-            .spawn("guard", |stop| guard::run(store, clock, stop));
-        let (listener, router) = (self.listener, api::router(Arc::clone(&self.doors)));
-        self.tasks.spawn("api", async move |stop| {
-            note(api::serve(listener, router, stop).await)
-        });
-        if let Some(listener) = self.metrics_listener {
-            let router = api::metrics_router(Arc::clone(&self.doors));
-            self.tasks.spawn("metrics", async move |stop| {
-                note(api::serve(listener, router, stop).await)
-            });
-        }
+            .spawn("events", |stop| events::run(heard, events, stop));
+        self.tasks
+            .spawn("store", |stop| look_after(store, clock, stop));
+        let guarded = self.guarded();
+        self.tasks.spawn("guard", |stop| guard::run(guarded, stop));
+        let teller = self.teller;
+        self.tasks.spawn("notices", |stop| teller.run(stop));
+        self.entrances.serve(&self.doors, &mut self.tasks);
         tracing::info!(listen = %self.settings.daemon.listen, queues = self.running.len(), "serving");
         let workers = workers_ended(self.running, stop.clone(), self.stop_workers);
         let tasks = async {
@@ -305,12 +334,6 @@ impl House {
         ended.tasks.extend(tasks.unasked);
         ended.tasks.extend(tasks.stragglers);
         ended
-    }
-}
-
-fn note(served: std::io::Result<()>) {
-    if let Err(why) = served {
-        tracing::error!(%why, "a door had to close");
     }
 }
 
@@ -343,6 +366,12 @@ async fn workers_ended(
             else => return ended,
         }
     }
+}
+
+/// Who knows when a flag was last evaluated.
+fn counted_by(metrics: &Arc<Metrics>) -> LastEvaluated {
+    let metrics = Arc::clone(metrics);
+    LastEvaluated::by(move |key| metrics.last_evaluated(key))
 }
 
 fn metrics_of(settings: &Settings) -> anyhow::Result<Arc<Metrics>> {

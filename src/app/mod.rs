@@ -5,9 +5,11 @@
 
 mod check;
 pub mod demo;
+mod entrances;
 mod flags_on_disk;
 mod house;
 mod logging;
+mod offline;
 mod queue_thread;
 mod reload;
 mod reports;
@@ -29,6 +31,7 @@ pub use check::check;
 pub use demo::demo;
 pub use house::Ended;
 use house::House;
+pub use offline::offline;
 
 /// `sluicegate run`: the daemon, until SIGTERM or SIGINT; exit 0 when everything in hand was finished.
 ///
@@ -41,7 +44,7 @@ pub fn run(config: &Path) -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         let mut house = House::on_the_broker(settings, Handlers::default()).await?;
-        let reload = reload::Reload { file: config.to_owned(), settings: house.settings().clone(), log, metrics: Arc::clone(&house.doors().metrics) };
+        let reload = reload::Reload { file: config.to_owned(), settings: house.settings().clone(), log, doors: Arc::clone(house.doors()), tls: house.tls(), webhooks: house.webhooks() };
         house.also("reload", |stop| reload.run(stop));
         if systemd::listens() {
             // After the reload: once systemd knows that we are ready, it may send SIGHUP.

@@ -5,18 +5,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::logging::LogFilter;
 use super::systemd;
-use crate::config::{self, Settings};
-use crate::metrics::Metrics;
+use crate::api::{Doors, Tls};
+use crate::config::{self, Notify, Settings};
 
 pub(super) struct Reload {
     pub(super) file: PathBuf,
     pub(super) settings: Settings,
     pub(super) log: LogFilter,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) doors: Arc<Doors>,
+    pub(super) tls: Option<Tls>,
+    pub(super) webhooks: watch::Sender<Vec<Notify>>,
 }
 
 impl Reload {
@@ -38,7 +41,7 @@ impl Reload {
 
     fn read_again(&mut self) {
         let read = config::read(&self.file, &config::environment());
-        self.metrics.config_reloaded(read.is_ok());
+        self.doors.metrics.config_reloaded(read.is_ok());
         let new = match read {
             Ok(new) => new,
             Err(problems) => {
@@ -57,7 +60,37 @@ impl Reload {
         if let Err(why) = self.log.change(&new.daemon.log) {
             tracing::error!(%why, "the log filter stays");
         }
+        self.doors.access.renew(&new);
+        self.read_certificate_again(&new);
+        self.settings.tokens = new.tokens;
+        self.settings.users = new.users;
+        self.settings.daemon.hosts = new.daemon.hosts;
+        self.settings.daemon.proxies = new.daemon.proxies;
         self.settings.daemon.log = new.daemon.log;
+        if self.settings.notify != new.notify {
+            self.webhooks.send_replace(new.notify.clone());
+            self.settings.notify = new.notify;
+        }
+        if self.settings.limits != new.limits {
+            self.doors.store.limit(new.limits.policy.clone());
+            self.doors.pace.limit(new.limits.changes_per_minute);
+            let evaluations = new.limits.evaluations_per_second;
+            self.doors.services.limit(evaluations);
+            self.settings.limits = new.limits;
+        }
         tracing::info!("the file was read again");
+    }
+    /// Also when the file names the same: a certificate is renewed in its place.
+    fn read_certificate_again(&mut self, new: &Settings) {
+        let (Some(tls), Some(files)) = (&self.tls, &new.daemon.tls) else {
+            return; // to begin or to end with TLS takes a restart
+        };
+        match tls.renew(files) {
+            Ok(()) => self.settings.daemon.tls = Some(files.clone()),
+            Err(why) => {
+                self.doors.metrics.config_reloaded(false);
+                tracing::error!(%why, "the certificate stays");
+            }
+        }
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Request, Uri};
+use hyper::http::response::Parts;
+use hyper::{HeaderMap, Method, Request, Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value as Json;
@@ -84,6 +86,11 @@ impl Ask {
         Self::new(method, path, Some(body))
     }
 
+    /// The end of what stands at a path.
+    pub(super) fn delete(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path, None)
+    }
+
     pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.insert(name, value);
@@ -136,13 +143,14 @@ impl Answer {
         if (200..300).contains(&self.status) {
             return Ok(self.body);
         }
-        let sentence = self.sentence();
-        Err(Failure::of_problem(self.status, self.word(), sentence))
+        let sentence = typed_here(&self.sentence());
+        let failure = Failure::of_problem(self.status, self.word(), sentence);
+        Err(failure.with(self.body))
     }
 
     /// What stands now, when somebody was faster.
     pub(super) fn stands_now(&self) -> Option<&Json> {
-        let stale = self.status == 412 && self.word() == "stale";
+        let stale = self.status == 412 && self.word() == "stale" && self.body["now"].is_object();
         stale.then_some(&self.body["now"])
     }
 
@@ -153,11 +161,19 @@ impl Answer {
     }
 }
 
+/// A cure for programs, as it is typed here.
+fn typed_here(sentence: &str) -> String {
+    sentence
+        .replace("say \"keep\": true", "say --keep")
+        .replace("force=true", "--force")
+}
+
 /// Asks one daemon.
 #[derive(Debug)]
 pub(super) struct Client {
     base: BaseUrl,
     user: Option<HeaderValue>,
+    token: Option<HeaderValue>,
     http: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -172,7 +188,25 @@ impl Client {
         let user = user
             .filter(|name| name.len() <= LONGEST_USER && name.bytes().all(|b| b.is_ascii_graphic()))
             .and_then(|name| HeaderValue::from_str(name).ok());
-        Self { base, user, http }
+        Self {
+            base,
+            user,
+            token: None,
+            http,
+        }
+    }
+
+    /// The same, known by a token.
+    pub(super) fn with_token(self, token: Option<&str>) -> Self {
+        let shown = token.and_then(|token| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        Self {
+            token: shown,
+            ..self
+        }
     }
 
     /// Sends a request and reads the whole answer.
@@ -210,10 +244,53 @@ impl Client {
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
         let json = HeaderValue::from_static("application/json");
         headers.entry(header::CONTENT_TYPE).or_insert(json);
+        if let Some(token) = &self.token {
+            headers.insert(header::AUTHORIZATION, token.clone());
+        }
         if let Some(user) = &self.user {
             headers.insert(USER, user.clone());
         }
         Ok(request)
+    }
+
+    /// Reads text of any length, piece by piece as it comes.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; and what `piece` says, which ends the reading.
+    pub(super) async fn read(
+        &self,
+        path: &str,
+        mut piece: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let request = self.request(Ask::get(path))?;
+        let late = || self.silent("fell silent", false);
+        let response = tokio::time::timeout(ANSWER_WITHIN, self.begin(request, false));
+        let (head, mut body) = response.await.map_err(|_| late())??.into_parts();
+        if !head.status.is_success() {
+            return self.whole(head, body, false).await?.done().map(|_| ());
+        }
+        loop {
+            let frame = tokio::time::timeout(ANSWER_WITHIN, body.frame());
+            match frame.await.map_err(|_| late())? {
+                None => return Ok(()),
+                Some(Err(_)) => return Err(self.silent("broke its answer off", false)),
+                Some(Ok(frame)) => piece(frame.data_ref().map_or(&[][..], |data| data))?,
+            }
+        }
+    }
+
+    async fn begin(
+        &self,
+        request: Request<Full<Bytes>>,
+        changes: bool,
+    ) -> Result<Response<Incoming>, Failure> {
+        self.http.request(request).await.map_err(|why| {
+            if why.is_connect() {
+                self.nobody()
+            } else {
+                self.silent("broke the connection off", changes)
+            }
+        })
     }
 
     async fn exchange(
@@ -221,14 +298,11 @@ impl Client {
         request: Request<Full<Bytes>>,
         changes: bool,
     ) -> Result<Answer, Failure> {
-        let response = self.http.request(request).await.map_err(|why| {
-            if why.is_connect() {
-                self.nobody()
-            } else {
-                self.silent("broke the connection off", changes)
-            }
-        })?;
-        let (head, body) = response.into_parts();
+        let (head, body) = self.begin(request, changes).await?.into_parts();
+        self.whole(head, body, changes).await
+    }
+
+    async fn whole(&self, head: Parts, body: Incoming, changes: bool) -> Result<Answer, Failure> {
         let bytes = Limited::new(body, LONGEST_ANSWER)
             .collect()
             .await

@@ -1,6 +1,6 @@
 //! The terminal: data to stdout, talk to stderr, and questions only to somebody who is there. Imports no room.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 
 /// Where a command reads and writes.
 pub(super) struct Console {
@@ -8,6 +8,8 @@ pub(super) struct Console {
     talk: Box<dyn Write>,
     /// Somebody to ask, when there is a terminal at both ends.
     person: Option<Box<dyn BufRead>>,
+    /// What is read when standard input is named as a file.
+    input: Box<dyn Read>,
     /// Whether data may be coloured.
     pub(super) colour: bool,
     lost: Option<io::Error>,
@@ -32,6 +34,7 @@ impl Console {
             data,
             talk,
             person,
+            input: Box::new(io::stdin()),
             colour: false,
             lost: None,
         }
@@ -39,6 +42,30 @@ impl Console {
 
     fn coloured(self, colour: bool) -> Self {
         Self { colour, ..self }
+    }
+
+    #[cfg(test)]
+    pub(super) fn reading(self, input: Box<dyn Read>) -> Self {
+        Self { input, ..self }
+    }
+
+    /// All of standard input, as text.
+    pub(super) fn read_all(&mut self) -> io::Result<String> {
+        let mut text = String::new();
+        match &mut self.person {
+            // It is standard input that they answer on.
+            Some(person) => person.read_to_string(&mut text)?,
+            None => self.input.read_to_string(&mut text)?,
+        };
+        Ok(text)
+    }
+
+    /// Prints a piece of what was asked for, as it is.
+    pub(super) fn raw(&mut self, bytes: &[u8]) -> bool {
+        if let Err(why) = self.data.write_all(bytes) {
+            self.lost.get_or_insert(why);
+        }
+        self.lost.is_none()
     }
 
     /// Prints what was asked for.
@@ -51,6 +78,13 @@ impl Console {
     /// Says something beside the data. Who does not listen misses nothing that matters.
     pub(super) fn say(&mut self, text: &str) {
         let _ = writeln!(self.talk, "{}", text.trim_end());
+    }
+
+    /// Says lines from elsewhere beside the data.
+    pub(super) fn lines(&mut self, text: &str) {
+        for line in text.lines() {
+            self.say(&harmless(line));
+        }
     }
 
     /// Asks a question; `None` when nobody is there, or no answer comes.

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use serde_json::{Value as Json, json};
+
 /// The exit codes, as `--help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -33,6 +35,8 @@ impl From<Exit> for ExitCode {
 pub(super) struct Failure {
     pub(super) exit: Exit,
     pub(super) sentence: String,
+    /// What the daemon said, when it was the daemon.
+    problem: Option<Box<Json>>,
 }
 
 impl Failure {
@@ -40,13 +44,36 @@ impl Failure {
         Self {
             exit,
             sentence: sentence.into(),
+            problem: None,
         }
+    }
+
+    /// The same in another sentence.
+    pub(super) fn saying(self, sentence: String) -> Self {
+        Self { sentence, ..self }
+    }
+
+    /// The same, with what the daemon said.
+    pub(super) fn with(self, problem: Json) -> Self {
+        Self {
+            problem: Some(Box::new(problem)),
+            ..self
+        }
+    }
+
+    /// The failure for programs: `{"error": {"exit", "detail", "problem"}}`, where `problem` is the daemon's own (RFC 9457).
+    pub(super) fn json(&self) -> Json {
+        let mut error = json!({"exit": self.exit as u8, "detail": self.sentence});
+        if let Some(problem) = &self.problem {
+            error["problem"] = problem.as_ref().clone();
+        }
+        json!({"error": error})
     }
 
     /// What an HTTP status and the last word of a problem's `type` mean to whoever typed the command.
     pub(super) fn of_problem(status: u16, word: &str, sentence: String) -> Self {
         let exit = match (status, word) {
-            (_, "confirm-size" | "limit") => Exit::Refused,
+            (_, "confirm-size" | "limit" | "still-evaluated") => Exit::Refused,
             (400 | 422, _) => Exit::Usage,
             (401 | 403 | 421, _) => Exit::Denied,
             (404, _) => Exit::NotFound,
@@ -54,7 +81,7 @@ impl Failure {
             (413 | 429, _) => Exit::Refused,
             _ => Exit::Failed,
         };
-        Self { exit, sentence }
+        Self::new(exit, sentence)
     }
 }
 
@@ -72,6 +99,7 @@ mod tests {
             (404, "no-flag", 3),
             (409, "exists", 5),
             (409, "confirm-size", 6),
+            (409, "still-evaluated", 6),
             (412, "stale", 5),
             (422, "limit", 6),
             (429, "", 6),

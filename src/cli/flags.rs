@@ -5,8 +5,9 @@ use serde_json::Value as Json;
 
 use super::client::Ask;
 use super::failure::Failure;
-use super::grammar::{NewFlag, Terms};
-use super::session::{Session, fields, flag_path, would};
+use super::grammar::{Keep, NewFlag, Terms};
+use super::rules;
+use super::session::{Seen, Session, fields, flag_path, would};
 use super::table::{Cell, Side, Table, Tint};
 use super::views::{FlagView, read};
 use super::words::{lasting, moment, shown, typed, until};
@@ -54,19 +55,24 @@ fn table_of(flags: &[FlagView], now_ms: i64) -> Table {
     ]);
     for flag in flags {
         let value = shown(&flag.now, &flag.value_type);
+        let kind = match flag.rules.len() {
+            0 => flag.value_type.clone(),
+            1 => format!("{}, 1 rule", flag.value_type),
+            count => format!("{}, {count} rules", flag.value_type),
+        };
         let (tint, id, ends, why) = match flag.newest() {
             Some(over) => (
                 Tint::Notable,
                 over.id.as_str(),
                 until(&over.ends_at, now_ms),
-                format!("{}: {}", over.owner, over.reason),
+                format!("{}: {}{}", over.owner, over.reason, over.only_for()),
             ),
             None => (Tint::Plain, "", String::new(), String::new()),
         };
         table.row([
             flag.key.as_str().into(),
             Cell::tinted(&value, tint),
-            flag.value_type.as_str().into(),
+            kind.into(),
             id.into(),
             ends.into(),
             why.into(),
@@ -81,10 +87,11 @@ pub(super) async fn get(session: &mut Session<'_>, key: &FlagKey) -> Result<(), 
     let flag: FlagView = read(&answer)?;
     let now_ms = session.now_ms;
     session.show(&answer, |console| {
-        let (facts, openings) = (facts_of(&flag), openings_of(&flag, now_ms));
-        console.data(&facts.render(console.colour));
-        if !openings.is_empty() {
-            console.data(&format!("\n{}", openings.render(console.colour)));
+        console.data(&facts_of(&flag).render(console.colour));
+        for table in [rules::table_of(&flag), openings_of(&flag, now_ms)] {
+            if !table.is_empty() {
+                console.data(&format!("\n{}", table.render(console.colour)));
+            }
         }
     });
     Ok(())
@@ -106,6 +113,13 @@ fn facts_of(flag: &FlagView) -> Table {
     };
     for (name, text) in [
         ("  its own value", show(&flag.value)),
+        (
+            "  rules",
+            match flag.enabled {
+                true => String::new(),
+                false => "off: the flag is disabled, everybody gets its own value".to_owned(),
+            },
+        ),
         ("  type", flag.value_type.clone()),
         ("  kind", flag.kind.clone()),
         ("  at least", bound(flag.min)),
@@ -114,6 +128,21 @@ fn facts_of(flag: &FlagView) -> Table {
         ("  what it does", flag.description.clone()),
         ("  owner", flag.owner.clone()),
         ("  runbook", flag.runbook.clone()),
+        ("  lots by", flag.by.clone().unwrap_or_default()),
+        ("  seed", flag.seed.clone().unwrap_or_default()),
+        (
+            "  managed by",
+            flag.managed.clone().map_or_else(String::new, |by| {
+                format!("the {by} of flags: `flag apply` changes it, people open it")
+            }),
+        ),
+        (
+            "  last evaluated",
+            flag.last_evaluated
+                .as_deref()
+                .map(moment)
+                .unwrap_or_default(),
+        ),
         ("  revision", flag.revision.to_string()),
     ] {
         if !text.is_empty() {
@@ -130,6 +159,7 @@ fn openings_of(flag: &FlagView, now_ms: i64) -> Table {
         ("OWNER", Side::Left),
         ("SINCE", Side::Left),
         ("ENDS", Side::Right),
+        ("FOR", Side::Left),
         ("WHY", Side::Left),
     ]);
     let mut openings: Vec<_> = flag.openings.iter().collect();
@@ -141,6 +171,7 @@ fn openings_of(flag: &FlagView, now_ms: i64) -> Table {
             over.owner.as_str().into(),
             moment(&over.opened_at).into(),
             until(&over.ends_at, now_ms).into(),
+            over.whom().into(),
             over.reason.as_str().into(),
         ]);
     }
@@ -168,6 +199,11 @@ pub(super) async fn create(session: &mut Session<'_>, new: &NewFlag) -> Result<(
             .into_iter()
             .filter_map(|(name, bound)| Some((name.to_owned(), Json::from(bound?)))),
     );
+    let lots = [("by", &new.by), ("seed", &new.seed)];
+    body.extend(
+        lots.into_iter()
+            .filter_map(|(name, text)| Some((name.to_owned(), Json::from(text.as_deref()?)))),
+    );
     let path = flag_path(new.key.as_str());
     let ask =
         Ask::write(Method::PUT, &path, body, new.terms.dry_run).with(header::IF_NONE_MATCH, "*");
@@ -193,12 +229,18 @@ pub(super) async fn set(
     session: &mut Session<'_>,
     key: &FlagKey,
     value: &str,
+    keep: Keep,
     terms: &Terms,
 ) -> Result<(), Failure> {
     let (flag, etag) = session.flag(key.as_str()).await?;
     let reason = session.reason(terms)?;
     let value = typed(value, &flag.value_type);
-    let answer = session.set(&flag, &etag, &value, &reason, terms).await?;
+    let seen = Seen {
+        flag: &flag,
+        etag: &etag,
+        keep,
+    };
+    let answer = session.set(&seen, &value, &reason, terms).await?;
     let (was, is) = (
         shown(&flag.value, &flag.value_type),
         shown(&answer["value"], &flag.value_type),
@@ -206,7 +248,7 @@ pub(super) async fn set(
     let now_ms = session.now_ms;
     session.show(&answer, |console| {
         console.data(&format!("{}{key} {is} (was {was})", would(terms)));
-        if let Some(over) = flag.newest() {
+        if let Some(over) = flag.in_force() {
             let note = format!(
                 "it will be in force when the opening {} ends ({}): until then {key} stays at {}",
                 over.id,

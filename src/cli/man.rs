@@ -12,10 +12,18 @@ use super::help::EXIT_CODES;
 const MANUAL: &str = "Sluicegate";
 const IN_A_LINE: &str = "sluicegate - valves between RabbitMQ and its workers";
 
-const ENVIRONMENT: [(&str, &str); 4] = [
+const ENVIRONMENT: [(&str, &str); 6] = [
     (
         "SLUICEGATE_URL",
         "The daemon that is asked, instead of --url.",
+    ),
+    (
+        "SLUICEGATE_TOKEN",
+        "What lets you in, where the daemon asks for it. It is sent to the daemon at --url and printed nowhere.",
+    ),
+    (
+        "VISUAL, EDITOR",
+        "The editor of `flag edit`; vi when neither is set.",
     ),
     (
         "SLUICEGATE__SECTION__SETTING",

@@ -1,8 +1,8 @@
 //! The command line: what may be typed ([`grammar`]), and the commands that ask a daemon over HTTP.
 //!
 //! Data goes to stdout, talk to stderr. Nobody is asked where no terminal is: then what is missing is named, with its flag. The
-//! commands that are a daemon themselves (`run`, `demo`, `check`) are carried out by `app`. May import `clock`, `config`, `rules`
-//! and `topology`.
+//! commands that are a daemon themselves (`run`, `demo`, `check`) are carried out by `app`. May import `clock`, `compat`, `config`,
+//! `rules` and `topology`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,26 +15,46 @@ use crate::rules::names::QueueName;
 use client::Client;
 use console::{Console, harmless};
 use failure::{Exit, Failure};
-use grammar::{Cli, Door, FlagVerb, QueueVerb, Terms, TopologyArgs, Verb};
+use grammar::{
+    ChangesArgs, ChangesVerb, Cli, CompatVerb, Door, ExplainArgs, FlagVerb, QueueVerb, RuleVerb,
+    SegmentVerb, Terms, TokenVerb, TopologyArgs, Verb,
+};
 use session::Session;
 
+pub use documents::flags_file;
 pub use grammar::DemoOptions;
+pub use offline::{Offline, OfflineTask};
 
 mod beside;
+mod changes;
+mod clauses;
 mod client;
+mod compat;
 mod console;
+mod difference;
+mod documents;
+mod edit;
+mod explain;
 mod failure;
+mod files;
 mod flags;
 mod grammar;
 mod help;
+mod lifecycle;
 mod man;
+mod offline;
 mod openings;
+mod plan;
 mod queues;
 mod release;
+mod rules;
+mod segments;
 mod session;
 mod table;
 #[cfg(test)]
 mod tests;
+mod token;
+mod verify;
 mod views;
 mod words;
 
@@ -59,6 +79,8 @@ pub enum Command {
     },
     /// `schema`: print the JSON Schema of the configuration.
     Schema,
+    /// `store`, and `changes verify --data-dir`: look into the store of a daemon that does not run.
+    Offline(Offline),
     /// `man`, `completions`, and all that asks a daemon: for [`client_command`].
     Client(ClientCommand),
 }
@@ -73,9 +95,14 @@ pub struct ClientCommand {
 #[derive(Debug)]
 enum Task {
     Flag(FlagVerb),
+    Segment(SegmentVerb),
+    Changes(ChangesArgs),
+    Explain(QueueName, ExplainArgs),
     Queue(QueueVerb),
+    Token(TokenVerb),
     Topology(TopologyArgs),
     Bypass { name: QueueName, config: PathBuf },
+    Compat(CompatVerb),
     Man { folder: Option<PathBuf> },
     Completions(clap_complete::Shell),
 }
@@ -84,17 +111,9 @@ impl Task {
     /// The terms of a write.
     fn terms(&self) -> Option<&Terms> {
         match self {
-            Self::Flag(FlagVerb::Create(new)) => Some(&new.terms),
-            Self::Flag(
-                FlagVerb::Set { terms, .. }
-                | FlagVerb::Open { terms, .. }
-                | FlagVerb::Close { terms, .. },
-            )
-            | Self::Queue(
-                QueueVerb::Pause { terms, .. }
-                | QueueVerb::Resume { terms, .. }
-                | QueueVerb::Release { terms, .. },
-            ) => Some(terms),
+            Self::Flag(verb) => verb.terms(),
+            Self::Segment(verb) => verb.terms(),
+            Self::Queue(verb) => verb.terms(),
             _ => None,
         }
     }
@@ -103,50 +122,83 @@ impl Task {
 /// Reads the process's arguments. Help, version and usage errors are printed and end the process, usage errors with exit code 2.
 #[must_use]
 pub fn parse() -> Command {
-    Cli::parse().into()
+    Cli::try_parse()
+        .unwrap_or_else(|error| {
+            let for_programs = std::env::args_os().any(|word| word == "--json");
+            if error.use_stderr() && for_programs {
+                let text = error.render().to_string();
+                let failure = Failure::new(Exit::Usage, text.trim_start_matches("error: ").trim());
+                eprintln!("{}", failure.json());
+                std::process::exit(i32::from(Exit::Usage as u8));
+            }
+            error.exit()
+        })
+        .into()
 }
 
 impl From<Cli> for Command {
     fn from(cli: Cli) -> Self {
-        let door = cli.door;
-        match cli.verb {
-            Verb::Run(file) => Self::Run {
-                config: file.config,
-            },
-            Verb::Demo(options) => Self::Demo(options),
-            Verb::Check { file, connect } => Self::Check {
-                config: file.config,
-                connect,
-                json: door.json,
-            },
-            Verb::Schema => Self::Schema,
-            Verb::Flag(verb) => Self::Client(ClientCommand {
-                door,
-                task: Task::Flag(verb),
-            }),
-            Verb::Queue(verb) => Self::Client(ClientCommand {
-                door,
-                task: Task::Queue(verb),
-            }),
-            Verb::Topology(asked) => Self::Client(ClientCommand {
-                door,
-                task: Task::Topology(asked),
-            }),
-            Verb::Bypass { name, file } => Self::Client(ClientCommand {
-                door,
-                task: Task::Bypass {
-                    name,
+        let json = cli.door.json;
+        let task = match cli.verb {
+            Verb::Run(file) => {
+                return Self::Run {
                     config: file.config,
-                },
-            }),
-            Verb::Man { folder } => Self::Client(ClientCommand {
-                door,
-                task: Task::Man { folder },
-            }),
-            Verb::Completions { shell } => Self::Client(ClientCommand {
-                door,
-                task: Task::Completions(shell),
-            }),
+                };
+            }
+            Verb::Demo(options) => return Self::Demo(options),
+            Verb::Check { file, connect } => {
+                return Self::Check {
+                    config: file.config,
+                    connect,
+                    json,
+                };
+            }
+            Verb::Schema => return Self::Schema,
+            Verb::Store(verb) => return Self::Offline(Offline::of(verb, json)),
+            Verb::Changes(asked) => match Offline::verifying(&asked, json) {
+                Some(offline) => return Self::Offline(offline),
+                None => Task::Changes(asked),
+            },
+            Verb::Flag(verb) => Task::Flag(verb),
+            Verb::Segment(verb) => Task::Segment(verb),
+            Verb::Explain { queue, about } => Task::Explain(queue, about),
+            Verb::Queue(verb) => Task::Queue(verb),
+            Verb::Token(verb) => Task::Token(verb),
+            Verb::Topology(asked) => Task::Topology(asked),
+            Verb::Bypass { name, file } => Task::Bypass {
+                name,
+                config: file.config,
+            },
+            Verb::Compat(verb) => Task::Compat(verb),
+            Verb::Man { folder } => Task::Man { folder },
+            Verb::Completions { shell } => Task::Completions(shell),
+        };
+        Self::Client(ClientCommand {
+            door: cli.door,
+            task,
+        })
+    }
+}
+
+/// Who types, as their surroundings say.
+#[derive(Default)]
+struct Caller {
+    user: Option<String>,
+    /// What lets them in; printed nowhere.
+    token: Option<String>,
+    editor: Option<String>,
+}
+
+impl Caller {
+    fn of_process() -> Self {
+        let first = |names: &[&str]| {
+            let said = |name: &&str| std::env::var(name).ok().filter(|text| !text.is_empty());
+            names.iter().find_map(said)
+        };
+        Self {
+            user: first(&["USER", "LOGNAME"]),
+            token: first(&["SLUICEGATE_TOKEN"]),
+            editor: first(&["VISUAL", "EDITOR"]),
         }
     }
 }
@@ -157,56 +209,64 @@ impl From<Cli> for Command {
 /// When no runtime can be made for it, or its output cannot be written.
 pub fn client_command(command: &ClientCommand) -> anyhow::Result<ExitCode> {
     let mut console = Console::of_process();
-    let user = ["USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    let caller = Caller::of_process();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no runtime could be made for the request")?;
-    let ended = runtime.block_on(carry_out(command, user.as_deref(), &mut console));
+    let ended = runtime.block_on(carry_out(command, &caller, &mut console));
     console
         .finish()
         .context("the output could not be written")?;
     Ok(ended.map_or_else(ExitCode::from, |()| ExitCode::SUCCESS))
 }
 
-/// Carries a command out as `user`; what went wrong is said.
+/// Carries a command out; what went wrong is said.
 async fn carry_out(
     command: &ClientCommand,
-    user: Option<&str>,
+    caller: &Caller,
     console: &mut Console,
 ) -> Result<(), Exit> {
-    let client = Client::new(command.door.url.clone(), user);
-    perform(&command.task, &client, console, command.door.json)
-        .await
-        .map_err(|failure| {
-            console.say(&format!("error: {}", harmless(&failure.sentence)));
-            failure.exit
-        })
-}
-
-async fn perform(
-    task: &Task,
-    client: &Client,
-    console: &mut Console,
-    json: bool,
-) -> Result<(), Failure> {
-    // What can be seen to be missing is said before anybody is asked.
-    if !console.attended() && task.terms().is_some_and(|terms| terms.reason.is_none()) {
-        return Err(session::no_reason());
-    }
+    let client = Client::new(command.door.url.clone(), caller.user.as_deref())
+        .with_token(caller.token.as_deref());
+    let json = command.door.json;
     let session = &mut Session {
-        client,
+        client: &client,
         console,
         json,
+        editor: caller.editor.as_deref().unwrap_or("vi"),
         now_ms: Clock::system().now().ms,
     };
+    perform(&command.task, session).await.map_err(|failure| {
+        let said = match json {
+            true => failure.json().to_string(),
+            false => format!("error: {}", harmless(&failure.sentence)),
+        };
+        session.console.say(&said);
+        failure.exit
+    })
+}
+
+async fn perform(task: &Task, session: &mut Session<'_>) -> Result<(), Failure> {
+    // What can be seen to be missing is said before anybody is asked.
+    if !session.console.attended() && task.terms().is_some_and(|terms| terms.reason.is_none()) {
+        return Err(session::no_reason());
+    }
     match task {
         Task::Flag(verb) => flag(session, verb).await,
+        Task::Segment(verb) => segment(session, verb).await,
+        Task::Changes(asked) => match &asked.verb {
+            None => changes::list(session, asked).await,
+            Some(ChangesVerb::Verify(place)) => {
+                changes::verify(session, place.file.as_deref()).await
+            }
+        },
+        Task::Explain(name, about) => explain::queue(session, name, about).await,
         Task::Queue(verb) => queue(session, verb).await,
+        Task::Token(TokenVerb::New(asked)) => token::new(session, asked),
         Task::Topology(asked) => beside::topology(session, asked),
         Task::Bypass { name, config } => beside::bypass(session, name, config).await,
+        Task::Compat(verb) => compat::compat(session, verb),
         Task::Man { folder } => manual(session, folder.as_deref()),
         Task::Completions(shell) => {
             session.console.data(&completions(*shell));
@@ -220,13 +280,57 @@ async fn flag(session: &mut Session<'_>, verb: &FlagVerb) -> Result<(), Failure>
         FlagVerb::List { part, open } => flags::list(session, part.as_deref(), *open).await,
         FlagVerb::Get { key } => flags::get(session, key).await,
         FlagVerb::Create(new) => flags::create(session, new).await,
-        FlagVerb::Set { key, value, terms } => flags::set(session, key, value, terms).await,
-        FlagVerb::Open {
-            pairs,
-            length,
+        FlagVerb::Set {
+            key,
+            value,
+            keep,
             terms,
-        } => openings::open(session, pairs, length, terms).await,
+        } => flags::set(session, key, value, *keep, terms).await,
+        FlagVerb::Edit(asked) => edit::edit(session, asked).await,
+        FlagVerb::Rule(verb) => rule(session, verb).await,
+        FlagVerb::Open(asked) => openings::open(session, asked).await,
         FlagVerb::Close { what, terms } => openings::close(session, what, terms).await,
+        FlagVerb::Extend { id, length, terms } => {
+            openings::extend(session, *id, length, terms).await
+        }
+        FlagVerb::Undo {
+            key,
+            revision,
+            force,
+            terms,
+        } => lifecycle::undo(session, key, *revision, *force, terms).await,
+        FlagVerb::History { key, limit } => changes::history(session, key, *limit).await,
+        FlagVerb::Delete { key, force, terms } => {
+            lifecycle::delete(session, key, *force, terms).await
+        }
+        FlagVerb::Apply(asked) => plan::apply(session, asked).await,
+        FlagVerb::Export { part, format } => plan::export(session, part.as_deref(), *format).await,
+        FlagVerb::Explain { key, about } => explain::flag(session, key, about).await,
+        FlagVerb::Preview(asked) => explain::preview(session, asked).await,
+    }
+}
+
+async fn rule(session: &mut Session<'_>, verb: &RuleVerb) -> Result<(), Failure> {
+    match verb {
+        RuleVerb::List { key } => rules::list(session, key).await,
+        RuleVerb::Add(new) => rules::add(session, new).await,
+        RuleVerb::Remove {
+            key,
+            name,
+            keep,
+            terms,
+        } => rules::remove(session, key, name, *keep, terms).await,
+    }
+}
+
+async fn segment(session: &mut Session<'_>, verb: &SegmentVerb) -> Result<(), Failure> {
+    match verb {
+        SegmentVerb::List => segments::list(session).await,
+        SegmentVerb::Get { name } => segments::get(session, name).await,
+        SegmentVerb::Create(new) => segments::create(session, new).await,
+        SegmentVerb::Add(asked) => segments::change(session, asked, "add").await,
+        SegmentVerb::Remove(asked) => segments::change(session, asked, "remove").await,
+        SegmentVerb::Delete { name, terms } => segments::delete(session, name, terms).await,
     }
 }
 

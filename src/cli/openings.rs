@@ -1,15 +1,18 @@
-//! `flag open` and `flag close`. May import `rules`.
+//! `flag open`, `flag extend` and `flag close`. May import `rules`.
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
+use super::clauses;
+use super::console::harmless;
 use super::failure::{Exit, Failure};
-use super::grammar::{Length, Terms};
-use super::session::{Session, would};
+use super::grammar::{Length, OpenArgs, Terms};
+use super::session::{Session, fields, would};
 use super::table::{Side, Table};
-use super::views::FlagView;
+use super::views::{FlagView, read};
 use super::words::{moment, shown, typed, until};
-use crate::rules::names::FlagKey;
-use crate::rules::opening::OpeningId;
+use crate::rules::clause::ClauseDocument;
+use crate::rules::names::{FlagKey, segment};
+use crate::rules::opening::{OpeningId, Restore};
 
 /// Flags and values in turn, as pairs.
 fn pairs(words: &[String]) -> Result<Vec<(FlagKey, &str)>, Failure> {
@@ -32,23 +35,32 @@ fn pairs(words: &[String]) -> Result<Vec<(FlagKey, &str)>, Failure> {
 }
 
 /// `flag open`
-pub(super) async fn open(
-    session: &mut Session<'_>,
-    words: &[String],
-    length: &Length,
-    terms: &Terms,
-) -> Result<(), Failure> {
+pub(super) async fn open(session: &mut Session<'_>, asked: &OpenArgs) -> Result<(), Failure> {
     let mut flags = Vec::new();
     let mut values = Vec::new();
-    for (key, value) in pairs(words)? {
+    for (key, value) in pairs(&asked.pairs)? {
         // Asked first for its type and for what stands now; a key that does not exist is found before anything is asked.
         let (flag, _) = session.flag(key.as_str()).await?;
         values.push((key.to_string(), typed(value, &flag.value_type)));
         flags.push(flag);
     }
-    let answer = session.open(&values, length, terms).await?;
-    tell(session, &answer, &flags, &values, terms);
+    let answer = session.open(&values, &asked.length, more(asked), &asked.terms);
+    let answer = answer.await?;
+    tell(session, &answer, &flags, &values, &asked.terms);
     Ok(())
+}
+
+/// For whom it is and how it ends, where that is not as usual.
+fn more(asked: &OpenArgs) -> Map<String, Json> {
+    let mut more = Map::new();
+    if !asked.whom.when.is_empty() {
+        more.insert("when".to_owned(), asked.whom.json());
+    }
+    if asked.restore != Restore::Snap {
+        let how = serde_json::to_value(asked.restore);
+        more.insert("restore".to_owned(), how.unwrap_or_default());
+    }
+    more
 }
 
 /// Tells of an opening that was made.
@@ -74,17 +86,48 @@ pub(super) fn tell(
         ]);
     }
     let now_ms = session.now_ms;
+    let whom = read::<Vec<ClauseDocument>>(&answer["when"]).unwrap_or_default();
+    let whom = match whom.is_empty() {
+        true => String::new(),
+        false => format!(" for {}", clauses::shown(&whom)),
+    };
     session.show(answer, |console| {
         let is = if terms.dry_run { "would be" } else { "is" };
         let end = format!("{} ({})", moment(ends_at), until(ends_at, now_ms));
-        console.data(&format!("{}{id} {is} open until {end}", would(terms)));
+        let opened = format!("{}{id} {is} open{whom} until {end}", would(terms));
+        console.data(&harmless(&opened));
         console.data(&table.render(console.colour));
+        for told in answer["preview"].as_array().into_iter().flatten() {
+            let text = |field: &str| told[field].as_str().unwrap_or_default();
+            let effect = format!("{}: {}", text("flag"), text("summary"));
+            console.data(&harmless(&effect));
+        }
         if !terms.dry_run {
             console.say(&format!(
                 "to end it sooner: sluicegate flag close {id} --reason \"...\""
             ));
         }
     });
+}
+
+/// `flag extend`
+pub(super) async fn extend(
+    session: &mut Session<'_>,
+    id: OpeningId,
+    length: &Length,
+    terms: &Terms,
+) -> Result<(), Failure> {
+    let reason = session.reason(terms)?;
+    let body = fields([("reason", Json::from(reason)), session.end(length)?]);
+    let path = format!("/api/v1/openings/{}/extend", segment(&id.to_string()));
+    let answer = session.post(&path, body, terms).await?;
+    let ends_at = answer["ends_at"].as_str().unwrap_or("its time");
+    let end = format!("{} ({})", moment(ends_at), until(ends_at, session.now_ms));
+    session.show(&answer, |console| {
+        let ends = if terms.dry_run { "would end" } else { "ends" };
+        console.data(&harmless(&format!("{}{id} {ends} {end}", would(terms))));
+    });
+    Ok(())
 }
 
 /// `flag close`
@@ -133,19 +176,13 @@ pub(super) async fn close_all(
     let mut closed = Vec::new();
     for (number, id) in ids.iter().enumerate() {
         let answer = session.close(id, reason, terms).await;
-        closed.push(answer.map_err(|failure| match &ids[..number] {
-            [] => failure,
-            done if terms.dry_run => Failure {
-                sentence: format!("{failure} (after {})", done.join(", ")),
-                ..failure
-            },
-            done => {
-                let sentence = format!("{failure}; closed before that: {}", done.join(", "));
-                Failure {
-                    sentence,
-                    ..failure
-                }
-            }
+        closed.push(answer.map_err(|failure| {
+            let sentence = match &ids[..number] {
+                [] => return failure,
+                done if terms.dry_run => format!("{failure} (after {})", done.join(", ")),
+                done => format!("{failure}; closed before that: {}", done.join(", ")),
+            };
+            failure.saying(sentence)
         })?);
     }
     Ok(closed)

@@ -1,12 +1,12 @@
 //! `queue list`, `lanes`, `pause` and `resume`. May import `rules`.
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::console::harmless;
 use super::failure::{Exit, Failure};
-use super::grammar::{Length, Terms};
+use super::grammar::{Keep, Length, Terms};
 use super::openings;
-use super::session::{Session, would};
+use super::session::{Seen, Session, would};
 use super::table::{Cell, Side, Table, Tint};
 use super::views::{FlagView, KeyLoad, LaneView, QueueView, Settled, ValveNow, read};
 use super::words::{about, lasting, moment, per_second, shown};
@@ -275,7 +275,7 @@ pub(super) async fn pause(
 ) -> Result<(), Failure> {
     let (flag, _) = pause_flag(session, name).await?;
     let values = [(flag.key.clone(), Json::from(true))];
-    let answer = session.open(&values, length, terms).await?;
+    let answer = session.open(&values, length, Map::new(), terms).await?;
     openings::tell(session, &answer, &[flag], &values, terms);
     if !session.json && !terms.dry_run {
         let note = format!("or: sluicegate queue resume {name} --reason \"...\"");
@@ -305,7 +305,12 @@ pub(super) async fn resume(
             // Read again: closing an opening is no change of the flag's own value, but somebody may have made one.
             let (flag, etag) = pause_flag(session, name).await?;
             let running = Json::from(false);
-            done.push(session.set(&flag, &etag, &running, &reason, terms).await?);
+            let seen = Seen {
+                flag: &flag,
+                etag: &etag,
+                keep: Keep::default(),
+            };
+            done.push(session.set(&seen, &running, &reason, terms).await?);
         }
     }
     let sentence = match (ids.is_empty(), own) {

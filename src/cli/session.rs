@@ -5,23 +5,27 @@ use hyper::Method;
 use serde_json::{Map, Value as Json, json};
 
 use super::client::{Answer, Ask, Client};
-use super::console::Console;
+use super::console::{Console, harmless};
 use super::failure::{Exit, Failure};
-use super::grammar::{Length, Terms};
-use super::views::{FlagView, read};
+use super::grammar::{Force, Keep, Length, Terms};
+use super::views::FlagView;
 use super::words;
 use crate::rules::names::segment;
 use crate::rules::opening::DEFAULT_LENGTH;
 use crate::rules::units::Span;
 
 /// The most pages of one list: a daemon that hands out cursors for ever is broken.
-const MOST_PAGES: usize = 1_000;
+const MOST_PAGES: usize = 10_000;
+/// How many entries the daemon gives at once unless asked for fewer.
+const LARGEST_PAGE: u64 = 100;
 
 /// What a command needs.
 pub(super) struct Session<'a> {
     pub(super) client: &'a Client,
     pub(super) console: &'a mut Console,
     pub(super) json: bool,
+    /// The editor of whoever types, as a line for the shell.
+    pub(super) editor: &'a str,
     pub(super) now_ms: i64,
 }
 
@@ -33,15 +37,28 @@ impl Session<'_> {
 
     /// Reads a list to its last page, in the shape of one page.
     pub(super) async fn list(&self, path: &str) -> Result<Json, Failure> {
+        self.some(path, u64::MAX).await
+    }
+
+    /// Reads the first entries of a list, at most `most`, in the shape of one page.
+    pub(super) async fn some(&self, path: &str, most: u64) -> Result<Json, Failure> {
+        let first = if path.contains('?') { '&' } else { '?' };
         let mut items = Vec::new();
-        let mut cursor = String::new();
+        let mut query = match most {
+            0..LARGEST_PAGE => format!("{first}limit={most}"),
+            _ => String::new(),
+        };
         for _ in 0..MOST_PAGES {
-            let mut page = self.get(&format!("{path}{cursor}")).await?;
+            let mut page = self.get(&format!("{path}{query}")).await?;
             if let Json::Array(more) = page["items"].take() {
                 items.extend(more);
             }
+            if items.len() as u64 >= most {
+                items.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+                return Ok(json!({ "items": items }));
+            }
             match page["next"].as_str() {
-                Some(next) => cursor = format!("?cursor={}", segment(next)),
+                Some(next) => query = format!("{first}cursor={}", segment(next)),
                 None => return Ok(json!({ "items": items })),
             }
         }
@@ -53,7 +70,7 @@ impl Session<'_> {
     pub(super) async fn flag(&self, key: &str) -> Result<(FlagView, String), Failure> {
         let answer = self.client.send(Ask::get(flag_path(key))).await?;
         let etag = answer.etag.clone();
-        let flag: FlagView = read(&answer.done()?)?;
+        let flag = FlagView::of(answer.done()?)?;
         let etag = etag.unwrap_or_else(|| format!("\"{}\"", flag.revision));
         Ok((flag, etag))
     }
@@ -64,6 +81,10 @@ impl Session<'_> {
             self.console.data(&format!("{answer:#}"));
         } else {
             people(self.console);
+            for warning in answer["warnings"].as_array().into_iter().flatten() {
+                let warning = harmless(warning.as_str().unwrap_or_default());
+                self.console.say(&format!("warning: {warning}"));
+            }
         }
     }
 
@@ -117,17 +138,17 @@ impl Session<'_> {
         if terms.yes {
             return Ok(());
         }
+        // `this moves 70 percent of KEY at once`, without how a program confirms it.
+        let what = harmless(sentence.split(';').next().unwrap_or(sentence));
         if terms.dry_run {
-            let note = format!("a big move ({size} percent): without --dry-run it needs --yes");
+            let note = format!("a big move: {what}; without --dry-run it needs --yes");
             self.console.say(&note);
             return Ok(());
         }
         if !self.console.attended() {
-            return refused(format!("{sentence}; nothing was changed without --yes"));
+            return refused(format!("{what}; nothing was changed without --yes"));
         }
-        let question = format!(
-            "this moves {size} percent of the queue's messages at once; type {size} if that is meant: "
-        );
+        let question = format!("{what}; type {size} if that is meant: ");
         match self.console.ask(&question) {
             Some(typed) if typed.trim_end_matches('%') == size.to_string() => Ok(()),
             _ => refused(
@@ -139,26 +160,56 @@ impl Session<'_> {
     /// Changes a flag's own value, unless it is no longer what was seen.
     pub(super) async fn set(
         &mut self,
-        flag: &FlagView,
-        etag: &str,
+        seen: &Seen<'_>,
         value: &Json,
         reason: &str,
         terms: &Terms,
     ) -> Result<Json, Failure> {
-        let mut body = fields([("value", value.clone()), ("reason", Json::from(reason))]);
-        let mut method = Method::PATCH;
-        if value.is_object() {
-            // A patch would merge the object into what stands; to set is to replace.
-            body.extend(flag.document());
-            method = Method::PUT;
+        let change = fields([("value", value.clone()), ("reason", Json::from(reason))]);
+        if !value.is_object() {
+            return self.patch(seen, change, terms).await;
         }
-        let ask = Ask::write(method, &flag_path(&flag.key), body, terms.dry_run)
-            .with(hyper::header::IF_MATCH, etag);
-        let answer = self.write(ask, terms).await?;
-        match answer.stands_now() {
-            Some(now) => Err(outrun(flag, &read(now)?)),
-            None => answer.done(),
-        }
+        // A patch would merge the object into what stands; to set is to replace.
+        let mut body = seen.flag.document();
+        body.extend(change);
+        let answer = self.change(Method::PUT, seen, body, terms).await?;
+        done_or_outrun(seen.flag, answer)
+    }
+
+    /// Changes parts of a flag, unless it is no longer what was seen.
+    pub(super) async fn patch(
+        &mut self,
+        seen: &Seen<'_>,
+        change: Map<String, Json>,
+        terms: &Terms,
+    ) -> Result<Json, Failure> {
+        let answer = self.change(Method::PATCH, seen, change, terms).await?;
+        done_or_outrun(seen.flag, answer)
+    }
+
+    /// Asks for a change of a flag, if it is still what was seen.
+    pub(super) async fn change(
+        &mut self,
+        method: Method,
+        seen: &Seen<'_>,
+        mut body: Map<String, Json>,
+        terms: &Terms,
+    ) -> Result<Answer, Failure> {
+        kept(&mut body, seen.keep);
+        let ask = Ask::write(method, &flag_path(&seen.flag.key), body, terms.dry_run)
+            .with(hyper::header::IF_MATCH, seen.etag);
+        self.write(ask, terms).await
+    }
+
+    /// Does what is asked of the daemon by POST.
+    pub(super) async fn post(
+        &mut self,
+        path: &str,
+        body: Map<String, Json>,
+        terms: &Terms,
+    ) -> Result<Json, Failure> {
+        let ask = Ask::write(Method::POST, path, body, terms.dry_run);
+        self.write(ask, terms).await?.done()
     }
 
     /// Ends an opening.
@@ -169,21 +220,21 @@ impl Session<'_> {
         terms: &Terms,
     ) -> Result<Json, Failure> {
         let path = format!("/api/v1/openings/{}/close", segment(id));
-        let body = fields([("reason", Json::from(reason))]);
-        let ask = Ask::write(Method::POST, &path, body, terms.dry_run);
-        self.write(ask, terms).await?.done()
+        self.post(&path, fields([("reason", Json::from(reason))]), terms)
+            .await
     }
 
-    /// Lays values over flags until the end that `length` says.
+    /// Lays values over flags until the end that `length` says; `more` says for whom and how it ends.
     pub(super) async fn open(
         &mut self,
         values: &[(String, Json)],
         length: &Length,
+        more: Map<String, Json>,
         terms: &Terms,
     ) -> Result<Json, Failure> {
         let reason = self.reason(terms)?;
         let end = self.end(length)?;
-        let body = fields([
+        let mut body = fields([
             (
                 "values",
                 values.iter().cloned().collect::<Map<_, _>>().into(),
@@ -191,8 +242,36 @@ impl Session<'_> {
             ("reason", Json::from(reason)),
             end,
         ]);
-        let ask = Ask::write(Method::POST, "/api/v1/openings", body, terms.dry_run);
-        self.write(ask, terms).await?.done()
+        body.extend(more);
+        self.post("/api/v1/openings", body, terms).await
+    }
+}
+
+/// A flag as it was seen before it is changed, and whether a valve may stay turned.
+pub(super) struct Seen<'a> {
+    pub(super) flag: &'a FlagView,
+    pub(super) etag: &'a str,
+    pub(super) keep: Keep,
+}
+
+/// Says that a valve may stay turned, when it may.
+pub(super) fn kept(body: &mut Map<String, Json>, keep: Keep) {
+    if keep.keep {
+        body.insert("keep".to_owned(), Json::from(true));
+    }
+}
+
+/// Says that a flag goes though it is still in use, when it may.
+pub(super) fn forced(body: &mut Map<String, Json>, force: Force) {
+    if force.force {
+        body.insert("force".to_owned(), Json::from(true));
+    }
+}
+
+fn done_or_outrun(seen: &FlagView, answer: Answer) -> Result<Json, Failure> {
+    match answer.stands_now() {
+        Some(now) => Err(outrun(seen, &FlagView::of(now.clone())?)),
+        None => answer.done(),
     }
 }
 
@@ -203,7 +282,7 @@ pub(super) fn no_reason() -> Failure {
 }
 
 /// Somebody was faster: what was seen, and what stands.
-fn outrun(seen: &FlagView, now: &FlagView) -> Failure {
+pub(super) fn outrun(seen: &FlagView, now: &FlagView) -> Failure {
     let sentence = format!(
         "somebody changed {} at the same moment: you saw {} (revision {}), now it is {} (revision {}); look, and repeat it if you still mean it",
         seen.key,

@@ -1,13 +1,17 @@
-//! What the daemon says of flags, openings and queues, as far as the command line shows it. Imports no room.
+//! What the daemon says of flags, openings and queues, as far as the command line shows it. May import `rules`.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
+use super::clauses;
+use super::documents;
 use super::failure::{Exit, Failure};
 use super::release::Blocked;
+use crate::rules::clause::ClauseDocument;
+use crate::rules::document::RuleDocument;
 
 /// A flag with what lies over it.
 #[derive(Debug, Deserialize)]
@@ -33,26 +37,46 @@ pub(super) struct FlagView {
     #[serde(default)]
     pub(super) runbook: String,
     pub(super) revision: u64,
+    #[serde(default = "yes")]
+    pub(super) enabled: bool,
+    #[serde(default)]
+    pub(super) rules: Vec<RuleDocument>,
+    pub(super) by: Option<String>,
+    pub(super) seed: Option<String>,
+    pub(super) managed: Option<String>,
+    pub(super) last_evaluated: Option<String>,
     #[serde(default)]
     pub(super) openings: Vec<OpeningView>,
+    /// All that the daemon said.
+    #[serde(skip)]
+    pub(super) whole: Json,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl FlagView {
-    /// Its document without the value.
-    pub(super) fn document(&self) -> Map<String, Json> {
-        let document = json!({
-            "kind": self.kind, "type": self.value_type, "min": self.min, "max": self.max, "choices": self.choices,
-            "description": self.description, "owner": self.owner, "runbook": self.runbook,
-        });
-        match document {
-            Json::Object(fields) => fields,
-            _ => Map::new(),
-        }
+    /// Reads a flag.
+    pub(super) fn of(whole: Json) -> Result<Self, Failure> {
+        let view: Self = read(&whole)?;
+        Ok(Self { whole, ..view })
     }
 
-    /// The newest opening: its value is in force.
+    /// Its document, without the revision.
+    pub(super) fn document(&self) -> Map<String, Json> {
+        documents::of_flag(&self.whole)
+    }
+
+    /// The newest opening, for everybody or for some.
     pub(super) fn newest(&self) -> Option<&OpeningView> {
         self.openings.iter().max_by_key(|opening| opening.number())
+    }
+
+    /// The newest opening for everybody: its value is in force.
+    pub(super) fn in_force(&self) -> Option<&OpeningView> {
+        let all = self.openings.iter().filter(|over| over.when.is_empty());
+        all.max_by_key(|opening| opening.number())
     }
 }
 
@@ -62,6 +86,9 @@ pub(super) struct OpeningView {
     pub(super) id: String,
     /// What it lays over which flag.
     pub(super) values: BTreeMap<String, Json>,
+    /// For whom; empty: for everybody.
+    #[serde(default)]
+    pub(super) when: Vec<ClauseDocument>,
     #[serde(default)]
     pub(super) owner: String,
     #[serde(default)]
@@ -74,6 +101,22 @@ impl OpeningView {
     /// The number in its id: a later opening has a higher one.
     pub(super) fn number(&self) -> u64 {
         self.id.trim_start_matches('o').parse().unwrap_or_default()
+    }
+
+    /// For whom it is, in words.
+    pub(super) fn whom(&self) -> String {
+        match self.when.is_empty() {
+            true => "everybody".to_owned(),
+            false => clauses::shown(&self.when),
+        }
+    }
+
+    /// For whom it is, unless for everybody, behind a sentence.
+    pub(super) fn only_for(&self) -> String {
+        match self.when.is_empty() {
+            true => String::new(),
+            false => format!(" (for {})", self.whom()),
+        }
     }
 
     /// What it lays over this flag.

@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use super::list::FILE;
 use super::overlay::Environment;
+use super::people::Fingerprint;
 use super::problems::Notes;
 use super::shape::Setting;
 use super::tree::{Place, Table, Value};
 use super::walk::fits;
-use super::{Amqp, Daemon, Settings, broker_url, management, queue};
+use super::{Amqp, Daemon, Settings, broker_url, limits, management, notify, people, queue};
+use crate::rules::access::Role;
 use crate::rules::facts::Source;
-use crate::rules::names::FlagKey;
+use crate::rules::names::{FlagKey, Glob};
+use crate::rules::notice;
 use crate::rules::units::Span;
 
 /// A table, with the settings that it may hold.
@@ -132,7 +135,7 @@ macro_rules! from_value {
         })*
     };
 }
-from_value!(numbers: u16 u32 u64 usize; texts: SocketAddr Source FlagKey PathBuf);
+from_value!(numbers: u16 u32 u64 usize; texts: SocketAddr Source FlagKey PathBuf Glob Role Fingerprint jiff::Timestamp notice::Kind);
 
 impl<T: FromValue> FromValue for Vec<T> {
     fn from_value(value: &Value) -> Option<Self> {
@@ -164,7 +167,7 @@ pub(super) struct Around<'a> {
 /// The settings, if nothing that they need is missing or bad.
 pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> Option<Settings> {
     let file = Section::new(tree, &Place::Whole, FILE);
-    let daemon = daemon(file.section("daemon"), around, notes);
+    let daemon = daemon(file.section("daemon"), knows_somebody(file), around, notes);
     let metrics = file.section("metrics");
     let metrics_listen: Option<SocketAddr> = metrics.get("listen");
     if metrics_listen
@@ -176,6 +179,9 @@ pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> 
             "leave it out, or choose another port",
         );
     }
+    let ofrep_listen = services_door(file, notes);
+    let tokens = people::tokens(&file.sections("token"), notes);
+    let users = people::users(&file.sections("user"), file.section("daemon"), notes);
     let broker = broker_url::read(file.section("amqp"), around, notes);
     let amqp = amqp(file.section("amqp"), broker.as_ref(), around, notes);
     let vhost = broker.as_ref().map(|broker| broker.vhost.as_str());
@@ -183,28 +189,68 @@ pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> 
     let management = tree
         .table("management")
         .map(|_| management::read(file.section("management"), around, notes));
+    let notify = notify::all(&file.sections("notify"), around, notes);
     let queues = queue::all(&file.sections("queue"), vhost, declare, notes);
     Some(Settings {
         daemon: daemon?,
         metrics_listen,
+        ofrep_listen,
+        tokens: tokens?,
+        users: users?,
         amqp: amqp?,
         management: match management {
             Some(management) => Some(management?),
             None => None,
         },
+        notify: notify?,
         queues: queues?,
+        limits: limits::read(file.section("limits"), file.section("flags"))?,
     })
 }
 
-fn daemon(daemon: Section<'_>, around: &Around<'_>, notes: &mut Notes) -> Option<Daemon> {
-    let listen: Option<SocketAddr> = daemon.get("listen");
-    if listen.is_some_and(|address| !address.ip().is_loopback()) {
+/// `[ofrep] listen`
+fn services_door(file: Section<'_>, notes: &mut Notes) -> Option<SocketAddr> {
+    let (own, daemon, metrics) = (
+        file.section("ofrep"),
+        file.section("daemon"),
+        file.section("metrics"),
+    );
+    let listen: Option<SocketAddr> = own.get("listen");
+    let taken = [daemon.get("listen"), metrics.get("listen")];
+    if listen.is_some_and(|own| own.port() != 0) && taken.contains(&listen) {
+        let what = "`ofrep.listen` is the address of another door";
         notes.add(
-            daemon.place("listen"),
-            "`daemon.listen` is not on loopback: everybody who reaches it could turn every valve, since this version has no tokens",
-            "listen on 127.0.0.1 or [::1], and reach it by an SSH tunnel or a proxy that asks who is there",
+            own.place("listen"),
+            what,
+            "leave it out, or choose another port",
         );
     }
+    people::check_door(
+        ("ofrep.listen", listen),
+        own,
+        daemon,
+        knows_somebody(file),
+        notes,
+    );
+    listen
+}
+
+/// Whether anybody can be told from strangers.
+fn knows_somebody(file: Section<'_>) -> bool {
+    ["token", "user"]
+        .iter()
+        .any(|name| !file.table.tables(name).is_empty())
+}
+
+fn daemon(
+    daemon: Section<'_>,
+    known: bool,
+    around: &Around<'_>,
+    notes: &mut Notes,
+) -> Option<Daemon> {
+    let listen: Option<SocketAddr> = daemon.get("listen");
+    people::check_door(("daemon.listen", listen), daemon, daemon, known, notes);
+    let tls = people::tls(daemon, around, notes);
     let flags_file = file_that_exists(daemon, "flags_file", around, notes);
     let data_dir: Option<PathBuf> = daemon.get("data_dir");
     Some(Daemon {
@@ -214,6 +260,8 @@ fn daemon(daemon: Section<'_>, around: &Around<'_>, notes: &mut Notes) -> Option
         flags_file,
         stop_within: daemon.get("stop_within")?,
         log: daemon.get("log")?,
+        tls,
+        proxies: people::proxies(daemon, notes),
     })
 }
 

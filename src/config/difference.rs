@@ -1,11 +1,11 @@
 //! What changed between two readings of the file, and whether a running daemon can take it up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::list::FILE;
 use super::shape::Shape;
-use super::{Management, Queue, Settings};
+use super::{Limits, Management, Queue, Settings};
 
 /// A setting that changed. What it was and is, is not told: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,10 @@ impl fmt::Display for Difference {
 pub fn difference(old: &Settings, new: &Settings) -> Vec<Difference> {
     let mut found = Found(Vec::new());
     daemon(old, new, &mut found);
+    people(old, new, &mut found);
+    if old.notify != new.notify {
+        found.note("notify".to_owned(), true);
+    }
     let both = (by_name(old), by_name(new));
     for (name, before) in &both.0 {
         match both.1.get(name) {
@@ -86,18 +90,83 @@ fn daemon(old: &Settings, new: &Settings, found: &mut Found) {
     found.compare("daemon", "flags_file", &a.flags_file, &b.flags_file);
     found.compare("daemon", "stop_within", &a.stop_within, &b.stop_within);
     found.compare("daemon", "log", &a.log, &b.log);
+    let tls = |daemon: &super::Daemon| daemon.tls.clone().map(|tls| (tls.cert, tls.key)).unzip();
+    let ((old_cert, old_key), (new_cert, new_key)) = (tls(a), tls(b));
+    // From none to some the doors would have to speak otherwise.
+    let live = a.tls.is_some() == b.tls.is_some();
+    for (setting, differ) in [
+        ("tls_cert_file", old_cert != new_cert),
+        ("tls_key_file", old_key != new_key),
+    ] {
+        if differ {
+            found.note(format!("daemon.{setting}"), live);
+        }
+    }
+    found.compare("daemon", "trusted_proxies", &a.proxies.at, &b.proxies.at);
+    let header = |of: &super::Daemon| of.proxies.user_header.clone();
+    found.compare("daemon", "proxy_user_header", &header(a), &header(b));
+    found.compare("ofrep", "listen", &old.ofrep_listen, &new.ofrep_listen);
     found.compare(
         "metrics",
         "listen",
         &old.metrics_listen,
         &new.metrics_listen,
     );
+    limits(&old.limits, &new.limits, found);
     let (a, b) = (&old.amqp, &new.amqp);
     found.compare("amqp", "url", &a.url, &b.url);
     found.compare("amqp", "ca_file", &a.ca_file, &b.ca_file);
     found.compare("amqp", "declare", &a.declare, &b.declare);
     found.compare("amqp", "heartbeat", &a.heartbeat, &b.heartbeat);
     management(old.management.as_ref(), new.management.as_ref(), found);
+}
+
+fn people(old: &Settings, new: &Settings, found: &mut Found) {
+    let (tokens, users) = ((&*old.tokens, &*new.tokens), (&*old.users, &*new.users));
+    named("token", tokens, |token| &token.name, found);
+    named("user", users, |user| &user.name, found);
+}
+
+/// Notes each name whose entries differ, in whatever order they stand.
+fn named<T: PartialEq>(
+    section: &str,
+    (old, new): (&[T], &[T]),
+    name: fn(&T) -> &String,
+    found: &mut Found,
+) {
+    let all: BTreeSet<&String> = old.iter().chain(new).map(name).collect();
+    for one in all {
+        let of = |list: &'_ [T]| list.iter().filter(|entry| name(entry) == one).count();
+        let same = |entry: &&T| name(entry) != one || new.contains(entry);
+        if of(old) != of(new) || !old.iter().all(|entry| same(&entry)) {
+            found.note(format!("{section}.{one}"), true);
+        }
+    }
+}
+
+fn limits(a: &Limits, b: &Limits, found: &mut Found) {
+    let skip = |of: &Limits| {
+        of.policy
+            .largest_skip
+            .split_last()
+            .map(|(all, some)| (all.clone(), some.to_vec()))
+    };
+    let ((all_a, some_a), (all_b, some_b)) = (skip(a).unzip(), skip(b).unzip());
+    found.compare("limits", "skip", &all_a, &all_b);
+    found.compare("limits", "skip_by_queue", &some_a, &some_b);
+    let (per_minute_a, per_minute_b) = (a.changes_per_minute, b.changes_per_minute);
+    found.compare("limits", "changes_per_minute", &per_minute_a, &per_minute_b);
+    let (per_second_a, per_second_b) = (a.evaluations_per_second, b.evaluations_per_second);
+    let name = "evaluations_per_second";
+    found.compare("limits", name, &per_second_a, &per_second_b);
+    let (a, b) = (&a.policy, &b.policy);
+    found.compare("flags", "release_name", &a.release_name, &b.release_name);
+    found.compare(
+        "flags",
+        "releases_of_a_team",
+        &a.releases_of_a_team,
+        &b.releases_of_a_team,
+    );
 }
 
 fn management(old: Option<&Management>, new: Option<&Management>, found: &mut Found) {

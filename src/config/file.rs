@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::list::{FILE, FLAGS_FILE, URL_WAYS};
+use super::list::{FILE, URL_WAYS};
+use super::list_flags::FLAGS_FILE;
 use super::problems::{Notes, Problems};
 use super::shape::Setting;
 use super::tree::{self, Place, Table};

@@ -1,26 +1,27 @@
 //! Every setting, declared once. The reader, the overrides by environment, the schema and the "did you mean" are drawn from
 //! this list; a test holds `config/sluicegate.toml` to it.
 
+use super::list_queues::QUEUES;
 use super::shape::{
-    ADDRESS, BROKER_URL, FLAG_KEY, HOST, LOG_FILTER, MANAGEMENT_URL, MODE, PATH, QUEUE, SOURCE,
-    Setting, Shape, TEXT, VARIABLE, WORD, WORKER_URL, not_here, setting,
+    ADDRESS, BROKER_URL, FINGERPRINT, GLOB, HEADER, HOST, LOG_FILTER, MANAGEMENT_URL, MOMENT,
+    NETWORK, NOTICE, PATH, RATIO, RELEASE_NAME, Setting, Shape, VARIABLE, WEBHOOK_URL, WORD,
+    not_here, setting,
 };
 use crate::rules::units::Span;
 
-use Shape::{
-    Any, Boolean, Choice, Duration, Free, Integer, Number, OneOf, Section, Sections, Text, Texts,
-};
+use Shape::{Boolean, Duration, Free, Integer, OneOf, Section, Sections, Text, Texts};
 
-const fn seconds(count: u64) -> Span {
+pub(super) const fn seconds(count: u64) -> Span {
     Span::from_secs(count)
 }
 
 const DAY: u64 = 86_400;
-const LONGEST: Span = seconds(3_650 * DAY);
+pub(super) const LONGEST: Span = seconds(3_650 * DAY);
 
 /// Each queue has a thread of its own, and its twelve valves count among the 2,000 flags.
 pub(super) const MOST_QUEUES: usize = 100;
-const MOST_FLAGS: usize = crate::rules::snapshot::MOST_FLAGS;
+pub(super) const MOST_FLAGS: usize = crate::rules::snapshot::MOST_FLAGS;
+pub(super) const MOST_SEGMENTS: usize = crate::rules::segment::MOST_SEGMENTS;
 
 /// The ways to say where the broker is: exactly one.
 pub(super) const URL_WAYS: [&str; 3] = ["url", "url_file", "url_env"];
@@ -46,20 +47,47 @@ pub(super) const FILE: &[Setting] = &[
         Section(MANAGEMENT),
         "RabbitMQ's management API, for what AMQP cannot tell; without it that is unknown.",
     ),
+    setting(
+        "limits",
+        Section(LIMITS),
+        "What no change of a flag may do, whoever makes it.",
+    ),
+    setting("flags", Section(FLAGS), "How flags are named."),
     not_here("provider", LATER),
     not_here("pool", LATER),
-    not_here("token", LATER),
-    not_here("notify", LATER),
-    not_here("ofrep", LATER),
+    setting(
+        "token",
+        Sections(TOKEN, MOST_PEOPLE),
+        "Somebody who may come in with a token; `sluicegate token new` prints one.",
+    )
+    .live(),
+    setting(
+        "user",
+        Sections(USER, MOST_PEOPLE),
+        "Somebody whom a trusted proxy signs in.",
+    )
+    .live(),
+    setting("ofrep", Section(OFREP), "A door of its own for services."),
+    setting(
+        "notify",
+        Sections(NOTIFY, MOST_WEBHOOKS),
+        "A webhook that is told of openings: when they begin, get another end, end soon and end.",
+    )
+    .live(),
 ];
 
-const LATER: &str = "it comes with a later version; leave it out for now";
+/// Tokens, and users.
+const MOST_PEOPLE: usize = 1_000;
+/// Each has a queue of its own.
+const MOST_WEBHOOKS: usize = 20;
+
+pub(super) const LATER: &str = "it comes with a later version; leave it out for now";
 
 const DAEMON: &[Setting] = &[
     setting(
         "listen",
         Text(ADDRESS),
-        "Where the API and the pages are served; loopback only, since this version has no tokens.",
+        "Where the API and the pages are served; anywhere but loopback only with tokens, and TLS or a trusted proxy.",
     )
     .or("127.0.0.1:7070"),
     setting(
@@ -93,9 +121,51 @@ const DAEMON: &[Setting] = &[
     )
     .or("info")
     .live(),
-    not_here("tls_cert_file", LATER),
-    not_here("tls_key_file", LATER),
-    not_here("trusted_proxies", LATER),
+    setting("tls_cert_file", Text(PATH), "A PEM file with the certificate of this daemon and those that lead to its authority; the doors then speak TLS. Read again by a reload.").live(),
+    setting("tls_key_file", Text(PATH), "A PEM file with the certificate's private key, which others than its owner and group may not read. Read again by a reload.").live(),
+    setting("trusted_proxies", Texts(NETWORK), "Proxies that do TLS for us, and whose word is taken for whom they speak (X-Forwarded-For, `proxy_user_header`).")
+        .or("[]")
+        .live(),
+    setting("proxy_user_header", Text(HEADER), "The header by which trusted proxies tell whom they signed in; see [[user]]. They must remove it from what comes to them.").live(),
+];
+
+const OFREP: &[Setting] = &[setting(
+    "listen",
+    Text(ADDRESS),
+    "An address that serves services only: OFREP, authz, outcomes and health; without it they are served with the API alone.",
+)];
+
+const ROLES: &[&str] = &["viewer", "operator", "admin", "service"];
+
+const TOKEN: &[Setting] = &[
+    setting("name", Text(WORD), "Whose it is; two of one name are both good, so that one can take the other's place.").needed("name = \"ana\""),
+    setting("role", OneOf(ROLES, &[]), "What it allows: viewer reads, operator changes, admin also what has no end or way back, service evaluates and reports.")
+        .needed("role = \"operator\""),
+    setting("queues", Texts(GLOB), "The queues that it is for, with their valves; `*` for any characters. Without queues and flags: all."),
+    setting("flags", Texts(GLOB), "The flags that it is for."),
+    setting("sha256", Text(FINGERPRINT), "The SHA-256 of the secret, in hexadecimal.").needed("sha256 = \"…\", as `sluicegate token new` prints it"),
+    setting("expires", Text(MOMENT), "When it stops being good (RFC 3339)."),
+];
+
+const USER: &[Setting] = &[
+    setting(
+        "name",
+        Text(WORD),
+        "The name that the proxy tells; \"*\": everybody else whom it signs in.",
+    )
+    .needed("name = \"ana\""),
+    setting("role", OneOf(ROLES, &[]), "What they may, as for tokens.")
+        .needed("role = \"operator\""),
+    setting(
+        "queues",
+        Texts(GLOB),
+        "The queues that they may see and turn, with their valves.",
+    ),
+    setting(
+        "flags",
+        Texts(GLOB),
+        "The flags that they may see and turn.",
+    ),
 ];
 
 const METRICS: &[Setting] = &[setting(
@@ -115,6 +185,37 @@ const AMQP: &[Setting] = &[
         .or("10s"),
 ];
 
+const LIMITS: &[Setting] = &[
+    setting("skip", Text(RATIO), "The largest share that any valve `skip` may take.")
+        .or("100%")
+        .live(),
+    setting("skip_by_queue", Free(RATIO), "The same for some queues, by name, `*` for any characters; the first that fits counts.")
+        .live(),
+    setting("changes_per_minute", Integer(1, 100_000), "How many changes one person or program may make a minute; more are answered 429 with Retry-After.")
+        .or("60")
+        .live(),
+    setting("evaluations_per_second", Integer(1, 1_000_000), "How many evaluations one token, or without tokens one address, may ask for a second by OFREP, however many flags each answers; more are answered 429 with Retry-After.")
+        .or("5000")
+        .live(),
+];
+
+const FLAGS: &[Setting] = &[
+    setting(
+        "release_name",
+        Text(RELEASE_NAME),
+        "The parts that the key of a release flag has; empty: any key.",
+    )
+    .or("<stakeholder>.<team>.<id>")
+    .live(),
+    setting(
+        "releases_of_a_team",
+        Integer(0, 2_000),
+        "With more open release flags than this a team is warned; 0: never.",
+    )
+    .or("20")
+    .live(),
+];
+
 const MANAGEMENT: &[Setting] = &[
     setting("url", Text(MANAGEMENT_URL), "Its address with a user who has the tag `management`; with a password only when it is this machine.")
         .needed("url = \"http://user@127.0.0.1:15672\""),
@@ -123,238 +224,13 @@ const MANAGEMENT: &[Setting] = &[
     setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed its certificate, instead of the system's."),
 ];
 
-const PLACES: &[&str] = &["drop", "dead_letter", "park"];
-
-const QUEUES: &[Setting] = &[
-    setting("name", Text(QUEUE), "The queue's name at the broker.").needed("name = \"orders\""),
-    setting(
-        "vhost",
-        Text(WORD),
-        "Its vhost, when it is not that of the broker's URL; flags then call the queue <vhost>/<name>.",
-    ),
-    setting(
-        "target",
-        Choice(TARGET),
-        "Where messages go that pass the gate.",
-    )
-    .needed("target = { http = \"http://127.0.0.1:8081/jobs\" }"),
-    setting(
-        "slots",
-        Integer(1, 10_000),
-        "Messages at the target at once; 1 when order = \"strict\".",
-    )
-    .or("8"),
-    setting(
-        "prefetch",
-        Integer(1, 65_535),
-        "Messages that the broker may have out with us; without it twice the slots, from 16 to 1000; 32 times, from 256, when order = \"key\".",
-    ),
-    setting(
-        "attempts",
-        Integer(1, 100),
-        "How often a message is tried in all.",
-    )
-    .or("5"),
-    setting(
-        "preset",
-        OneOf(&["celery"], &[]),
-        "Who publishes: it says where id, deadline, not_before and some attributes are, unless they are set here.",
-    ),
-    setting(
-        "key",
-        Text(WORD),
-        "The attribute that rate_each and concurrency_each count by.",
-    ),
-    setting(
-        "attributes",
-        Free(SOURCE),
-        "What is known of a message, by name, and where it is found: header:, property: or body:.",
-    ),
-    setting(
-        "id",
-        Text(SOURCE),
-        "Where the id is; without it the message id, else the correlation id, else a hash of the body.",
-    ),
-    setting(
-        "age",
-        Text(SOURCE),
-        "Where the time of publishing is; without it header timestamp_in_ms, else property timestamp.",
-    ),
-    setting(
-        "deadline",
-        Text(SOURCE),
-        "Where a time is after which the message is useless: seconds or milliseconds since 1970, or ISO 8601.",
-    ),
-    setting(
-        "not_before",
-        Text(SOURCE),
-        "Where a time is before which the message is not to be done; its age counts from then.",
-    ),
-    setting(
-        "deadline_after",
-        Duration(Span::from_millis(1), LONGEST),
-        "A job done later than this after it was published counts as late; sheds nothing by itself.",
-    ),
-    setting(
-        "max_body_bytes",
-        Integer(1, 134_217_728),
-        "The largest body that is read; larger ones are dead-lettered.",
-    )
-    .or("4194304"),
-    setting(
-        "on_skip",
-        OneOf(PLACES, &[]),
-        "What happens to skipped messages.",
-    )
-    .or("park"),
-    setting(
-        "on_expired",
-        OneOf(PLACES, &[]),
-        "What happens to messages that came too late.",
-    )
-    .or("park"),
-    setting(
-        "on_rejected",
-        OneOf(PLACES, &[]),
-        "What happens to messages rejected by `degrade`.",
-    )
-    .or("dead_letter"),
-    setting(
-        "on_unknown",
-        OneOf(&["retry", "park"], &["failover"]),
-        "What happens to messages that may have been done.",
-    )
-    .or("retry"),
-    setting(
-        "order",
-        OneOf(&["none", "key", "strict"], &[]),
-        "Whether order is kept: for each `key`, or for all, one at a time.",
-    )
-    .or("none"),
-    setting(
-        "modes",
-        Texts(MODE),
-        "The light versions that `degrade` may name.",
-    )
-    .or("[]"),
-    setting(
-        "pass",
-        Texts(FLAG_KEY),
-        "Flags whose values are told to the worker.",
-    )
-    .or("[]"),
-    setting(
-        "hold",
-        Duration(seconds(1), seconds(600)),
-        "How long a message may be held undispatched within the prefetch.",
-    )
-    .or("5m"),
-    setting(
-        "dead_letter",
-        Section(DEAD_LETTER),
-        "Where dead letters go, instead of our own stream.",
-    ),
-    setting(
-        "outcomes",
-        Section(OUTCOMES),
-        "Where workers behind an admitted queue report what came of their work, beside POST /api/v1/outcomes.",
-    ),
-    setting("park", Section(PARK), "How the park is kept."),
-];
-
-const TARGET: &[Setting] = &[
-    setting("http", Text(WORKER_URL), "An HTTP worker at this URL."),
-    setting(
-        "handler",
-        Text(WORD),
-        "A Rust handler of this name, in the demo or in a program that embeds the library.",
-    ),
-    setting(
-        "queue",
-        Text(QUEUE),
-        "An admitted queue that workers read, in the same vhost; it holds at most `slots` that are not taken.",
-    ),
-    not_here("pool", LATER),
-];
-
-const DEAD_LETTER: &[Setting] =
-    &[
-        setting("queue", Text(QUEUE), "A queue of yours, in the same vhost.")
-            .needed("dead_letter = { queue = \"orders.dead\" }"),
-    ];
-
-const OUTCOMES: &[Setting] = &[setting(
-    "queue",
-    Text(QUEUE),
-    "A queue of reports in JSON, in the same vhost; it is never declared by us.",
-)
-.needed("outcomes = { queue = \"orders.outcomes\" }")];
-
-const PARK: &[Setting] = &[
-    setting(
-        "as",
-        OneOf(&["stream", "queue"], &[]),
-        "Streams, one for each day; or plain durable queues, for brokers without streams.",
-    )
-    .or("stream"),
-    setting(
-        "max_age",
-        Duration(seconds(3_600), LONGEST),
-        "How long parked messages are kept.",
-    )
-    .or("7d"),
-    setting(
-        "max_bytes",
-        Integer(1_048_576, 1_125_899_906_842_624),
-        "How many bytes the stream or queue of one day may hold.",
-    )
-    .or("10737418240"),
-];
-
-/// `flags.toml`
-pub(super) const FLAGS_FILE: &[Setting] = &[setting("flag", Sections(FLAG, MOST_FLAGS), "A flag.")
-    .needed("[[flag]] with key, kind, type and value")];
-
-const FLAG: &[Setting] = &[
-    setting("key", Text(FLAG_KEY), "The key.").needed("key = \"orders.rate\""),
-    setting(
-        "kind",
-        OneOf(
-            &["ops", "release", "permission", "config", "migration"],
-            &[],
-        ),
-        "What the flag is for.",
-    )
-    .needed("kind = \"ops\""),
-    setting(
-        "type",
-        OneOf(
-            &[
-                "boolean", "ratio", "integer", "number", "duration", "rate", "string", "object",
-            ],
-            &[],
-        ),
-        "The type of its value.",
-    )
-    .needed("type = \"boolean\""),
-    setting(
-        "value",
-        Any,
-        "The value for everybody; \"none\" where the type has one: durations, rates, integers.",
-    )
-    .needed("value = …"),
-    setting(
-        "min",
-        Number,
-        "The smallest value allowed; durations in seconds, rates per second.",
-    ),
-    setting("max", Number, "The largest value allowed."),
-    setting("choices", Texts(TEXT), "The values that a string may take.").or("[]"),
-    setting("description", Text(TEXT), "What the flag does, for people."),
-    setting("owner", Text(TEXT), "The team that answers for it."),
-    setting("runbook", Text(TEXT), "Where to read what to do."),
-    not_here("revision", "it is set by the daemon; leave it out"),
-    not_here("rules", LATER),
-    not_here("managed", LATER),
-    not_here("seed", LATER),
+const NOTIFY: &[Setting] = &[
+    setting("url", Text(WEBHOOK_URL), "Where notices are posted, as JSON: http:// or https://."),
+    setting("url_file", Text(PATH), "A file that holds that URL when it is a secret, which others than its owner and group may not read."),
+    setting("url_env", Text(VARIABLE), "The variable of the environment that holds that URL."),
+    setting("events", Texts(NOTICE), "What it is told of: opened, extended, reminder, ramping, ended, closed, overdue; none named: all.")
+        .or("[]"),
+    setting("secret_file", Text(PATH), "A file with the secret that signs notices as Standard Webhooks has it, `whsec_` and base64; others than its owner and group may not read it."),
+    setting("secret_env", Text(VARIABLE), "The variable of the environment that holds that secret."),
+    setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed the receiver's certificate, instead of the system's."),
 ];

@@ -16,9 +16,10 @@ use crate::rules::facts::Reading;
 use crate::rules::names::{FlagKey, QueueName};
 pub use crate::rules::order::Order;
 pub use crate::rules::settlement::{Disposition, OnUnknown};
-use secret::Secret;
+use secret::{Key, Secret};
 
 pub use difference::{Difference, difference};
+pub use limits::Limits;
 pub use overlay::{Environment, environment};
 pub use preset::reads_celery;
 pub use problems::{Problem, Problems};
@@ -31,10 +32,15 @@ mod build;
 mod difference;
 mod file;
 pub mod flags;
+mod limits;
 mod list;
+mod list_flags;
+mod list_queues;
 mod management;
 mod near;
+mod notify;
 mod overlay;
+pub mod people;
 mod preset;
 mod problems;
 mod queue;
@@ -93,12 +99,22 @@ pub struct Settings {
     pub daemon: Daemon,
     /// `[metrics] listen`: a door of its own for Prometheus.
     pub metrics_listen: Option<SocketAddr>,
+    /// `[ofrep] listen`: a door of its own for services.
+    pub ofrep_listen: Option<SocketAddr>,
+    /// `[[token]]`
+    pub tokens: Vec<people::Token>,
+    /// `[[user]]`
+    pub users: Vec<people::User>,
     /// `[amqp]`
     pub amqp: Amqp,
     /// `[management]`
     pub management: Option<Management>,
+    /// `[[notify]]`
+    pub notify: Vec<Notify>,
     /// `[[queue]]`
     pub queues: Vec<Queue>,
+    /// `[limits]` and `[flags]`
+    pub limits: Limits,
 }
 
 /// `[daemon]`
@@ -116,6 +132,10 @@ pub struct Daemon {
     pub stop_within: Duration,
     /// The log filter, such as `info` or `sluicegate=debug`.
     pub log: String,
+    /// The certificate of the doors; `None`: they speak plainly.
+    pub tls: Option<people::TlsFiles>,
+    /// The proxies whose word is taken for who asks.
+    pub proxies: people::Proxies,
 }
 
 /// `[amqp]`
@@ -142,6 +162,21 @@ pub struct Management {
     pub user: String,
     /// The user's password.
     pub password: Secret,
+    /// A PEM file with the authorities that may have signed its certificate; `None`: those that the system knows.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `[[notify]]`: a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notify {
+    /// Where notices are posted; shown by its host alone.
+    pub url: Secret,
+    /// The host of the URL, for people.
+    pub host: String,
+    /// The kinds of notices that it is told.
+    pub events: Vec<crate::rules::notice::Kind>,
+    /// What signs the notices.
+    pub secret: Option<Key>,
     /// A PEM file with the authorities that may have signed its certificate; `None`: those that the system knows.
     pub ca_file: Option<PathBuf>,
 }

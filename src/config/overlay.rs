@@ -143,9 +143,12 @@ fn override_one(
     let (section, below) = rest.split_once("__").unwrap_or((rest, ""));
     let setting = FILE
         .iter()
-        .find(|setting| setting.here() && setting.name.eq_ignore_ascii_case(section))
+        .find(|setting| {
+            let listed = matches!(setting.shape, Shape::Sections(..)) && setting.name != "queue";
+            setting.here() && !listed && setting.name.eq_ignore_ascii_case(section)
+        })
         .ok_or_else(|| Missed::NoSetting(rest.to_owned(), names_in(FILE)))?;
-    let (table, path) = if matches!(setting.shape, Shape::Sections(..)) {
+    let (table, path) = if setting.name == "queue" {
         let (index, path) = queue_of(queues, below)?;
         (tree.nth_mut(setting.name, index), path)
     } else {
@@ -401,7 +404,7 @@ mod tests {
             "SLUICEGATE__DAEMON__LISTEN",
             "0.0.0.0:1",
             "not on loopback",
-            "SSH",
+            "sluicegate token new",
         ),
         (
             "SLUICEGATE__DAEMON__LOG",

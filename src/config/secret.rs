@@ -4,6 +4,10 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use super::overlay::Environment;
 
@@ -31,6 +35,36 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
+    }
+}
+
+/// What signs webhooks: some 24 to 64 bytes that nobody shall see.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(Vec<u8>);
+
+impl Key {
+    /// The bytes, for the one place that signs with them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl FromStr for Key {
+    type Err = String;
+    /// Reads a secret as Standard Webhooks writes it: base64, with `whsec_` before it or without.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let encoded = text.strip_prefix("whsec_").unwrap_or(text);
+        match STANDARD.decode(encoded) {
+            Ok(bytes) if (24..=64).contains(&bytes.len()) => Ok(Self(bytes)),
+            _ => Err("this is no secret of a webhook, which is `whsec_` and 24 to 64 bytes in base64; make one with `echo whsec_$(openssl rand -base64 32)`".to_owned()),
+        }
     }
 }
 
@@ -71,7 +105,7 @@ pub(super) fn from_file(path: &Path, what: &str) -> Result<String, String> {
             "{shown} is no file; name the file that holds {what}"
         ));
     }
-    if open_to_others(&about) {
+    if is_open_to_others(&about) {
         return Err(format!(
             "others may read or change the secret in {shown}; run `chmod o-rwx {shown}`"
         ));
@@ -93,13 +127,14 @@ pub(super) fn from_file(path: &Path, what: &str) -> Result<String, String> {
     }
 }
 
+/// Whether others than a file's owner and group may read or change it.
 #[cfg(unix)]
-fn open_to_others(about: &std::fs::Metadata) -> bool {
+pub(super) fn is_open_to_others(about: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
     about.permissions().mode() & 0o007 != 0
 }
 
 #[cfg(not(unix))]
-fn open_to_others(_about: &std::fs::Metadata) -> bool {
+pub(super) fn is_open_to_others(_about: &std::fs::Metadata) -> bool {
     false
 }

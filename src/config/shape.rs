@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::near::nearest;
+use super::people;
 use super::tree::{Value, parse_value};
 use super::url;
 use crate::rules::facts::Source;
-use crate::rules::names::{FlagKey, QueueName};
-use crate::rules::units::Span;
+use crate::rules::names::{FlagKey, Glob, QueueName};
+use crate::rules::notice::Kind;
+use crate::rules::segment::SegmentName;
+use crate::rules::units::{Ratio, Span};
 
 /// A setting, declared once.
 #[derive(Debug)]
@@ -185,6 +188,13 @@ pub(super) const WORKER_URL: &Form = &Form {
     pattern: Some("^http://"),
     ..form("the URL of a worker", url::http)
 };
+pub(super) const WEBHOOK_URL: &Form = &Form {
+    secret: true,
+    quiet: true,
+    pattern: Some("^https?://"),
+    ..form("the URL of a webhook", |text| url::webhook(text).map(drop))
+};
+pub(super) const NOTICE: &Form = &form("a kind of notice", parses::<Kind>);
 pub(super) const VARIABLE: &Form = &form("the name of a variable of the environment", |text| {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if !text.is_empty() && text.bytes().all(fine) {
@@ -214,6 +224,58 @@ pub(super) const FLAG_KEY: &Form = &Form {
     pattern: Some("^[!-~]{1,200}$"),
     ..form("the key of a flag", parses::<FlagKey>)
 };
+pub(super) const RATIO: &Form = &Form {
+    pattern: Some(r"^\s*[0-9.]+\s*%?\s*$"),
+    ..form("a share, such as \"50%\"", parses::<Ratio>)
+};
+pub(super) const RELEASE_NAME: &Form = &form(
+    "the parts of a key, such as \"<stakeholder>.<team>.<id>\"",
+    |text| {
+        if text.is_empty() || text.split('.').all(|part| !part.is_empty()) {
+            Ok(())
+        } else {
+            Err(format!(
+                "{text:?} has empty parts; write parts with one dot between them, such as \"<stakeholder>.<team>.<id>\""
+            ))
+        }
+    },
+);
+pub(super) const SEGMENT_NAME: &Form = &Form {
+    pattern: Some("^[!-.0-~]{1,100}$"),
+    ..form("the name of a segment", parses::<SegmentName>)
+};
+
+pub(super) const GLOB: &Form = &Form {
+    pattern: Some("^[!-~]{1,200}$"),
+    ..form("a name, with `*` for any characters", parses::<Glob>)
+};
+pub(super) const NETWORK: &Form = &form("an address or network", |text| {
+    people::network(text).map(drop)
+});
+pub(super) const HEADER: &Form = &Form {
+    pattern: Some("^[A-Za-z0-9-]{1,64}$"),
+    ..form("the name of a header", |text| {
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if (1..=64).contains(&text.len()) && text.bytes().all(fine) {
+            Ok(())
+        } else {
+            Err("this is no name of a header; write letters, digits and `-`, such as \"x-remote-user\"".into())
+        }
+    })
+};
+pub(super) const FINGERPRINT: &Form = &Form {
+    secret: true,
+    quiet: true,
+    pattern: Some("^[0-9a-fA-F]{64}$"),
+    ..form("the SHA-256 of a secret", parses::<people::Fingerprint>)
+};
+pub(super) const MOMENT: &Form = &form(
+    "a time (RFC 3339), such as \"2027-01-31T00:00:00Z\"",
+    |text| {
+        parses::<jiff::Timestamp>(text)
+            .map_err(|_| format!("{text:?} is no time; write one such as \"2027-01-31T00:00:00Z\""))
+    },
+);
 
 fn word(text: &str) -> Result<(), String> {
     if (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {

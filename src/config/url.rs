@@ -225,6 +225,24 @@ pub(super) fn userinfo(url: &str) -> Option<UserInfo> {
     Some(UserInfo { user, password })
 }
 
+/// Takes the URL of a webhook apart.
+///
+/// # Errors
+/// A sentence with its cure, divided by `; `.
+pub(super) fn webhook(url: &str) -> Result<Parts, String> {
+    let parts = parts(url)?;
+    if !["http", "https"].contains(&parts.scheme.as_str()) {
+        return Err(
+            "the URL of a webhook is neither http:// nor https://; begin it with one of them"
+                .into(),
+        );
+    }
+    if parts.userinfo {
+        return Err("the URL of a webhook holds user or password; leave them out, and name a secret that signs the notices by `secret_file`".into());
+    }
+    Ok(parts)
+}
+
 /// Looks whether a text is the URL of an HTTP worker.
 ///
 /// # Errors

@@ -10,16 +10,21 @@ use prometheus::{GaugeVec, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::rules::change::Cause;
 use crate::rules::names::QueueName;
+use evaluations::Evaluations;
 use histogram::Histograms;
 use ledger::Ledgers;
 use queue::Families;
 use register::{counter, gauge, int_gauge};
 
+pub use evaluations::Tally;
 pub use ledger::Ledger;
+pub use openings::{Openings, Sent};
 pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
 
+mod evaluations;
 mod histogram;
 mod ledger;
+mod openings;
 mod queue;
 mod register;
 
@@ -32,10 +37,24 @@ pub struct Metrics {
     flag_changes: IntCounterVec,
     flag_changed: GaugeVec,
     opening_ends: GaugeVec,
-    evaluations: IntCounterVec,
+    evaluations: Evaluations,
     snapshot_revision: IntGauge,
     config_reload_ok: IntGauge,
+    denied: IntCounterVec,
+    openings: Openings,
+    flags_drifted: IntGauge,
 }
+
+/// Why requests are denied, as the label `reason` of `denied_total` has it.
+const DENIALS: [&str; 7] = [
+    "no_token",
+    "wrong_token",
+    "expired_token",
+    "unknown_user",
+    "too_often",
+    "role",
+    "scope",
+];
 
 impl Metrics {
     /// The numbers of a daemon with these queues.
@@ -50,23 +69,22 @@ impl Metrics {
             .map(|queue| (queue.clone(), Arc::new(families.queue(queue.as_str()))))
             .collect();
         collect(&registry, &queues)?;
-        let build = gauge(
-            &registry,
-            "build_info",
-            "What runs: always 1, with the version as a label.",
-            &["version"],
-        )?;
-        build
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
-            .set(1.0);
-        let config_reload_ok = int_gauge(
+        tell_the_version(&registry)?;
+        let config_reload_ok = single(
             &registry,
             "config_reload_ok",
             "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
-            &[],
-        )?
-        .with_label_values(&[] as &[&str]);
+        )?;
         config_reload_ok.set(1);
+        let denied = counter(
+            &registry,
+            "denied_total",
+            "Requests of somebody who was not let in, or asked for more than they may.",
+            &["reason"],
+        )?;
+        for reason in DENIALS {
+            denied.with_label_values(&[reason]);
+        }
         Ok(Self {
             flag_value: gauge(
                 &registry,
@@ -89,23 +107,28 @@ impl Metrics {
             opening_ends: gauge(
                 &registry,
                 "opening_ends_timestamp_seconds",
-                "When the newest opening on a flag ends, in seconds since 1970; 0: none.",
+                "When the newest opening on a flag is over, its way back included, in seconds since 1970; 0: none.",
                 &["flag"],
             )?,
-            evaluations: counter(
+            evaluations: Evaluations::counted_in(counter(
                 &registry,
                 "evaluations_total",
                 "How often a flag was evaluated.",
                 &["flag"],
-            )?,
-            snapshot_revision: int_gauge(
+            )?),
+            snapshot_revision: single(
                 &registry,
                 "snapshot_revision",
                 "The revision of the flags in force.",
-                &[],
-            )?
-            .with_label_values(&[] as &[&str]),
+            )?,
             config_reload_ok,
+            denied,
+            openings: Openings::register(&registry)?,
+            flags_drifted: single(
+                &registry,
+                "flags_drifted",
+                "Flags managed by the file that differ from the file of flags last applied or tried, or are not in it.",
+            )?,
             queues,
             registry,
         })
@@ -117,7 +140,7 @@ impl Metrics {
         self.queues.get(name)
     }
 
-    /// What a flag says now, and when the newest opening on it ends (seconds since 1970). Makes the flag's series if need be.
+    /// What a flag says now, and when the newest opening on it is over (seconds since 1970). Makes the flag's series if need be.
     pub fn flag_says(&self, flag: &str, value: Option<f64>, ends: Option<f64>) {
         if let Some(value) = value {
             self.flag_value.with_label_values(&[flag]).set(value);
@@ -128,9 +151,20 @@ impl Metrics {
             .with_label_values(&[flag])
             .set(ends.unwrap_or(0.0));
         self.flag_changed.with_label_values(&[flag]);
-        self.evaluations.with_label_values(&[flag]);
+        self.evaluations.of(flag);
         for cause in Cause::ALL {
             self.flag_changes.with_label_values(&[flag, cause.word()]);
+        }
+    }
+
+    /// A flag was deleted: none of its series is left. (An error says that a series was not there.)
+    pub fn flag_gone(&self, flag: &str) {
+        let _ = self.flag_value.remove_label_values(&[flag]);
+        let _ = self.opening_ends.remove_label_values(&[flag]);
+        let _ = self.flag_changed.remove_label_values(&[flag]);
+        self.evaluations.forget(flag);
+        for cause in Cause::ALL {
+            let _ = self.flag_changes.remove_label_values(&[flag, cause.word()]);
         }
     }
 
@@ -142,9 +176,34 @@ impl Metrics {
         self.flag_changed.with_label_values(&[flag]).set(at);
     }
 
-    /// A flag was evaluated so often.
-    pub fn evaluated(&self, flag: &str, times: u64) {
-        self.evaluations.with_label_values(&[flag]).inc_by(times);
+    /// The evaluations of a flag, to be kept beside what evaluates it.
+    #[must_use]
+    pub fn tally(&self, flag: &str) -> Arc<Tally> {
+        self.evaluations.of(flag)
+    }
+
+    /// When a flag was last asked for by its name, by a message or a service, milliseconds since 1970; `None`: nobody knows of
+    /// any time. Answers that hold all flags do not count: they do not say which of them are needed.
+    #[must_use]
+    pub fn last_evaluated(&self, flag: &str) -> Option<i64> {
+        self.evaluations.find(flag)?.last_asked_ms()
+    }
+
+    /// When each flag was last asked for by its name, where that is known.
+    #[must_use]
+    pub fn all_last_evaluated(&self) -> BTreeMap<String, i64> {
+        self.evaluations.all_asked()
+    }
+
+    /// A flag was last asked for by its name at this time, before the daemon started.
+    pub fn was_evaluated(&self, flag: &str, at_ms: i64) {
+        self.evaluations.of(flag).asked(0, at_ms);
+    }
+
+    /// What is counted of openings and of telling others about them.
+    #[must_use]
+    pub fn openings(&self) -> &Openings {
+        &self.openings
     }
 
     /// The revision in force.
@@ -158,6 +217,18 @@ impl Metrics {
         self.config_reload_ok.set(i64::from(fine));
     }
 
+    /// How many flags that the file manages are not as the file last applied or tried says.
+    pub fn flags_drifted(&self, count: usize) {
+        self.flags_drifted
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A request was denied, for one of [`DENIALS`].
+    pub fn denied(&self, reason: &'static str) {
+        debug_assert!(DENIALS.contains(&reason));
+        self.denied.with_label_values(&[reason]).inc();
+    }
+
     /// All numbers in Prometheus' text format.
     ///
     /// # Errors
@@ -165,6 +236,20 @@ impl Metrics {
     pub fn encode(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+fn tell_the_version(registry: &Registry) -> Result<(), prometheus::Error> {
+    let help = "What runs: always 1, with the version as a label.";
+    let build = gauge(registry, "build_info", help, &["version"])?;
+    build
+        .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        .set(1.0);
+    Ok(())
+}
+
+/// A gauge without labels.
+fn single(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    Ok(int_gauge(registry, name, help, &[])?.with_label_values(&[] as &[&str]))
 }
 
 /// Registers what is not a family of counters and gauges.

@@ -9,8 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value as Json, json};
 
 use super::message::{Field, Properties, Raw};
-use super::opening::OpeningId;
-use super::verdict::Why;
+use super::verdict::{By, Why};
 
 /// The header that holds the original.
 pub const ORIGINAL: &str = "x-sluicegate-original";
@@ -20,6 +19,8 @@ pub const REASON: &str = "x-sluicegate-reason";
 pub const CAUSE: &str = "x-sluicegate-cause";
 /// The revision of the flags that decided.
 pub const REVISION: &str = "x-sluicegate-revision";
+/// The rule whose value decided.
+pub const RULE: &str = "x-sluicegate-rule";
 /// The opening whose value decided.
 pub const OPENING: &str = "x-sluicegate-opening";
 /// When, in milliseconds since 1970.
@@ -40,8 +41,8 @@ pub struct Stamp {
     pub cause: String,
     /// The revision of the flags that decided.
     pub revision: u64,
-    /// The opening whose value decided.
-    pub opening: Option<OpeningId>,
+    /// Whose value decided.
+    pub by: By,
     /// When, in milliseconds since 1970.
     pub at_ms: i64,
     /// How often it was tried.
@@ -156,7 +157,10 @@ fn stamp_headers(stamp: &Stamp) -> Vec<(String, Field)> {
         let cause: String = stamp.cause.chars().take(LONGEST_CAUSE).collect();
         headers.push(text(CAUSE, &cause));
     }
-    if let Some(opening) = stamp.opening {
+    if let Some(rule) = &stamp.by.rule {
+        headers.push(text(RULE, rule));
+    }
+    if let Some(opening) = stamp.by.opening {
         headers.push(text(OPENING, &opening.to_string()));
     }
     headers
@@ -332,7 +336,10 @@ mod tests {
             why: Why::Skipped,
             cause: String::new(),
             revision: 41,
-            opening: Some(OpeningId(41)),
+            by: By {
+                opening: Some(crate::rules::opening::OpeningId(41)),
+                rule: Some("acme-bulk".into()),
+            },
             at_ms: 1_000,
             attempt: 2,
         }
@@ -392,6 +399,7 @@ mod tests {
                 REVISION,
                 AT,
                 ATTEMPT,
+                RULE,
                 OPENING,
                 ORIGINAL
             ]

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use thiserror::Error;
 
+use super::asks::{Asks, Place};
+use super::context::{Attribute, Context, LONGEST_ATTRIBUTE, Slot};
 use super::lots::KeyHash;
 use super::message::{Field, PROPERTIES, Raw};
 use super::times::time_ms;
@@ -115,7 +117,7 @@ pub struct Facts {
     pub not_before_unread: bool,
     /// What keyed limits count by.
     pub key: Option<Key>,
-    /// The attributes that were found.
+    /// The attributes that were asked for.
     pub attributes: Attributes,
     /// Higher goes first.
     pub priority: u8,
@@ -124,17 +126,24 @@ pub struct Facts {
 /// What keyed limits count by: the value of an attribute with its hash.
 pub type Key = (KeyHash, Arc<str>);
 
-/// The attributes of one message, by name: few, so that to look through them is fastest.
+/// The attributes of one message, in the slots of its queue's [`Asks`].
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Attributes(Vec<(Arc<str>, Arc<str>)>);
+pub struct Attributes {
+    pub(super) asks: Arc<Asks>,
+    pub(super) found: Box<[Option<Attribute>]>,
+}
 
 impl Attributes {
-    /// The attribute of this name, if the message carries it.
+    /// Whether these are the attributes that are asked for now.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Arc<str>> {
-        let mut all = self.0.iter();
-        all.find(|(known, _)| known.as_ref() == name)
-            .map(|(_, value)| value)
+    pub fn answer(&self, asks: &Arc<Asks>) -> bool {
+        Arc::ptr_eq(&self.asks, asks)
+    }
+}
+
+impl Context for Facts {
+    fn attribute(&self, slot: Slot) -> Option<&Attribute> {
+        self.attributes.found.get(usize::from(slot.0))?.as_ref()
     }
 }
 
@@ -150,8 +159,6 @@ pub enum Malformed {
     NotJson,
 }
 
-/// The longest attribute that is kept as it is; a longer one is replaced by its hash.
-pub const LONGEST_ATTRIBUTE: usize = 256;
 /// An age below this is clamped to zero, further below it is unknown: clocks differ a little.
 const CLOCK_SKEW_MS: i64 = 1_000;
 /// An age above this is unknown, and so is a time that is further ahead than this.
@@ -183,7 +190,7 @@ impl Facts {
             ..Reading::default()
         };
         reading
-            .read(raw)
+            .read(raw, &Arc::default())
             .unwrap_or_else(|_| Self::bare(KeyHash::of(&raw.body)))
     }
 
@@ -228,11 +235,11 @@ impl Facts {
 }
 
 impl Reading {
-    /// Reads the facts of a message.
+    /// Reads the facts of a message, with the attributes that are asked for.
     ///
     /// # Errors
     /// When the message cannot be read; it is then dead-lettered.
-    pub fn read(&self, raw: &Raw) -> Result<Facts, Malformed> {
+    pub fn read(&self, raw: &Raw, asks: &Arc<Asks>) -> Result<Facts, Malformed> {
         if raw.body.len() > self.max_body {
             return Err(Malformed::TooLarge);
         }
@@ -251,19 +258,10 @@ impl Reading {
         let given = given.filter(|id| !id.is_empty()).map(bounded);
         let id_from_body = given.is_none();
         let id = given.unwrap_or_else(|| format!("{:016x}", KeyHash::of(&raw.body).0).into());
-        let found =
-            |(name, source): (&Arc<str>, &Source)| Some((Arc::clone(name), bounded(find(source)?)));
-        let attributes = Attributes(self.attributes.iter().filter_map(found).collect());
-        let key = self.key.as_ref().map(|name| {
-            let value = attributes.get(name);
-            let value = value.map_or_else(|| "unknown".into(), Arc::clone);
-            (KeyHash::of(value.as_bytes()), value)
-        });
         let not_before = self.not_before.as_ref().and_then(&find);
         let not_before_ms = not_before.as_deref().and_then(time_ms);
         Ok(Facts {
             lot: KeyHash::of(id.as_bytes()),
-            id,
             id_from_body,
             published_ms: self.published_ms(raw, &find),
             deadline_ms: self
@@ -273,10 +271,56 @@ impl Reading {
                 .and_then(|text| time_ms(&text)),
             not_before_ms,
             not_before_unread: not_before.is_some() && not_before_ms.is_none(),
-            key,
-            attributes,
+            key: self.key.as_ref().map(|name| self.key(name, &find)),
+            attributes: self.attributes(raw, &id, body.as_ref(), asks),
+            id,
             priority: raw.properties.priority.unwrap_or(0),
         })
+    }
+
+    /// What keyed limits count by.
+    fn key<'a>(&self, name: &str, find: &impl Fn(&Source) -> Option<Cow<'a, str>>) -> Key {
+        let value = self.attributes.get(name).and_then(find);
+        let value = value.map_or_else(|| "unknown".into(), bounded);
+        (KeyHash::of(value.as_bytes()), value)
+    }
+
+    /// The attributes that are asked for; `body` is there when the file needs it.
+    fn attributes(&self, raw: &Raw, id: &str, body: Option<&Json>, asks: &Arc<Asks>) -> Attributes {
+        let mut read: Option<Option<Json>> = None;
+        let attribute = |text: Cow<'_, str>| Attribute::of(&text);
+        let found = asks.places().iter().map(|place| match place {
+            Place::Declared(source) => find(source, raw, body).map(attribute),
+            Place::Asked(source @ Source::Body(_)) if body.is_none() => {
+                let own = read.get_or_insert_with(|| super::json::strict(&raw.body).ok());
+                find(source, raw, own.as_ref()).map(attribute)
+            }
+            Place::Asked(source) => find(source, raw, body).map(attribute),
+            Place::Id => Some(Attribute::of(id)),
+            Place::Fixed(attribute) => Some(attribute.clone()),
+            Place::Nowhere => None,
+        });
+        Attributes {
+            found: found.collect(),
+            asks: Arc::clone(asks),
+        }
+    }
+
+    /// Reads once more what is asked for now of a message that was read before.
+    pub fn read_again(&self, facts: &mut Facts, raw: &Raw, asks: &Arc<Asks>) {
+        if !facts.attributes.answer(asks) {
+            let body = self
+                .needs_body()
+                .then(|| super::json::strict(&raw.body).ok());
+            let attributes = self.attributes(raw, &facts.id, body.flatten().as_ref(), asks);
+            facts.attributes = attributes;
+        }
+    }
+
+    /// The attributes of the file, as what is asked for when no flag asks for more.
+    #[must_use]
+    pub fn asks(&self) -> Arc<Asks> {
+        Arc::new(Asks::declared(&self.attributes))
     }
 
     fn needs_body(&self) -> bool {
@@ -379,7 +423,7 @@ mod tests {
             ("nothing", Field::Void, "unknown"),
         ] {
             let facts = reading(&[("account", "header:a")])
-                .read(&with("a", field))
+                .read(&with("a", field), &Arc::default())
                 .unwrap();
             assert_eq!(facts.key.unwrap().1.as_ref(), account, "{what}");
         }
@@ -388,7 +432,9 @@ mod tests {
     #[test]
     fn an_endless_account_is_kept_as_its_hash() {
         let raw = with("a", text(&"x".repeat(10_000)));
-        let facts = reading(&[("account", "header:a")]).read(&raw).unwrap();
+        let facts = reading(&[("account", "header:a")])
+            .read(&raw, &Arc::default())
+            .unwrap();
         assert_eq!(facts.key.unwrap().1.len(), "xxh3:".len() + 16);
     }
 
@@ -426,7 +472,7 @@ mod tests {
                 max_body: 10,
                 ..Reading::default()
             }
-            .read(&raw)
+            .read(&raw, &Arc::default())
             .unwrap();
             let hash = format!("{:016x}", KeyHash::of(b"job").0);
             assert_eq!(
@@ -473,7 +519,7 @@ mod tests {
             ("too large", text("1e300"), None),
         ] {
             let facts = reading(&[("age", "header:at")])
-                .read(&with("at", field))
+                .read(&with("at", field), &Arc::default())
                 .unwrap();
             assert_eq!(facts.age_ms(now_ms), age_ms, "{what}");
         }
@@ -507,7 +553,7 @@ mod tests {
             ),
         ] {
             let facts = reading(&[("not_before", "header:eta")])
-                .read(&with("eta", field))
+                .read(&with("eta", field), &Arc::default())
                 .unwrap()
                 .with_possible_times(now_ms);
             assert_eq!(
@@ -524,9 +570,13 @@ mod tests {
             body: Bytes::from_static(b"{\"a\": 1, \"a\": 2}"),
             ..Raw::default()
         };
-        assert!(reading(&[("account", "header:a")]).read(&broken).is_ok());
+        assert!(
+            reading(&[("account", "header:a")])
+                .read(&broken, &Arc::default())
+                .is_ok()
+        );
         assert_eq!(
-            reading(&[("account", "body:/a")]).read(&broken),
+            reading(&[("account", "body:/a")]).read(&broken, &Arc::default()),
             Err(Malformed::NotJson)
         );
         let fine = Raw {
@@ -534,14 +584,17 @@ mod tests {
             ..Raw::default()
         };
         let facts = reading(&[("account", "body:/customer/id")])
-            .read(&fine)
+            .read(&fine, &Arc::default())
             .unwrap();
         assert_eq!(facts.key.unwrap().1.as_ref(), "7");
         let large = Raw {
             body: Bytes::from(vec![b' '; 1_001]),
             ..Raw::default()
         };
-        assert_eq!(reading(&[]).read(&large), Err(Malformed::TooLarge));
+        assert_eq!(
+            reading(&[]).read(&large, &Arc::default()),
+            Err(Malformed::TooLarge)
+        );
     }
 
     #[test]
@@ -569,7 +622,7 @@ mod tests {
         #[test]
         fn no_body_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
             let raw = Raw { body: body.into(), ..Raw::default() };
-            let _ = reading(&[("account", "body:/a/0"), ("id", "body:/b"), ("age", "body:/c")]).read(&raw);
+            let _ = reading(&[("account", "body:/a/0"), ("id", "body:/b"), ("age", "body:/c")]).read(&raw, &Arc::default());
         }
     }
 }

@@ -2,80 +2,20 @@
 //!
 //! [`FlagDocument`] is what people write and see; [`Flag`] is what came of checking it. Nothing else makes a [`Flag`].
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use thiserror::Error;
 
+use super::clause::{BadClause, Clause, attribute_name};
+use super::context::Vocabulary;
+use super::flag_value::read_value;
+use super::lots::Bucketing;
 use super::names::{FlagKey, QueueName};
-use super::units::{Ratio, Span};
+use super::segment::Segments;
+use super::units::Ratio;
 use super::valve::Valve;
 
+pub use super::document::{FlagDocument, Kind, Managed, RuleDocument, ShareDocument};
 pub use super::value::{Value, ValueType};
-
-/// What a flag is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A valve or another knob of operations.
-    Ops,
-    /// A change on its way to everybody.
-    Release,
-    /// Who may do something.
-    Permission,
-    /// A setting of a service.
-    Config,
-    /// A step of a data migration.
-    Migration,
-}
-
-/// A flag as people write and see it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FlagDocument {
-    /// The key, such as `queue.orders.skip`.
-    pub key: String,
-    /// What the flag is for.
-    pub kind: Kind,
-    /// The type of its value.
-    #[serde(rename = "type")]
-    pub value_type: ValueType,
-    /// The value for everybody; `null` where the type allows "none".
-    #[serde(default)]
-    pub value: Json,
-    /// The smallest value allowed (numbers only).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min: Option<f64>,
-    /// The largest value allowed (numbers only).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<f64>,
-    /// The values a string may take; empty: any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub choices: Vec<String>,
-    /// What the flag does, for people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    /// The team that answers for it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub owner: String,
-    /// Where to read what to do.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub runbook: String,
-    /// The revision of its last change; set by the daemon.
-    #[serde(default)]
-    pub revision: u64,
-}
-
-impl FlagDocument {
-    /// Whether `other` has the same bounds, choices and description.
-    #[must_use]
-    pub fn same_frame(&self, other: &Self) -> bool {
-        let frame = |of: &Self| (of.min, of.max);
-        frame(self) == frame(other)
-            && self.choices == other.choices
-            && self.description == other.description
-    }
-}
 
 /// A flag that was checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +67,24 @@ pub enum BadFlag {
         /// what was given
         got: String,
     },
+    /// A clause of a rule is bad.
+    #[error("rule {rule:?} of `{key}`: {why}")]
+    Clause {
+        /// the flag
+        key: String,
+        /// the rule
+        rule: String,
+        /// the reason
+        why: BadClause,
+    },
+    /// A rule, a split or another part is not as it must be.
+    #[error("`{key}`: {what}")]
+    Shape {
+        /// the flag
+        key: String,
+        /// what is wrong, and the cure
+        what: String,
+    },
     /// Part of the document is too long.
     #[error(
         "`{field}` of `{key}` has {got} bytes; at most {most} are kept, put the rest behind a link"
@@ -145,7 +103,12 @@ pub enum BadFlag {
 
 /// The largest value, in bytes of JSON.
 pub const LARGEST_VALUE: usize = 4_096;
+/// The most rules of a flag.
+pub const MOST_RULES: usize = 100;
+/// The most shares of a split.
+pub const MOST_SHARES: usize = 100;
 const LONGEST_TEXT: usize = 1_024;
+const LONGEST_NAME: usize = 100;
 
 impl Flag {
     /// The flag as people see it.
@@ -182,12 +145,18 @@ impl Flag {
             kind: Kind::Ops,
             value_type: facts.value_type,
             value: valve.neutral(),
+            enabled: true,
             min,
             max,
             choices: valve.choices(modes),
             description: facts.help.to_owned(),
             owner: String::new(),
             runbook: String::new(),
+            rules: Vec::new(),
+            by: None,
+            seed: None,
+            bucketing: Bucketing::default(),
+            managed: None,
             revision: 0,
         };
         let value = read_value(&document, &document.value).unwrap_or(Value::None);
@@ -220,12 +189,35 @@ impl Flag {
     /// stored.
     ///
     /// # Errors
-    /// When the value no longer fits, such as a mode that left the file.
+    /// When the value, or one of a rule, no longer fits, such as a mode that left the file.
     pub fn taking_over(&self, old: &Self) -> Result<Self, BadFlag> {
-        let mut flag = self.with_value(&old.value.to_json(), old.revision())?;
-        flag.document.owner.clone_from(&old.document.owner);
-        flag.document.runbook.clone_from(&old.document.runbook);
-        Ok(flag)
+        let own = self.document.clone();
+        Self::try_from(FlagDocument {
+            kind: own.kind,
+            value_type: own.value_type,
+            min: own.min,
+            max: own.max,
+            choices: own.choices,
+            description: own.description,
+            ..old.document.clone()
+        })
+    }
+
+    /// What people wrote of this flag elsewhere, as a document that may replace its own: of a valve the bounds, choices and
+    /// description come with the daemon.
+    #[must_use]
+    pub fn framing(&self, written: &FlagDocument) -> FlagDocument {
+        let own = self.document.clone();
+        if !self.key.as_str().starts_with("queue.") {
+            return written.clone();
+        }
+        FlagDocument {
+            min: own.min,
+            max: own.max,
+            choices: own.choices,
+            description: own.description,
+            ..written.clone()
+        }
     }
 
     /// Reads a value that this flag could take.
@@ -258,6 +250,13 @@ impl TryFrom<FlagDocument> for Flag {
         }
         let value = read_value(&document, &document.value)?;
         document.value = value.to_json();
+        document.rules = checked_rules(&document)?;
+        // flagd's lots may be drawn with nothing before the key.
+        let nothing = |seed: &&String| document.bucketing == Bucketing::Flagd && seed.is_empty();
+        let seed = document.seed.as_ref().filter(|seed| !nothing(seed));
+        for name in document.by.iter().chain(seed) {
+            attribute_name(name).map_err(|why| shape(&document, why.to_string()))?;
+        }
         Ok(Self {
             key,
             value,
@@ -266,107 +265,89 @@ impl TryFrom<FlagDocument> for Flag {
     }
 }
 
-fn read_value(flag: &FlagDocument, json: &Json) -> Result<Value, BadFlag> {
-    let size = json.to_string().len();
-    if size > LARGEST_VALUE {
-        return Err(BadFlag::TooLong {
-            key: flag.key.clone(),
-            field: "value",
-            got: size,
-            most: LARGEST_VALUE,
-        });
-    }
-    let wrong = |detail: String| BadFlag::WrongType {
+fn shape(flag: &FlagDocument, what: String) -> BadFlag {
+    BadFlag::Shape {
         key: flag.key.clone(),
-        wanted: flag.value_type,
-        got: json.to_string(),
-        detail: if detail.is_empty() {
-            detail
-        } else {
-            format!(": {detail}")
-        },
-    };
-    let none = json.is_null() || json.as_str() == Some("none");
-    let value = match (flag.value_type, json) {
-        (ValueType::Duration | ValueType::Rate | ValueType::Integer, _) if none => {
-            return none_of(flag, wrong);
-        }
-        (ValueType::Boolean, Json::Bool(value)) => Value::Boolean(*value),
-        (ValueType::Ratio, Json::Number(number)) => Value::Ratio(
-            Ratio::try_from(number.as_f64().unwrap_or(f64::NAN))
-                .map_err(|why| wrong(why.to_string()))?,
-        ),
-        (ValueType::Ratio, Json::String(text)) => Value::Ratio(
-            text.parse()
-                .map_err(|why: super::units::NotARatio| wrong(why.to_string()))?,
-        ),
-        (ValueType::Integer, Json::Number(number)) => {
-            Value::Integer(number.as_i64().ok_or_else(|| wrong(String::new()))?)
-        }
-        (ValueType::Number, Json::Number(number)) => {
-            Value::Number(number.as_f64().ok_or_else(|| wrong(String::new()))?)
-        }
-        (ValueType::Duration, Json::String(text)) => Value::Duration(
-            text.parse()
-                .map_err(|why: super::units::NotASpan| wrong(why.to_string()))?,
-        ),
-        (ValueType::Rate, Json::String(text)) => Value::Rate(
-            text.parse()
-                .map_err(|why: super::units::NotARate| wrong(why.to_string()))?,
-        ),
-        (ValueType::String, Json::String(text)) => Value::Text(text.as_str().into()),
-        (ValueType::Object, Json::Object(_)) => Value::Object(json.clone()),
-        _ => return Err(wrong(String::new())),
-    };
-    within_bounds(flag, value)
-}
-
-/// "None" is a value only where it means "no limit": not where a bound says that there must be one.
-fn none_of(flag: &FlagDocument, wrong: impl Fn(String) -> BadFlag) -> Result<Value, BadFlag> {
-    let must_be_set = flag.value_type == ValueType::Duration && flag.min.is_some();
-    if must_be_set {
-        Err(wrong("there is no \"none\" here".to_owned()))
-    } else {
-        Ok(Value::None)
+        what,
     }
 }
 
-fn within_bounds(flag: &FlagDocument, value: Value) -> Result<Value, BadFlag> {
-    if let Value::Text(text) = &value
-        && !flag.choices.is_empty()
-        && !flag
-            .choices
-            .iter()
-            .any(|choice| choice.as_str() == text.as_ref())
-    {
-        let choices = flag.choices.join(", ");
-        return Err(BadFlag::NotAChoice {
-            key: flag.key.clone(),
-            choices,
-            got: format!("{text:?}"),
-        });
+/// The rules with their values as they are kept.
+fn checked_rules(flag: &FlagDocument) -> Result<Vec<RuleDocument>, BadFlag> {
+    if flag.rules.len() > MOST_RULES {
+        return Err(shape(
+            flag,
+            format!("a flag has at most {MOST_RULES} rules; make segments of some"),
+        ));
     }
-    let (min, max) = (
-        flag.min.unwrap_or(f64::NEG_INFINITY),
-        flag.max.unwrap_or(f64::INFINITY),
-    );
-    match value.as_number() {
-        Some(number) if !matches!(value, Value::Boolean(_)) && !(min..=max).contains(&number) => {
-            let shown = |bound: f64| match flag.value_type {
-                ValueType::Duration if bound.is_finite() => {
-                    Span::from_millis((bound * 1_000.0) as u64).to_string()
-                }
-                _ => bound.to_string(),
-            };
-            Err(BadFlag::OutOfBounds {
-                key: flag.key.clone(),
-                min: shown(min),
-                max: shown(max),
-                got: value.to_json().to_string(),
-            })
+    let mut names = std::collections::HashSet::new();
+    let mut checked = Vec::new();
+    for rule in &flag.rules {
+        if !(1..=LONGEST_NAME).contains(&rule.name.len()) || rule.name.chars().any(char::is_control)
+        {
+            return Err(shape(
+                flag,
+                format!(
+                    "the name of a rule has 1 to {LONGEST_NAME} bytes, got {:?}",
+                    rule.name
+                ),
+            ));
         }
-        _ => Ok(value),
+        if !names.insert(rule.name.as_str()) {
+            return Err(shape(
+                flag,
+                format!(
+                    "there are two rules named {:?}; name one of them otherwise",
+                    rule.name
+                ),
+            ));
+        }
+        checked.push(checked_rule(flag, rule)?);
     }
+    Ok(checked)
+}
+
+fn checked_rule(flag: &FlagDocument, rule: &RuleDocument) -> Result<RuleDocument, BadFlag> {
+    let clause = |why| BadFlag::Clause {
+        key: flag.key.clone(),
+        rule: rule.name.clone(),
+        why,
+    };
+    let mut vocabulary = Vocabulary::default();
+    // Whether a segment exists is asked when the flag is put among the others.
+    for document in rule.when.iter().filter(|clause| clause.segment.is_none()) {
+        Clause::compile(document, &Segments::default(), &mut vocabulary).map_err(clause)?;
+    }
+    let wrong = |what: &str| Err(shape(flag, format!("rule {:?} {what}", rule.name)));
+    let mut checked = rule.clone();
+    match (&rule.value, rule.split.as_slice()) {
+        (Some(value), []) if rule.by.is_none() => {
+            checked.value = Some(read_value(flag, value)?.to_json());
+        }
+        (Some(_), []) => return wrong("draws `by` an attribute, but has no `split`"),
+        (None, []) => return wrong("needs a `value`, or a `split` into shares"),
+        (Some(_), _) => return wrong("has both a `value` and a `split`; leave one out"),
+        (None, split) if split.len() > MOST_SHARES => {
+            return wrong(&format!("has more than {MOST_SHARES} shares"));
+        }
+        (None, _) => {
+            attribute_name(flag.draws_by(rule)).map_err(clause)?;
+            let mut all = 0.0;
+            for share in &mut checked.split {
+                let size = Ratio::try_from(share.share);
+                all += size
+                    .map_err(|why| shape(flag, format!("rule {:?}: {why}", rule.name)))?
+                    .get();
+                share.value = read_value(flag, &share.value)?.to_json();
+            }
+            if all > 1.0 + 1e-9 {
+                return wrong(&format!(
+                    "splits into {all}; all shares together are at most 1"
+                ));
+            }
+        }
+    }
+    Ok(checked)
 }
 
 #[cfg(test)]

@@ -1,31 +1,22 @@
 //! The gate: the valves of one queue, compiled from a snapshot, and the one function that says what happens to a message.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::asks::Asks;
+use super::audience::Audiences;
+use super::choice::{Choice, Chosen, Reason};
+use super::context::{Attribute, Context, Slot, Vocabulary};
 use super::facts::Facts;
 use super::flag::Value;
-use super::lots::Seed;
+use super::lots::{Bucketing, Lots};
+use super::members::Members;
 use super::names::{FlagKey, QueueName};
-use super::opening::OpeningId;
+use super::snapshot::GatedQueue;
 use super::units::{Rate, Ratio, Span};
 use super::valve::Valve;
-use super::verdict::{Verdict, Why};
-
-/// A valve's value as a message reads it, and the opening it comes from. (Rules for some of the messages will be asked in
-/// [`Setting::read`]; the facts are given already.)
-#[derive(Debug, Clone, PartialEq)]
-pub struct Setting<T> {
-    value: T,
-    opening: Option<OpeningId>,
-}
-
-impl<T> Setting<T> {
-    /// The value for a message with these facts, and the opening that laid it there.
-    pub fn read(&self, _facts: &Facts) -> (&T, Option<OpeningId>) {
-        (&self.value, self.opening)
-    }
-}
+use super::verdict::{By, Verdict, Why};
 
 /// What `degrade` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,12 +30,14 @@ pub enum Degrade {
 }
 
 /// The valves of one queue at one revision. Immutable: a message keeps the one it was dispatched under.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Gate {
     /// The queue.
     pub queue: QueueName,
     /// The revision of the snapshot it was compiled from.
     pub revision: u64,
+    /// What it asks of each message.
+    pub asks: Arc<Asks>,
     /// See [`Valve::Pause`].
     pub pause: bool,
     /// See [`Valve::Rate`].
@@ -55,59 +48,127 @@ pub struct Gate {
     pub concurrency: Option<u32>,
     /// See [`Valve::ConcurrencyEach`].
     pub concurrency_each: Option<u32>,
-    max_age: Setting<Option<Span>>,
-    degrade: Setting<Degrade>,
-    protect: Setting<bool>,
-    skip: Setting<Ratio>,
-    skip_seed: Seed,
-    timeout: Setting<Span>,
+    pub(super) max_age: Choice<Option<Span>>,
+    pub(super) degrade: Choice<Degrade>,
+    pub(super) protect: Choice<bool>,
+    pub(super) skip: Choice<Ratio>,
+    pub(super) skip_lots: Lots,
+    /// The attribute that draws for `skip`; `None`: the id.
+    pub(super) skip_by: Option<Slot>,
+    pub(super) timeout: Choice<Span>,
+    /// The flags that are passed to the worker, by name.
+    passed: Box<[Passed]>,
+    /// The segments that its rules ask about.
+    segments: BTreeSet<u16>,
+    pub(super) audiences: Audiences,
+}
+
+/// A flag that the worker is told, by its name.
+type Passed = (Arc<str>, Choice<Arc<str>>);
+
+/// A flag as a gate takes it in: its choice, and how it draws lots.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// What it says to whom.
+    pub choice: Choice<Value>,
+    /// Whose formula draws, with which seed, by which attribute.
+    pub draws: (Bucketing, Option<String>, Option<String>),
+}
+
+/// What a gate is compiled from.
+pub trait Parts {
+    /// The part of this key, for the names of this vocabulary.
+    fn part(&mut self, key: &FlagKey, vocabulary: &mut Vocabulary) -> Option<Part>;
+    /// The audiences of these segments.
+    fn audiences(&mut self, wanted: &BTreeSet<u16>, vocabulary: &mut Vocabulary) -> Audiences;
 }
 
 impl Gate {
-    /// Compiles the gate of `queue`; `look_up` gives the value of a flag and the opening it comes from.
+    /// Compiles the gate of a queue. Of the one `before` it keeps what is asked of each message, when that did not change.
     pub fn compile(
-        queue: &QueueName,
+        queue: &GatedQueue,
         revision: u64,
-        look_up: impl Fn(&FlagKey) -> Option<(Value, Option<OpeningId>)>,
+        parts: &mut impl Parts,
+        before: Option<&Self>,
     ) -> Self {
-        let read =
-            |valve: Valve| look_up(&FlagKey::of_valve(queue, valve)).unwrap_or((Value::None, None));
-        let flag = |valve| matches!(read(valve).0, Value::Boolean(true));
-        let rate = |valve| match read(valve).0 {
-            Value::Rate(rate) => Some(rate),
-            _ => None,
+        let mut vocabulary = Vocabulary::default();
+        for name in queue.attributes.keys() {
+            vocabulary.slot(name);
+        }
+        let mut wanted = BTreeSet::new();
+        let mut part = |key: &FlagKey, vocabulary: &mut Vocabulary| {
+            let part = parts.part(key, vocabulary)?;
+            wanted.extend(part.choice.segments());
+            Some(part)
         };
-        let count = |valve| match read(valve).0 {
-            Value::Integer(count) => Some(u32::try_from(count.max(0)).unwrap_or(u32::MAX)),
-            _ => None,
+        let mut valves =
+            Valve::ALL.map(|valve| part(&FlagKey::of_valve(&queue.name, valve), &mut vocabulary));
+        let passed = queue.pass.iter().filter_map(|key| {
+            let part = part(key, &mut vocabulary)?;
+            Some((key.as_str().into(), part.choice.map(plain)))
+        });
+        let passed = passed.collect();
+        let (bucketing, seed, by) = valves[Valve::Skip as usize]
+            .as_mut()
+            .map(|part| std::mem::take(&mut part.draws))
+            .unwrap_or_default();
+        let skip_key = FlagKey::of_valve(&queue.name, Valve::Skip);
+        let skip_by = by.map(|name| vocabulary.slot(&name));
+        let audiences = parts.audiences(&wanted, &mut vocabulary);
+        let asks = Arc::new(Asks::of(
+            vocabulary.names(),
+            &queue.attributes,
+            queue.name.as_str(),
+        ));
+        let kept = before
+            .map(|before| &before.asks)
+            .filter(|kept| **kept == asks);
+        let choice = |valve: Valve| {
+            let part = valves[valve as usize].as_ref();
+            part.map_or_else(|| Choice::always(Value::None), |part| part.choice.clone())
         };
+        let one = |valve: Valve| choice(valve).for_everybody().value.clone();
         Self {
-            queue: queue.clone(),
+            queue: queue.name.clone(),
             revision,
-            pause: flag(Valve::Pause),
-            rate: rate(Valve::Rate),
-            rate_each: rate(Valve::RateEach),
-            concurrency: count(Valve::Concurrency),
-            concurrency_each: count(Valve::ConcurrencyEach),
-            max_age: setting(read(Valve::MaxAge), |value| match value {
-                Value::Duration(span) => Some(span),
-                _ => None,
-            }),
-            degrade: setting(read(Valve::Degrade), |value| match value {
-                Value::Text(mode) if mode.as_ref() == "reject" => Degrade::Reject,
-                Value::Text(mode) if mode.as_ref() != "none" => Degrade::Mode(mode),
-                _ => Degrade::None,
-            }),
-            protect: setting(read(Valve::Protect), |value| value == Value::Boolean(true)),
-            skip: setting(read(Valve::Skip), |value| match value {
-                Value::Ratio(share) => share,
-                _ => Ratio::ZERO,
-            }),
-            skip_seed: Seed::of(FlagKey::of_valve(queue, Valve::Skip).as_str()),
-            timeout: setting(read(Valve::Timeout), |value| match value {
-                Value::Duration(span) => span,
-                _ => Span::from_secs(30),
-            }),
+            asks: kept.cloned().unwrap_or(asks),
+            pause: one(Valve::Pause) == Value::Boolean(true),
+            rate: rate(&one(Valve::Rate)),
+            rate_each: rate(&one(Valve::RateEach)),
+            concurrency: count(&one(Valve::Concurrency)),
+            concurrency_each: count(&one(Valve::ConcurrencyEach)),
+            max_age: choice(Valve::MaxAge).map(span),
+            degrade: choice(Valve::Degrade).map(degrade),
+            protect: choice(Valve::Protect).map(|value| *value == Value::Boolean(true)),
+            skip: choice(Valve::Skip).map(share),
+            skip_lots: Lots::of(bucketing, skip_key.as_str(), seed.as_deref()),
+            skip_by,
+            timeout: choice(Valve::Timeout).map(|value| span(value).unwrap_or(Span::from_secs(30))),
+            passed,
+            segments: wanted,
+            audiences,
+        }
+    }
+
+    /// The gate of a queue whose valves say this to everybody.
+    pub fn of_values(queue: &QueueName, say: impl Fn(Valve) -> Value) -> Self {
+        let gated = GatedQueue::named(queue.clone());
+        Self::compile(&gated, 1, &mut Plain(queue, say), None)
+    }
+
+    /// Whether its rules ask about the segment of this number.
+    #[must_use]
+    pub fn asks_about(&self, segment: u16) -> bool {
+        self.segments.contains(&segment)
+    }
+
+    /// The same gate at another revision, for which a segment has other members.
+    #[must_use]
+    pub fn with_members(&self, revision: u64, segment: u16, members: &Arc<Members>) -> Self {
+        Self {
+            revision,
+            audiences: self.audiences.with_members(segment, members),
+            ..self.clone()
         }
     }
 
@@ -122,57 +183,156 @@ impl Gate {
     /// How long the target may take for this message.
     #[must_use]
     pub fn timeout(&self, facts: &Facts) -> Duration {
-        self.timeout.read(facts).0.get()
+        self.ask(&self.timeout, facts).value.get()
     }
 
     /// The name of the light version that the worker shall do, if one is asked for.
     #[must_use]
     pub fn mode(&self, facts: &Facts) -> Option<Arc<str>> {
-        match self.degrade.read(facts).0 {
+        match self.ask(&self.degrade, facts).value {
             Degrade::Mode(mode) => Some(Arc::clone(mode)),
             Degrade::None | Degrade::Reject => None,
         }
     }
+
+    /// Whether no flag is passed to the worker.
+    #[must_use]
+    pub fn passes_nothing(&self) -> bool {
+        self.passed.is_empty()
+    }
+
+    /// The flags that are passed to the worker with this message, by name.
+    pub fn passed<'a>(
+        &'a self,
+        facts: &'a Facts,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)> {
+        let said = |choice: &'a Choice<Arc<str>>| self.ask(choice, facts).value;
+        self.passed
+            .iter()
+            .map(move |(key, choice)| (key, said(choice)))
+    }
+
+    pub(super) fn ask<'a, T>(&'a self, choice: &'a Choice<T>, facts: &Facts) -> Chosen<'a, T> {
+        choice.choose(facts, &self.audiences)
+    }
+
+    /// Who decided, for the stamp of what is shed.
+    pub(super) fn by<T>(choice: &Choice<T>, reason: Reason) -> By {
+        By {
+            opening: match reason {
+                Reason::Opening(id) => Some(id),
+                _ => None,
+            },
+            rule: choice.rule(reason).map(Arc::clone),
+        }
+    }
+
+    /// Whether the lot of a message falls in a share of `skip`.
+    pub(super) fn skips(&self, facts: &Facts, share: Ratio) -> bool {
+        self.skip_draw(facts) < self.skip_lots.limit(share)
+    }
+
+    /// What a message draws for `skip`.
+    pub(super) fn skip_draw(&self, facts: &Facts) -> u64 {
+        match (
+            self.skip_by.and_then(|slot| facts.attribute(slot)),
+            &self.skip_lots,
+        ) {
+            (Some(key), lots) => lots.draw(key),
+            (None, Lots::Sluicegate(seed)) => u64::from(facts.lot.bucket(*seed)),
+            (None, lots) => lots.draw(&Attribute::of(&facts.id)),
+        }
+    }
 }
 
-fn setting<T>(
-    (value, opening): (Value, Option<OpeningId>),
-    convert: impl Fn(Value) -> T,
-) -> Setting<T> {
-    Setting {
-        value: convert(value),
-        opening,
+/// Valves without rules.
+struct Plain<'a, S>(&'a QueueName, S);
+
+impl<S: Fn(Valve) -> Value> Parts for Plain<'_, S> {
+    fn part(&mut self, key: &FlagKey, _: &mut Vocabulary) -> Option<Part> {
+        let named = |valve: &Valve| FlagKey::of_valve(self.0, *valve) == *key;
+        let valve = Valve::ALL.into_iter().find(named)?;
+        Some(Part {
+            choice: Choice::always((self.1)(valve)),
+            draws: Default::default(),
+        })
     }
+
+    fn audiences(&mut self, _: &BTreeSet<u16>, _: &mut Vocabulary) -> Audiences {
+        Audiences::default()
+    }
+}
+
+fn rate(value: &Value) -> Option<Rate> {
+    match value {
+        Value::Rate(rate) => Some(*rate),
+        _ => None,
+    }
+}
+
+fn count(value: &Value) -> Option<u32> {
+    match value {
+        Value::Integer(count) => Some(u32::try_from(*count.max(&0)).unwrap_or(u32::MAX)),
+        _ => None,
+    }
+}
+
+fn span(value: &Value) -> Option<Span> {
+    match value {
+        Value::Duration(span) => Some(*span),
+        _ => None,
+    }
+}
+
+fn share(value: &Value) -> Ratio {
+    match value {
+        Value::Ratio(share) => *share,
+        _ => Ratio::ZERO,
+    }
+}
+
+fn degrade(value: &Value) -> Degrade {
+    match value {
+        Value::Text(mode) if mode.as_ref() == "reject" => Degrade::Reject,
+        Value::Text(mode) if mode.as_ref() != "none" => Degrade::Mode(Arc::clone(mode)),
+        _ => Degrade::None,
+    }
+}
+
+/// A value as a header of the worker's request says it.
+fn plain(value: &Value) -> Arc<str> {
+    let json = value.to_json();
+    json.as_str()
+        .map_or_else(|| json.to_string().into(), Into::into)
 }
 
 /// What happens to a message: the order is the product. Asked on arrival and once more when a slot is free; the lots are the
 /// same both times.
 #[must_use]
 pub fn decide(gate: &Gate, facts: &Facts, now_ms: i64) -> Verdict {
-    let shed = |why, opening| Verdict::Shed { why, opening };
     // 1. Deadline: a job that is too late costs the worker nothing.
-    let (max_age, by) = gate.max_age.read(facts);
-    if let (Some(limit), Some(age)) = (max_age, facts.age_ms(now_ms))
+    let max_age = gate.ask(&gate.max_age, facts);
+    if let (Some(limit), Some(age)) = (max_age.value, facts.age_ms(now_ms))
         && age > limit.as_millis()
     {
-        return shed(Why::Expired, by);
+        return Verdict::shed(Why::Expired, Gate::by(&gate.max_age, max_age.reason));
     }
     if facts.deadline_ms.is_some_and(|deadline| now_ms > deadline) {
-        return shed(Why::Expired, None);
+        return Verdict::shed(Why::Expired, By::default());
     }
     // What is not to be done yet is asked again when its time comes: today's valves do not shed tomorrow's jobs.
     if let Some(wait) = facts.not_yet(now_ms) {
         return Verdict::NotYet(wait);
     }
     // 2. Degrade: this one not at all.
-    let (degrade, by) = gate.degrade.read(facts);
-    if *degrade == Degrade::Reject {
-        return shed(Why::Rejected, by);
+    let degrade = gate.ask(&gate.degrade, facts);
+    if *degrade.value == Degrade::Reject {
+        return Verdict::shed(Why::Rejected, Gate::by(&gate.degrade, degrade.reason));
     }
     // 3. Skip: a share, drawn by the message itself, so that a redelivery draws the same lot.
-    let (share, by) = gate.skip.read(facts);
-    if facts.lot.falls_in(*share, gate.skip_seed) && !*gate.protect.read(facts).0 {
-        return shed(Why::Skipped, by);
+    let skip = gate.ask(&gate.skip, facts);
+    if gate.skips(facts, *skip.value) && !*gate.ask(&gate.protect, facts).value {
+        return Verdict::shed(Why::Skipped, Gate::by(&gate.skip, skip.reason));
     }
     Verdict::Run
 }
@@ -187,18 +347,12 @@ mod tests {
     use crate::rules::lots::KeyHash;
 
     fn gate(turned: &[(Valve, Json)]) -> Gate {
-        let queue: QueueName = "orders".parse().unwrap();
-        let modes = ["light".to_owned()];
-        Gate::compile(&queue, 1, |key| {
-            let valve = Valve::ALL
-                .into_iter()
-                .find(|valve| FlagKey::of_valve(&queue, *valve) == *key)?;
-            let neutral = Flag::neutral_valve(&queue, valve, &modes);
-            let json = turned
-                .iter()
-                .find(|(turned, _)| *turned == valve)
-                .map_or_else(|| valve.neutral(), |(_, json)| json.clone());
-            Some((neutral.read(&json).unwrap(), None))
+        let queue = "orders".parse().unwrap();
+        Gate::of_values(&queue, |valve| {
+            let neutral = Flag::neutral_valve(&queue, valve, &["light".to_owned()]);
+            let said = turned.iter().find(|(turned, _)| *turned == valve);
+            let json = said.map_or_else(|| valve.neutral(), |(_, json)| json.clone());
+            neutral.read(&json).unwrap()
         })
     }
 

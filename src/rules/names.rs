@@ -140,6 +140,66 @@ impl fmt::Display for QueueName {
     }
 }
 
+/// A pattern over whole names: `*` stands for any characters, none included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Glob(Box<str>);
+
+/// Why a text is no pattern of names.
+#[derive(Debug, Error, PartialEq)]
+#[error(
+    "{0:?} is no pattern of names; use 1 to 200 visible ASCII characters, `*` for any, such as \"mail.*\""
+)]
+pub struct NotAGlob(String);
+
+impl Glob {
+    /// Whether the whole name fits.
+    #[must_use]
+    pub fn fits(&self, name: &str) -> bool {
+        let mut parts = self.0.split('*');
+        let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else {
+            return false;
+        };
+        let mut parts: Vec<&str> = parts.collect();
+        let Some(last) = parts.pop() else {
+            return rest.is_empty();
+        };
+        for part in parts {
+            match rest.split_once(part) {
+                Some((_, after)) => rest = after,
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+}
+
+impl FromStr for Glob {
+    type Err = NotAGlob;
+    fn from_str(text: &str) -> Result<Self, NotAGlob> {
+        let fine =
+            (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if fine {
+            Ok(Self(text.into()))
+        } else {
+            Err(NotAGlob(text.chars().take(80).collect()))
+        }
+    }
+}
+
+impl TryFrom<String> for Glob {
+    type Error = NotAGlob;
+    fn try_from(text: String) -> Result<Self, NotAGlob> {
+        text.parse()
+    }
+}
+
+impl From<Glob> for String {
+    fn from(glob: Glob) -> String {
+        glob.0.into()
+    }
+}
+
 /// A calendar day in UTC, as it ends the name of a stream: `2026-11-21`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Day {
@@ -229,6 +289,26 @@ pub fn dead_stream(queue: &str, day: Day) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_glob_fits_whole_names() {
+        for (glob, fits, fails) in [
+            ("orders", &["orders"][..], &["orders2", "order", ""][..]),
+            ("mail.*", &["mail.", "mail.bulk"], &["mail", "xmail.a"]),
+            ("*", &["", "a/b"], &[]),
+            ("a*b*c", &["abc", "aXbYc", "abbcc"], &["ab", "acb", "abcd"]),
+            ("*.skip", &["queue.a.skip"], &["queue.a.skips"]),
+        ] {
+            let glob: Glob = glob.parse().unwrap();
+            for name in fits {
+                assert!(glob.fits(name), "{glob:?} {name:?}");
+            }
+            for name in fails {
+                assert!(!glob.fits(name), "not {glob:?} {name:?}");
+            }
+        }
+        assert!("".parse::<Glob>().is_err() && "a b".parse::<Glob>().is_err());
+    }
 
     #[test]
     fn a_valve_of_a_queue_has_the_key_people_type() {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use thiserror::Error;
 
+use super::clause::ClauseDocument;
 use super::names::FlagKey;
 use super::units::Span;
 
@@ -58,7 +59,18 @@ pub enum Restore {
     /// At once.
     #[default]
     Snap,
+    /// In steps over this time, which begins when the opening ends; between numbers only.
+    Ramp(
+        /// such as `"10m"`
+        #[schemars(with = "String")]
+        Span,
+    ),
 }
+
+/// The shortest ramp.
+pub const SHORTEST_RAMP: Span = Span::from_secs(1);
+/// How many steps a ramp has, unless they would be shorter than a second.
+pub const RAMP_STEPS: u32 = 20;
 
 /// A temporary value over one or several flags.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +79,9 @@ pub struct Opening {
     pub id: OpeningId,
     /// What it lays over which flag, as people write it.
     pub values: Vec<(FlagKey, Json)>,
+    /// For whom; empty: for everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<ClauseDocument>,
     /// Who opened it.
     pub owner: String,
     /// Why.
@@ -77,6 +92,42 @@ pub struct Opening {
     pub ends_at_ms: i64,
     /// How it ends.
     pub restore: Restore,
+    /// How much of it holds: 1, and less while it ramps back.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub strength: f64,
+    /// Whether it lies beneath rules and other openings, in place of the flag's own value: that value on its way from a former
+    /// one to the one that was set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beneath: bool,
+}
+
+impl Opening {
+    /// What it lays over a flag.
+    #[must_use]
+    pub fn value_on(&self, key: &str) -> Option<&Json> {
+        let mut values = self.values.iter();
+        values
+            .find(|(on, _)| on.as_str() == key)
+            .map(|(_, value)| value)
+    }
+
+    /// When nothing of it holds any more, milliseconds since 1970.
+    #[must_use]
+    pub fn over_at_ms(&self) -> i64 {
+        match self.restore {
+            Restore::Snap => self.ends_at_ms,
+            Restore::Ramp(over) => self.ends_at_ms.saturating_add(over.as_millis()),
+        }
+    }
+}
+
+fn whole() -> f64 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+fn is_whole(strength: &f64) -> bool {
+    *strength >= 1.0
 }
 
 /// How long an opening lasts when nobody says.

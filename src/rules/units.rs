@@ -247,6 +247,16 @@ impl Rate {
     pub fn per_second(self) -> f64 {
         f64::from(self.count) / f64::from(self.per.secs())
     }
+
+    /// Another number of messages with the same unit and burst.
+    #[must_use]
+    pub fn with_per_second(self, per_second: f64) -> Self {
+        let count = (per_second * f64::from(self.per.secs())).round();
+        Self {
+            count: (count.clamp(0.0, f64::from(HIGHEST_COUNT))) as u32,
+            ..self
+        }
+    }
 }
 
 impl FromStr for Rate {

@@ -99,4 +99,64 @@ impl Value {
             Self::None | Self::Text(_) | Self::Object(_) => None,
         }
     }
+
+    /// The value that lies so far (0 to 1) on the way from `below` to this one; `None` where there is no way between the two.
+    #[must_use]
+    pub fn at_strength(&self, below: &Self, strength: f64) -> Option<Self> {
+        let between = |from: f64, to: f64| from + (to - from) * strength.clamp(0.0, 1.0);
+        let whole = |from: i64, to: i64| between(from as f64, to as f64).round() as i64;
+        Some(match (below, self) {
+            (Self::Ratio(from), Self::Ratio(to)) => {
+                Self::Ratio(Ratio::try_from(between(from.get(), to.get())).ok()?)
+            }
+            (Self::Integer(from), Self::Integer(to)) => Self::Integer(whole(*from, *to)),
+            (Self::Number(from), Self::Number(to)) => Self::Number(between(*from, *to)),
+            (Self::Duration(from), Self::Duration(to)) => {
+                let millis = whole(from.as_millis(), to.as_millis());
+                Self::Duration(Span::from_millis(millis.unsigned_abs()))
+            }
+            (Self::Rate(from), Self::Rate(to)) => {
+                Self::Rate(to.with_per_second(between(from.per_second(), to.per_second())))
+            }
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_a_way_between_them_and_nothing_else_has() {
+        let ratio = |share| Value::Ratio(Ratio::try_from(share).unwrap());
+        let span = |text: &str| Value::Duration(text.parse().unwrap());
+        let rate = |text: &str| Value::Rate(text.parse().unwrap());
+        for (below, above, strength, between) in [
+            (ratio(0.0), ratio(0.8), 0.25, Some(ratio(0.2))),
+            (
+                Value::Integer(0),
+                Value::Integer(9),
+                0.5,
+                Some(Value::Integer(5)),
+            ),
+            (
+                Value::Number(-1.0),
+                Value::Number(1.0),
+                0.5,
+                Some(Value::Number(0.0)),
+            ),
+            (span("10s"), span("30s"), 0.5, Some(span("20s"))),
+            (rate("10/s"), rate("50/s"), 0.5, Some(rate("30/s"))),
+            (rate("0/s"), rate("60/m"), 0.5, Some(rate("30/m"))),
+            (Value::None, rate("50/s"), 0.5, None),
+            (Value::Boolean(false), Value::Boolean(true), 0.5, None),
+        ] {
+            assert_eq!(
+                above.at_strength(&below, strength),
+                between,
+                "{below:?} {above:?}"
+            );
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::flag::ValueType;
+use super::value::{Value, ValueType};
 
 /// One valve of a queue, in the order in which a message meets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -179,6 +179,20 @@ impl Valve {
             | Self::RateEach
             | Self::Concurrency
             | Self::ConcurrencyEach => Json::Null,
+        }
+    }
+
+    /// Whether the valve sheds or stops messages at this value, so that it must not stay there unseen.
+    #[must_use]
+    pub fn sheds_at(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Pause, Value::Boolean(paused)) => *paused,
+            (Self::MaxAge, Value::Duration(_)) => true,
+            (Self::Degrade, Value::Text(mode)) => mode.as_ref() != "none",
+            (Self::Skip, Value::Ratio(share)) => share.get() > 0.0,
+            (Self::Rate | Self::RateEach, Value::Rate(rate)) => rate.is_stop(),
+            (Self::Concurrency | Self::ConcurrencyEach, Value::Integer(count)) => *count == 0,
+            _ => false,
         }
     }
 

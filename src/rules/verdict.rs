@@ -1,5 +1,6 @@
 //! What the gate says of a message, and every way in which a delivery can end. The words are the same in metric, log and panel.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::opening::OpeningId;
@@ -116,6 +117,15 @@ impl Why {
     }
 }
 
+/// Whose value decided: that of an opening, of a rule, or neither.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct By {
+    /// The opening.
+    pub opening: Option<OpeningId>,
+    /// The rule's name.
+    pub rule: Option<Arc<str>>,
+}
+
 /// What the gate says of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -125,11 +135,19 @@ pub enum Verdict {
     Shed {
         /// Why: malformed, blocked, expired, rejected or skipped.
         why: Why,
-        /// The opening whose value decided, if one did.
-        opening: Option<OpeningId>,
+        /// Who decided.
+        by: By,
     },
     /// Its time has not come.
     NotYet(Duration),
+}
+
+impl Verdict {
+    /// It is shed.
+    #[must_use]
+    pub fn shed(why: Why, by: By) -> Self {
+        Self::Shed { why, by }
+    }
 }
 
 #[cfg(test)]

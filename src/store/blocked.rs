@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use crate::metrics::Metrics;
     use crate::rules::names::QueueName;
-    use crate::rules::snapshot::Snapshot;
+    use crate::rules::snapshot::{Snapshot, Stored};
     use crate::store::Store;
 
     fn entry(key: &str, since_ms: i64) -> BlockedEntry {
@@ -185,7 +185,7 @@ mod tests {
     fn keys_are_blocked_remembered_and_released() {
         let metrics = Arc::new(Metrics::new(&["orders".parse().unwrap()]).unwrap());
         let store = Store::in_memory(
-            Snapshot::of(vec![], 0, vec![], vec![]),
+            Snapshot::of(vec![], Stored::default()),
             Arc::clone(&metrics),
         );
         let blocked = open(&store, &metrics, Order::Key);
@@ -213,7 +213,7 @@ mod tests {
     fn a_change_of_the_order_forgets_no_block() {
         let metrics = Arc::new(Metrics::new(&["orders".parse().unwrap()]).unwrap());
         let store = Store::in_memory(
-            Snapshot::of(vec![], 0, vec![], vec![]),
+            Snapshot::of(vec![], Stored::default()),
             Arc::clone(&metrics),
         );
         let line = |order: Order, key: &str| order.line(Some(KeyHash::of(key.as_bytes()))).unwrap();

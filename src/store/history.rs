@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::books::{self, Books, Slot};
 use super::journal::Journal;
 use super::kept::Kept;
+use super::lines::{Base, Raw, Wanted};
 use super::state::{Fault, State};
 use crate::rules::record::{self, ChangeRecord};
 use crate::rules::snapshot::Snapshot;
@@ -24,6 +25,13 @@ pub(super) enum History {
     },
     /// All of them.
     OnDisk(Box<Disk>),
+}
+
+/// Records as they were written, with where the log begins and the head that it leads to.
+pub(super) struct RawPage {
+    pub(super) lines: Vec<Raw>,
+    pub(super) base: Base,
+    pub(super) head: (u64, String),
 }
 
 /// What a store has on disk.
@@ -95,8 +103,30 @@ impl History {
         }
     }
 
-    /// Keeps what is in force as a file of its own. It is our second leg: when it cannot be written, the first one still stands.
-    pub(super) fn keep(&self, live: &Snapshot) {
+    /// Keeps what is in force as a file of its own, now or soon: see [`History::keep_due`]. It is our second leg: when it cannot
+    /// be written, the first one still stands.
+    pub(super) fn keep(&mut self, live: &Snapshot, now_ms: i64) {
+        if let Self::OnDisk(disk) = self
+            && disk.kept.changed(now_ms)
+        {
+            self.keep_now(live);
+        }
+    }
+
+    /// Keeps what changed since a file was written, when it is time to; `None`: whether or not it is. Whether something
+    /// is left to be kept.
+    pub(super) fn keep_due(&mut self, live: &Snapshot, now_ms: Option<i64>) -> bool {
+        if let Self::OnDisk(disk) = self
+            && !disk.journal.owes()
+            && now_ms.map_or(disk.kept.owes(), |now_ms| disk.kept.is_due(now_ms))
+        {
+            self.keep_now(live);
+        }
+        matches!(self, Self::OnDisk(disk) if disk.kept.owes())
+    }
+
+    /// Keeps what is in force, and on disk, as a file of its own.
+    pub(super) fn keep_now(&mut self, live: &Snapshot) {
         if let Self::OnDisk(disk) = self
             && let Err(why) = disk.kept.keep(&State::of(live, disk.journal.hash()))
         {
@@ -121,20 +151,48 @@ impl History {
         Ok(())
     }
 
-    /// Records below a revision, newest first.
-    pub(super) fn page(
-        &mut self,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Result<Vec<ChangeRecord>, Fault> {
+    /// Records as they were written, oldest first, from a revision on.
+    pub(super) fn raw(&mut self, from: u64, limit: usize) -> Result<RawPage, Fault> {
         match self {
-            Self::InMemory { records, .. } => Ok(records
-                .iter()
-                .filter(|record| before.is_none_or(|before| record.revision < before))
-                .take(limit)
-                .cloned()
-                .collect()),
-            Self::OnDisk(disk) => disk.journal.page(before, limit),
+            Self::InMemory { hash, records, .. } => Ok(raw_of(records, hash, from, limit)),
+            Self::OnDisk(disk) => disk.journal.raw(from, limit),
         }
+    }
+
+    /// The records that are wanted.
+    pub(super) fn records(&mut self, wanted: &Wanted<'_>) -> Result<Vec<ChangeRecord>, Fault> {
+        match self {
+            Self::InMemory { records, .. } => {
+                let taken = records.iter().filter(|record| wanted.takes(record));
+                Ok(if wanted.newest_first {
+                    taken.take(wanted.limit).cloned().collect()
+                } else {
+                    taken.rev().take(wanted.limit).cloned().collect()
+                })
+            }
+            Self::OnDisk(disk) => disk.journal.records(wanted),
+        }
+    }
+}
+
+fn raw_of(records: &VecDeque<ChangeRecord>, hash: &str, from: u64, limit: usize) -> RawPage {
+    let oldest = records.back();
+    let base = oldest.map(|oldest| Base {
+        revision: oldest.revision.saturating_sub(1),
+        hash: oldest.prev.clone(),
+    });
+    let written = |record: &ChangeRecord| {
+        let bytes = record.written().map_err(|why| why.to_string());
+        (record.revision, bytes)
+    };
+    let wanted = records.iter().rev();
+    let wanted = wanted.filter(|record| record.revision >= from).take(limit);
+    RawPage {
+        lines: wanted.map(written).collect(),
+        base: base.unwrap_or_default(),
+        head: (
+            records.front().map_or(0, |newest| newest.revision),
+            hash.to_owned(),
+        ),
     }
 }

@@ -1,7 +1,7 @@
-//! The database (redb): flags and openings as they stand, and every change as it was made.
+//! The database (redb): all that stands, and every change as it was made.
 //!
 //! A change is one transaction, on disk when [`Journal::append`] returns. Each record carries a seal, and the head carries the sum
-//! of the seals of all flags and openings, so that a missing or an old record is noticed as well as flipped bits. All reading and
+//! of the seals of all that stands, so that a missing or an old record is noticed as well as flipped bits. All reading and
 //! writing is done under `catch_unwind`, because damage can make the database panic. After a failed write the database refuses
 //! more: it is closed, opened again for the next write, and brought to what is in force.
 
@@ -11,11 +11,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Database, DatabaseError, ReadableDatabase};
+use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase};
 
 use super::books::{self, Books, Slot};
+use super::history::RawPage;
+use super::lines::{self, Base, Line, Wanted};
 use super::state::{Fault, State};
-use super::tables::{self, Line};
+use super::tables::{self, Head};
 use crate::rules::record::{self, ChangeRecord};
 use crate::rules::snapshot::Snapshot;
 
@@ -48,6 +50,8 @@ pub(super) struct Journal {
     revision: u64,
     /// The hash of the newest record, on disk or owed.
     hash: String,
+    /// Where the log on disk begins.
+    base: Base,
     /// Records of changes that are in force and could not be written yet.
     owed: Vec<Line>,
     /// What is kept beside the flags, as it is on disk.
@@ -55,20 +59,17 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Makes the database anew, with this snapshot and the hash of the newest record: it is there whole, or not at all.
+    /// Makes the database anew, with this snapshot, the records that led to it and the hash of the newest of them: it is there
+    /// whole, or not at all.
     pub(super) fn create(
         path: &Path,
         opener: Opener,
         snapshot: &Arc<Snapshot>,
-        records: &[ChangeRecord],
+        lines: &[Line],
         hash: &str,
         books: &Books,
     ) -> Result<Self, Fault> {
-        let lines = records
-            .iter()
-            .map(Line::of)
-            .collect::<Result<Vec<_>, _>>()?;
-        guarded(|| build(path, &opener, snapshot, &lines, hash, books))?;
+        guarded(|| build(path, &opener, snapshot, lines, hash, books))?;
         let (mut journal, _) = Self::open(path, opener)?;
         journal.stands_at(snapshot);
         Ok(journal)
@@ -79,22 +80,33 @@ impl Journal {
         guarded(|| {
             let database = opener(path)?;
             let txn = database.begin_read()?;
-            let (state, seals) = tables::read(&txn)?;
+            let (state, mut head) = tables::read(&txn)?;
             let books = tables::read_books(&txn)?;
             drop(txn);
+            if head.is_old() {
+                let txn = database.begin_write()?;
+                head = tables::take_over(&txn, &head)?;
+                txn.commit()?;
+            }
             let journal = Self {
                 path: path.to_owned(),
                 opener,
                 database: Some(database),
                 on_disk: None,
-                seals,
-                revision: state.revision,
-                hash: state.head.clone(),
+                seals: head.seals,
+                revision: head.revision,
+                hash: head.hash,
+                base: head.base,
                 owed: Vec::new(),
                 books,
             };
             Ok((journal, state))
         })
+    }
+
+    /// What stands in a database that is not open; nothing is taken over.
+    pub(super) fn state_at(path: &Path, opener: &Opener) -> Result<State, Fault> {
+        guarded(|| Ok(tables::read(&opener(path)?.begin_read()?)?.0))
     }
 
     /// Says that this snapshot was made of what was read, so that only what differs from it is written from now on.
@@ -141,7 +153,8 @@ impl Journal {
             written => written,
         };
         self.on_disk = written.is_ok().then(|| Arc::clone(live));
-        self.seals = written?;
+        let head = written?;
+        (self.seals, self.base) = (head.seals, head.base);
         self.revision = live.revision();
         self.owed.clear();
         Ok(())
@@ -166,11 +179,12 @@ impl Journal {
             (Err(Fault::Damaged(why)), Some(live)) => {
                 let before = self.books.clone();
                 books::put(&mut self.books, slot, content);
-                let seals = guarded(|| self.start_over(&live, &why));
-                if seals.is_err() {
+                let head = guarded(|| self.start_over(&live, &why));
+                if head.is_err() {
                     self.books = before;
                 }
-                self.seals = seals?;
+                let head = head?;
+                (self.seals, self.base) = (head.seals, head.base);
             }
             (written, _) => {
                 written?;
@@ -185,25 +199,61 @@ impl Journal {
         guarded(|| tables::read_books(&opener(path)?.begin_read()?))
     }
 
-    /// Change records below `before` (all, when it is `None`), newest first, at most `limit`.
-    pub(super) fn page(
-        &mut self,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Result<Vec<ChangeRecord>, Fault> {
-        let below = before.unwrap_or(u64::MAX);
-        let owed = self.owed.iter().rev().filter(|line| line.revision < below);
-        let mut records = owed.map(Line::parsed).collect::<Result<Vec<_>, _>>()?;
-        let written = below.min(self.revision.saturating_add(1)); // a refused change may lie above it
-        let left = limit.saturating_sub(records.len());
-        records.extend(guarded(|| {
-            let database = self.opened()?;
-            let lines = tables::page(&database.begin_read()?, written, left);
-            self.database = Some(database);
-            lines
-        })?);
-        records.truncate(limit);
+    /// What can still be read of its log: the records that lead to this revision and hash.
+    pub(super) fn salvage_lines(
+        path: &Path,
+        opener: &Opener,
+        (revision, hash): (u64, &str),
+    ) -> Result<Vec<Line>, Fault> {
+        guarded(|| lines::leading_to(&opener(path)?.begin_read()?, revision, hash))
+    }
+
+    /// The change records that are wanted, those that are owed among them.
+    pub(super) fn records(&mut self, wanted: &Wanted<'_>) -> Result<Vec<ChangeRecord>, Fault> {
+        let owed = self.owed.iter().map(Line::parsed);
+        let mut owed = owed.collect::<Result<Vec<_>, _>>()?;
+        owed.retain(|record| wanted.takes(record));
+        let on_disk = Wanted {
+            below: wanted.below.min(self.revision.saturating_add(1)), // a refused change may lie above it
+            ..*wanted
+        };
+        let mut written = self.reading(|txn| lines::read(txn, &on_disk))?;
+        let mut records = if wanted.newest_first {
+            owed.reverse();
+            owed.append(&mut written);
+            owed
+        } else {
+            written.append(&mut owed);
+            written
+        };
+        records.truncate(wanted.limit);
         Ok(records)
+    }
+
+    /// Records as they lie on disk, oldest first, from a revision on; and the head that they lead to.
+    pub(super) fn raw(&mut self, from: u64, limit: usize) -> Result<RawPage, Fault> {
+        self.reading(|txn| raw(txn, from, limit))
+    }
+
+    /// The same of a database that is not open, also one whose flags are damaged.
+    pub(super) fn raw_at(
+        path: &Path,
+        opener: &Opener,
+    ) -> Result<impl FnMut(u64, usize) -> Result<RawPage, Fault> + use<>, Fault> {
+        let database = guarded(|| Ok(opener(path)?))?;
+        Ok(move |from, limit| guarded(|| raw(&database.begin_read()?, from, limit)))
+    }
+
+    fn reading<T>(
+        &mut self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        guarded(|| {
+            let database = self.opened()?;
+            let found = read(&database.begin_read()?);
+            self.database = Some(database);
+            found
+        })
     }
 
     /// Takes the database out, opened again if need be. Whoever took it puts it back when nothing went wrong.
@@ -214,43 +264,58 @@ impl Journal {
         }
     }
 
-    fn write(&mut self, live: &Snapshot) -> Result<u64, Fault> {
+    fn write(&mut self, live: &Snapshot) -> Result<Head, Fault> {
         let database = self.opened()?;
         let txn = database.begin_write()?;
-        let before = match self.on_disk.as_deref() {
+        let seals = match self.on_disk.as_deref() {
             Some(snapshot) => self.seals ^ tables::write_changed(&txn, snapshot, live)?,
             None => tables::write_whole(&txn, self.revision, live)?,
         };
-        tables::write_lines(&txn, &self.owed)?;
-        tables::write_head(&txn, live.revision(), &self.hash, before)?;
+        lines::write(&txn, &self.owed)?;
+        let head = Head::new(live.revision(), &self.hash, seals, self.base.clone());
+        tables::write_head(&txn, &head)?;
         txn.commit()?;
         self.database = Some(database);
-        Ok(before)
+        Ok(head)
     }
 
     /// The database was damaged while we ran: what is in force is in memory, so a new one is made of that.
-    fn start_over(&mut self, live: &Snapshot, why: &str) -> Result<u64, Fault> {
+    fn start_over(&mut self, live: &Snapshot, why: &str) -> Result<Head, Fault> {
         tracing::error!(
             path = %self.path.display(), why,
-            "the store was found damaged; it is put aside and a new one is made of what is in force; older changes lie in the old one"
+            "the store was found damaged; it is put aside and a new one is made of what is in force, with the changes on record that can still be read"
         );
         let aside = self
             .path
             .with_extension(format!("redb.damaged-{}", live.revision()));
-        fs::rename(&self.path, aside).map_err(|why| unusable(&self.path, &why))?;
+        fs::rename(&self.path, &aside).map_err(|why| unusable(&self.path, &why))?;
+        let before = Line::base(&self.owed, (self.revision, &self.hash));
+        let leading = (before.revision, before.hash.as_str());
+        let lines = Self::salvage_lines(&aside, &self.opener, leading);
+        let mut lines = lines.unwrap_or_default();
+        lines.extend_from_slice(&self.owed);
         build(
             &self.path,
             &self.opener,
             live,
-            &self.owed,
+            &lines,
             &self.hash,
             &self.books,
         )?;
         let database = self.opened()?;
-        let (_, seals) = tables::read(&database.begin_read()?)?;
+        let (_, head) = tables::read(&database.begin_read()?)?;
         self.database = Some(database);
-        Ok(seals)
+        Ok(head)
     }
+}
+
+fn raw(txn: &ReadTransaction, from: u64, limit: usize) -> Result<RawPage, Fault> {
+    let head = tables::read_head(txn)?;
+    Ok(RawPage {
+        lines: lines::raw(txn, from, limit)?,
+        base: head.base,
+        head: (head.revision, head.hash),
+    })
 }
 
 /// Writes a whole database beside its name, and renames it when it is complete.
@@ -270,9 +335,11 @@ fn build(
     let database = opener(&beside)?;
     let txn = database.begin_write()?;
     let seals = tables::write_whole(&txn, 0, snapshot)?;
-    tables::write_lines(&txn, lines)?;
+    lines::write(&txn, lines)?;
     tables::write_books(&txn, books)?;
-    tables::write_head(&txn, snapshot.revision(), hash, seals)?;
+    let base = Line::base(lines, (snapshot.revision(), hash));
+    let head = Head::new(snapshot.revision(), hash, seals, base);
+    tables::write_head(&txn, &head)?;
     txn.commit()?;
     drop(database);
     fs::rename(&beside, path).map_err(|why| unusable(path, &why))?;

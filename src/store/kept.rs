@@ -1,7 +1,8 @@
 //! The last good snapshots, each a file of its own: what we start from when the database is damaged.
 //!
-//! A file holds two lines: `{"schema": 1, "xxh3": "…"}`, and the state as JSON. It is written beside its name and renamed, so that
-//! it is there whole or not at all.
+//! A file holds two lines: `{"schema": 2, "xxh3": "…"}`, and the state as JSON. It is written beside its name and renamed, so that
+//! it is there whole or not at all. A store with many accounts is megabytes, so a change waits for its file at most once in
+//! [`EVERY_MS`]; the changes between are in the database at once, and in a file soon after.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,11 +14,17 @@ use super::state::{Fault, SCHEMA, State, readable, seal};
 
 /// How many are kept.
 const KEPT: usize = 5;
+/// How often one is written at most, in milliseconds.
+pub(super) const EVERY_MS: i64 = 5_000;
 
 /// The directory of the files.
 #[derive(Debug)]
 pub(super) struct Kept {
     dir: PathBuf,
+    /// When a change was kept last, milliseconds since 1970.
+    last_ms: Option<i64>,
+    /// Whether something changed since.
+    owes: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,14 +43,52 @@ impl Seal {
     }
 }
 
+/// One of the files.
+#[derive(Debug)]
+pub(super) struct KeptFile {
+    pub(super) revision: u64,
+    pub(super) path: PathBuf,
+    pub(super) state: Result<State, Fault>,
+}
+
 impl Kept {
+    /// The directory as it is; it need not be there.
+    pub(super) fn at(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            last_ms: None,
+            owes: false,
+        }
+    }
+
     pub(super) fn in_dir(dir: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
-        Ok(Self { dir })
+        Ok(Self::at(dir))
+    }
+
+    /// Says that something changed at this time; whether it is time to keep it.
+    pub(super) fn changed(&mut self, now_ms: i64) -> bool {
+        self.owes = true;
+        self.is_due(now_ms)
+    }
+
+    /// Whether something is to be kept, and the last time lies far enough behind; also when the clock was set back.
+    pub(super) fn is_due(&mut self, now_ms: i64) -> bool {
+        let waits = |last: i64| (last..last.saturating_add(EVERY_MS)).contains(&now_ms);
+        let due = self.owes && !self.last_ms.is_some_and(waits);
+        if due {
+            self.last_ms = Some(now_ms);
+        }
+        due
+    }
+
+    /// Whether something is to be kept, sooner or later.
+    pub(super) fn owes(&self) -> bool {
+        self.owes
     }
 
     /// Keeps a state as the newest, and forgets those beyond the last five.
-    pub(super) fn keep(&self, state: &State) -> io::Result<()> {
+    pub(super) fn keep(&mut self, state: &State) -> io::Result<()> {
         let text = serde_json::to_string(state)?;
         let seal = serde_json::to_string(&Seal::of(SCHEMA, &text))?;
         let path = self.dir.join(format!("{}.json", state.revision));
@@ -55,6 +100,7 @@ impl Kept {
         for (_, old) in self.files()?.into_iter().skip(KEPT) {
             fs::remove_file(old)?;
         }
+        self.owes = false;
         Ok(())
     }
 
@@ -80,6 +126,17 @@ impl Kept {
         Ok((None, notes))
     }
 
+    /// All files, newest first, each with what it holds or why it cannot be used.
+    pub(super) fn all(&self) -> Result<Vec<KeptFile>, Fault> {
+        let files = self.files().map_err(|why| unusable(&self.dir, &why))?;
+        let all = files.into_iter().map(|(revision, path)| KeptFile {
+            revision,
+            state: read(&path),
+            path,
+        });
+        Ok(all.collect())
+    }
+
     /// The files, newest first.
     fn files(&self) -> io::Result<Vec<(u64, PathBuf)>> {
         let mut files = Vec::new();
@@ -95,6 +152,13 @@ impl Kept {
 }
 
 fn read(path: &Path) -> Result<State, Fault> {
+    let (schema, state) = read_text(path)?;
+    readable(schema)?;
+    serde_json::from_str(&state).map_err(|why| Fault::Damaged(why.to_string()))
+}
+
+/// The schema and the state of a file whose seal is good, of whatever version.
+pub(super) fn read_text(path: &Path) -> Result<(u32, String), Fault> {
     let damaged = |why: &str| Fault::Damaged(why.to_owned());
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -107,8 +171,7 @@ fn read(path: &Path) -> Result<State, Fault> {
     if seal.xxh3 != Seal::of(seal.schema, state).xxh3 {
         return Err(damaged("not what was written"));
     }
-    readable(seal.schema)?;
-    serde_json::from_str(state).map_err(|why| damaged(&why.to_string()))
+    Ok((seal.schema, state.to_owned()))
 }
 
 fn unusable(path: &Path, why: &io::Error) -> Fault {
@@ -125,6 +188,8 @@ mod tests {
             head: format!("head of {revision}"),
             flags: vec![],
             openings: vec![],
+            segments: vec![],
+            tombstones: [("gone".parse().unwrap(), revision)].into(),
         }
     }
 
@@ -136,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_last_five_are_kept_and_the_newest_is_found() {
-        let (_dir, kept) = kept();
+        let (_dir, mut kept) = kept();
         assert_eq!(kept.newest().unwrap(), (None, vec![]));
         for revision in 7..=12 {
             kept.keep(&state(revision)).unwrap();
@@ -147,8 +212,23 @@ mod tests {
     }
 
     #[test]
+    fn the_first_change_is_kept_at_once_and_later_ones_at_most_every_few_seconds() {
+        let (_dir, mut kept) = kept();
+        assert!(!kept.is_due(0) && !kept.owes());
+        assert!(kept.changed(10));
+        kept.keep(&state(1)).unwrap();
+        assert!(!kept.is_due(10 + EVERY_MS), "nothing changed");
+        assert!(!kept.changed(20) && !kept.changed(30) && kept.owes());
+        assert!(!kept.is_due(9 + EVERY_MS));
+        assert!(kept.is_due(10 + EVERY_MS));
+        kept.keep(&state(2)).unwrap();
+        assert!(!kept.owes());
+        assert!(kept.changed(5), "the clock was set back");
+    }
+
+    #[test]
     fn a_damaged_file_gives_way_to_the_one_before_and_is_told_of() {
-        let (_dir, kept) = kept();
+        let (_dir, mut kept) = kept();
         kept.keep(&state(1)).unwrap();
         kept.keep(&state(2)).unwrap();
         let newest = kept.dir.join("2.json");
@@ -172,6 +252,6 @@ mod tests {
         let text = r#"{"all": "new"}"#;
         let seal = serde_json::to_string(&Seal::of(SCHEMA + 1, text)).unwrap();
         fs::write(kept.dir.join("3.json"), format!("{seal}\n{text}\n")).unwrap();
-        assert!(matches!(kept.newest(), Err(Fault::Newer(2))));
+        assert!(matches!(kept.newest(), Err(Fault::Newer(3))));
     }
 }

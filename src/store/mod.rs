@@ -7,28 +7,43 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::metrics::Metrics;
 use crate::rules::change::{Change, Refused};
+use crate::rules::policy::Policy;
 use crate::rules::record::{self, ChangeRecord};
 use crate::rules::snapshot::Snapshot;
 use history::History;
+use lines::{Subject, Wanted};
 use state::Fault;
 
 pub use blocked::Blocked;
 pub use books::{BlockBook, BlockedEntry, BookError, KeptLanes, LaneBook, LaneEntry, MOST_BLOCKED};
-pub use open::{OpenError, Opened};
+pub use export::WrittenRecord;
+pub use former::NoFormer;
+pub use open::{OpenError, Opened, Seed};
+pub use verify::{Break, Chain, Noted};
 
+mod audiences;
 mod blocked;
 mod books;
+mod evaluated;
+mod export;
+mod former;
 mod history;
 mod journal;
 mod kept;
+mod lines;
 mod open;
+pub mod rescue;
+mod restore;
 mod state;
 mod tables;
+mod verify;
 
+/// How many changes a listener may be behind; then it misses the oldest.
+const BEHIND: usize = 1_024;
 /// The most change records that are given at once.
 const LARGEST_PAGE: usize = 1_000;
 
@@ -36,6 +51,7 @@ const LARGEST_PAGE: usize = 1_000;
 pub struct Store {
     history: Arc<Mutex<History>>,
     live: watch::Sender<Arc<Snapshot>>,
+    heard: broadcast::Sender<Arc<ChangeRecord>>,
     metrics: Arc<Metrics>,
 }
 
@@ -68,6 +84,7 @@ impl Store {
         Self {
             history: Arc::new(Mutex::new(history)),
             live: watch::Sender::new(start),
+            heard: broadcast::Sender::new(BEHIND),
             metrics,
         }
     }
@@ -84,6 +101,12 @@ impl Store {
         self.live.subscribe()
     }
 
+    /// Hears of each change that is made from now on, by its record. Whoever is slow misses the oldest, and holds nobody up.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Arc<ChangeRecord>> {
+        self.heard.subscribe()
+    }
+
     /// Makes a change: checked as a whole, on disk before anyone obeys it, then in force everywhere. Gives what stands now.
     ///
     /// # Errors
@@ -94,8 +117,8 @@ impl Store {
         let next = Arc::new(live.with(change)?);
         let record = ChangeRecord::of(change, &live, &next, history.hash());
         history.append(&next, &record).map_err(refused)?;
-        self.publish(change, &live, &next);
-        history.keep(&next);
+        self.publish(change, &live, &next, record);
+        history.keep(&next, change.at_ms);
         Ok(next)
     }
 
@@ -120,9 +143,9 @@ impl Store {
                 Turned::Owed(why.to_string())
             }
         };
-        self.publish(change, &live, &next);
+        self.publish(change, &live, &next, record);
         if turned == Turned::Written {
-            history.keep(&next);
+            history.keep(&next, change.at_ms);
         }
         Ok(turned)
     }
@@ -136,13 +159,35 @@ impl Store {
         if history.owes() {
             let live = self.snapshot();
             history.write_owed(&live).map_err(refused)?;
-            history.keep(&live);
+            history.keep_now(&live);
             tracing::info!(
                 revision = live.revision(),
                 "the store can be written again, and holds all changes"
             );
         }
         Ok(())
+    }
+
+    /// Puts other limits in force; what stands is not touched, also where it is beyond them.
+    pub fn limit(&self, policy: Policy) {
+        let _one_at_a_time = self.one_at_a_time();
+        let live = self.snapshot();
+        self.live
+            .send_replace(Arc::new(live.as_ref().clone().under(policy)));
+    }
+
+    /// Writes the snapshot beside the store, when something changed and the last one was written some seconds ago; with `None`
+    /// whenever something changed, as at a clean stop. Waits for the disk. Whether something is left to be written.
+    pub fn keep(&self, now_ms: Option<i64>) -> bool {
+        let mut history = self.one_at_a_time();
+        history.keep_due(&self.snapshot(), now_ms)
+    }
+
+    /// The revision of the newest change and the hash of its record: noted elsewhere, it shows when the end of the log was cut off.
+    #[must_use]
+    pub fn head(&self) -> (u64, String) {
+        let history = self.one_at_a_time();
+        (self.snapshot().revision(), history.hash().to_owned())
     }
 
     /// Whether changes are in force that are not on disk.
@@ -169,27 +214,73 @@ impl Store {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<ChangeRecord>, Unreadable> {
-        self.one_at_a_time()
-            .page(before, limit.min(LARGEST_PAGE))
-            .map_err(|why| Unreadable(why.to_string()))
+        self.read(&newest(None, before, limit))
     }
 
-    fn publish(&self, change: &Change, before: &Snapshot, next: &Arc<Snapshot>) {
+    /// The changes that touched one flag, paged as [`Store::changes`] are, also those of openings over it. Reads no others.
+    ///
+    /// # Errors
+    /// When they cannot be read from the disk.
+    pub fn history(
+        &self,
+        key: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>, Unreadable> {
+        self.read(&newest(Some(Subject::Flag(key)), before, limit))
+    }
+
+    /// The changes that touched one segment, paged as [`Store::changes`] are.
+    ///
+    /// # Errors
+    /// When they cannot be read from the disk.
+    pub fn segment_history(
+        &self,
+        name: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ChangeRecord>, Unreadable> {
+        self.read(&newest(Some(Subject::Segment(name)), before, limit))
+    }
+
+    fn read(&self, wanted: &Wanted<'_>) -> Result<Vec<ChangeRecord>, Unreadable> {
+        let records = self.one_at_a_time().records(wanted);
+        records.map_err(|why| Unreadable(why.to_string()))
+    }
+
+    fn publish(
+        &self,
+        change: &Change,
+        before: &Snapshot,
+        next: &Arc<Snapshot>,
+        record: ChangeRecord,
+    ) {
         self.live.send_replace(Arc::clone(next));
         for flag in record::touched(&change.edit, before) {
             let key = flag.as_str();
             say(&self.metrics, next, key);
             let value = |of: &Snapshot| of.value(key).map(|(value, _)| value);
-            if value(before) != value(next) {
+            if value(next).is_some() && value(before) != value(next) {
                 let at = seconds(change.at_ms);
                 self.metrics.flag_changed(key, change.cause, at);
             }
         }
         self.metrics.snapshot(next.revision());
+        if self.heard.receiver_count() > 0 {
+            // An error says that the last one has just stopped listening.
+            let _ = self.heard.send(Arc::new(record));
+        }
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Store {
+    /// The last change is kept beside the store too, whoever stops.
+    fn drop(&mut self) {
+        self.keep(None);
     }
 }
 
@@ -200,12 +291,25 @@ impl fmt::Debug for Store {
     }
 }
 
+/// A page of changes, newest first.
+fn newest<'a>(about: Option<Subject<'a>>, before: Option<u64>, limit: usize) -> Wanted<'a> {
+    Wanted {
+        about,
+        from: 0,
+        below: before.unwrap_or(u64::MAX),
+        newest_first: true,
+        limit: limit.min(LARGEST_PAGE),
+    }
+}
+
 /// Tells the metrics what a flag says.
 fn say(metrics: &Metrics, snapshot: &Snapshot, key: &str) {
     if let Some((value, _)) = snapshot.value(key) {
         let ends = snapshot.openings_on(key).next_back();
-        let ends = ends.map(|opening| seconds(opening.ends_at_ms));
+        let ends = ends.map(|opening| seconds(opening.over_at_ms()));
         metrics.flag_says(key, value.as_number(), ends);
+    } else {
+        metrics.flag_gone(key);
     }
 }
 

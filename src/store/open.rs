@@ -8,20 +8,23 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::Store;
 use super::books::{Books, named};
 use super::history::{Disk, History};
 use super::journal::{Journal, Opener, plain_file};
 use super::kept::Kept;
+use super::lines::Line;
 use super::state::{Fault, SCHEMA, State};
+use super::{Store, evaluated};
 use crate::metrics::Metrics;
 use crate::rules::change::{Actor, Cause, Change, Edit, Refused};
 use crate::rules::flag::FlagDocument;
-use crate::rules::names::FlagKey;
+use crate::rules::policy::Policy;
 use crate::rules::record::{self, ChangeRecord};
-use crate::rules::snapshot::{GatedQueue, Snapshot};
+use crate::rules::segment::SegmentDocument;
+use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 
-const DATABASE: &str = "store.redb";
+pub(super) const DATABASE: &str = "store.redb";
+pub(super) const SNAPSHOTS: &str = "snapshots";
 
 /// A store that was opened.
 #[derive(Debug)]
@@ -30,6 +33,17 @@ pub struct Opened {
     pub store: Store,
     /// Sentences that the operator must read: each was logged as an error already. Empty: all is well.
     pub notes: Vec<String>,
+}
+
+/// What a store begins with.
+#[derive(Debug, Clone, Default)]
+pub struct Seed {
+    /// The limits that hold for every change, from the first on.
+    pub policy: Policy,
+    /// The segments of a new store.
+    pub segments: Vec<SegmentDocument>,
+    /// The flags of a new store; of valves all that people may give them.
+    pub flags: Vec<FlagDocument>,
 }
 
 /// Why a store cannot be opened; nothing runs without its flags.
@@ -48,7 +62,7 @@ pub enum OpenError {
     Busy(PathBuf),
     /// A later version wrote it.
     #[error(
-        "the store in {} was written by a later version (schema {found}, this one knows {SCHEMA}); run that version, or give this one an empty data_dir",
+        "the store in {} was written by a later version (schema {found}, this one knows {SCHEMA}); run that version, or take its flags along: `sluicegate store export` writes them as JSON, and this one starts anew in an empty data_dir",
         path.display()
     )]
     Newer {
@@ -68,19 +82,19 @@ pub enum OpenError {
         /// what was found
         why: String,
     },
-    /// The file of flags holds one that cannot be.
-    #[error("the flag `{key}` of the file cannot be made: {why}")]
+    /// The file of flags holds one that cannot be, or a segment.
+    #[error("`{key}` of the file of flags cannot be made: {why}")]
     Seed {
-        /// the flag
+        /// the flag or segment
         key: String,
         /// the reason
-        why: Refused,
+        why: Box<Refused>,
     },
 }
 
 impl Store {
-    /// Opens the store in `data_dir`, which is made if need be, with the valves of these queues. The flags of `seed` are made
-    /// only when the store is new (valves take their value alone). `now_ms`: milliseconds since 1970.
+    /// Opens the store in `data_dir`, which is made if need be, with the valves of these queues. The flags and segments of `seed`
+    /// are made only when the store is new (valves take what people may give them). `now_ms`: milliseconds since 1970.
     ///
     /// A damaged database is put aside, and the newest good snapshot beside it is taken; [`Opened::notes`] says so.
     ///
@@ -89,7 +103,7 @@ impl Store {
     pub fn open(
         data_dir: &Path,
         queues: Vec<GatedQueue>,
-        seed: Vec<FlagDocument>,
+        seed: Seed,
         now_ms: i64,
         metrics: Arc<Metrics>,
     ) -> Result<Opened, OpenError> {
@@ -108,7 +122,7 @@ impl Store {
 pub(super) struct How<'a, O: Fn() -> Opener> {
     pub(super) data_dir: &'a Path,
     pub(super) queues: Vec<GatedQueue>,
-    pub(super) seed: Vec<FlagDocument>,
+    pub(super) seed: Seed,
     pub(super) now_ms: i64,
     pub(super) opener: O,
 }
@@ -122,9 +136,19 @@ struct Found {
 
 impl<O: Fn() -> Opener> How<'_, O> {
     pub(super) fn open(&self, metrics: Arc<Metrics>) -> Result<Opened, OpenError> {
-        let lock = self.lock()?;
+        let (history, snapshot, notes) = self.open_history()?;
+        evaluated::remember(history.books(), &snapshot, &metrics, self.now_ms);
+        Ok(Opened {
+            store: Store::with(snapshot, history, metrics),
+            notes,
+        })
+    }
+
+    /// What lies there, and what stands; sentences that must be read were logged.
+    pub(super) fn open_history(&self) -> Result<(History, Arc<Snapshot>, Vec<String>), OpenError> {
+        let lock = lock(self.data_dir)?;
         let kept =
-            Kept::in_dir(self.data_dir.join("snapshots")).map_err(|why| self.directory(&why))?;
+            Kept::in_dir(self.data_dir.join(SNAPSHOTS)).map_err(|why| self.directory(&why))?;
         let (newest, mut notes) = kept.newest().map_err(|why| self.refusal(why))?;
         let found = self.find(newest)?;
         notes.extend(found.notes);
@@ -136,26 +160,9 @@ impl<O: Fn() -> Opener> How<'_, O> {
             kept,
             _lock: lock,
         };
-        let history = History::OnDisk(Box::new(disk));
-        history.keep(&found.snapshot);
-        Ok(Opened {
-            store: Store::with(found.snapshot, history, metrics),
-            notes,
-        })
-    }
-
-    fn lock(&self) -> Result<File, OpenError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(self.data_dir)
-            .map_err(|why| self.directory(&why))?;
-        let lock = File::create(self.data_dir.join("lock")).map_err(|why| self.directory(&why))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => Err(OpenError::Busy(self.data_dir.to_owned())),
-            Err(TryLockError::Error(why)) => Err(self.directory(&why)),
-        }
+        let mut history = History::OnDisk(Box::new(disk));
+        history.keep_now(&found.snapshot);
+        Ok((history, found.snapshot, notes))
     }
 
     /// The database and the newest good snapshot beside it are two witnesses; the newer one is believed.
@@ -196,17 +203,25 @@ impl<O: Fn() -> Opener> How<'_, O> {
             fs::rename(&path, &aside).map_err(|why| self.directory(&why))?;
         }
         let (books, lost) = self.salvage(&aside);
-        let mut notes = vec![format!(
+        let lines = self.salvage_lines(&aside, state.revision, &state.head);
+        let mut note = format!(
             "the store {} could not be used ({why}): started from the snapshot of revision {}; look whether the flags are what you want; the old store, if any, is kept as {}",
             path.display(),
             state.revision,
             aside.display()
-        )];
+        );
+        let before = Line::base(&lines, (state.revision, &state.head)).revision;
+        if before > 0 {
+            note.push_str(&format!(
+                ", and the log of changes up to revision {before} is in older stores alone"
+            ));
+        }
+        let mut notes = vec![note];
         notes.extend(lost);
         let head = state.head.clone();
         let (snapshot, more) = self.snapshot_of(state)?;
         notes.extend(more);
-        let journal = Journal::create(&path, (self.opener)(), &snapshot, &[], &head, &books)
+        let journal = Journal::create(&path, (self.opener)(), &snapshot, &lines, &head, &books)
             .map_err(|why| self.refusal(why))?;
         Ok(Found {
             journal,
@@ -222,7 +237,9 @@ impl<O: Fn() -> Opener> How<'_, O> {
         }
         match Journal::salvage(aside, &(self.opener)()) {
             Ok(books) => {
-                let damaged = books.iter().filter(|(_, written)| written.is_err());
+                let damaged = books
+                    .iter()
+                    .filter(|(slot, written)| written.is_err() && !evaluated::is_here(slot));
                 let lost = damaged.map(|(slot, _)| {
                     format!(
                         "the store no longer knows {}; look for it at the broker",
@@ -241,21 +258,36 @@ impl<O: Fn() -> Opener> How<'_, O> {
         }
     }
 
+    /// The log of a database that was put aside, as far as it leads to what we start from.
+    fn salvage_lines(&self, aside: &Path, revision: u64, head: &str) -> Vec<Line> {
+        if !aside.exists() {
+            return Vec::new();
+        }
+        let lines = Journal::salvage_lines(aside, &(self.opener)(), (revision, head));
+        lines.unwrap_or_default()
+    }
+
     fn make_new(&self) -> Result<Found, OpenError> {
-        let mut snapshot = Snapshot::of(self.queues.clone(), 0, Vec::new(), Vec::new());
-        let (mut records, mut hash) = (Vec::new(), record::FIRST.to_owned());
-        for document in &self.seed {
-            let change = self.seeding(document, &snapshot);
+        let start = Snapshot::of(self.queues.clone(), Stored::default());
+        let mut snapshot = start.under(self.seed.policy.clone());
+        let (mut lines, mut hash) = (Vec::new(), record::FIRST.to_owned());
+        let segments = self.seed.segments.iter();
+        let segments = segments.map(|segment| {
+            let edit = Edit::PutSegment(Box::new(segment.clone()));
+            (segment.name.as_str(), edit)
+        });
+        let flags = self.seed.flags.iter();
+        let flags = flags.map(|flag| (flag.key.as_str(), of_the_file(flag, &snapshot)));
+        for (key, edit) in segments.chain(flags).collect::<Vec<_>>() {
+            let change = self.seeding(edit);
             let (change, next) = sized(&snapshot, change).map_err(|why| OpenError::Seed {
-                key: document.key.clone(),
-                why,
+                key: key.to_owned(),
+                why: Box::new(why),
             })?;
             let record = ChangeRecord::of(&change, &snapshot, &next, &hash);
-            let written = record
-                .written()
-                .map_err(|why| self.directory(&why.into()))?;
-            hash = record::hash(&written);
-            records.push(record);
+            let line = Line::of(&record).map_err(|why| self.refusal(why))?;
+            hash = record::hash(&line.bytes);
+            lines.push(line);
             snapshot = next;
         }
         let snapshot = Arc::new(snapshot);
@@ -263,7 +295,7 @@ impl<O: Fn() -> Opener> How<'_, O> {
             &self.database(),
             (self.opener)(),
             &snapshot,
-            &records,
+            &lines,
             &hash,
             &Books::new(),
         )
@@ -275,23 +307,12 @@ impl<O: Fn() -> Opener> How<'_, O> {
         })
     }
 
-    fn seeding(&self, document: &FlagDocument, snapshot: &Snapshot) -> Change {
-        let valve: Option<FlagKey> = snapshot.flag(&document.key).map(|flag| flag.key.clone());
-        let edit = match valve {
-            Some(key) => Edit::Set(key, document.value.clone()),
-            None => Edit::Create(Box::new(document.clone())),
-        };
+    fn seeding(&self, edit: Edit) -> Change {
+        let reason = "from the file of flags, when the store was new";
         Change {
-            edit,
-            by: Actor {
-                name: "flags".to_owned(),
-                via: "file".to_owned(),
-            },
-            reason: "from the file of flags, when the store was new".to_owned(),
-            cause: Cause::Operator,
-            seen: None,
-            confirm: None,
-            at_ms: self.now_ms,
+            cause: Cause::File,
+            keep: true,
+            ..Change::new(edit, Actor::new("flags", "file"), reason, self.now_ms)
         }
     }
 
@@ -299,7 +320,7 @@ impl<O: Fn() -> Opener> How<'_, O> {
         let (snapshot, notes) = state
             .into_snapshot(self.queues.clone())
             .map_err(|why| self.refusal(why))?;
-        Ok((Arc::new(snapshot), notes))
+        Ok((Arc::new(snapshot.under(self.seed.policy.clone())), notes))
     }
 
     fn database(&self) -> PathBuf {
@@ -307,19 +328,50 @@ impl<O: Fn() -> Opener> How<'_, O> {
     }
 
     fn directory(&self, why: &io::Error) -> OpenError {
-        OpenError::Directory {
-            path: self.data_dir.to_owned(),
-            why: why.to_string(),
-        }
+        directory(self.data_dir, why)
     }
 
     fn refusal(&self, fault: Fault) -> OpenError {
-        let path = self.data_dir.to_owned();
-        match fault {
-            Fault::Newer(found) => OpenError::Newer { path, found },
-            Fault::Damaged(why) => OpenError::Damaged { path, why },
-            Fault::Unusable(why) => OpenError::Directory { path, why },
-        }
+        refusal(self.data_dir, fault)
+    }
+}
+
+/// Makes the directory ours, as long as the file is held.
+pub(super) fn lock(data_dir: &Path) -> Result<File, OpenError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .map_err(|why| directory(data_dir, &why))?;
+    let lock = File::create(data_dir.join("lock")).map_err(|why| directory(data_dir, &why))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Busy(data_dir.to_owned())),
+        Err(TryLockError::Error(why)) => Err(directory(data_dir, &why)),
+    }
+}
+
+fn directory(data_dir: &Path, why: &io::Error) -> OpenError {
+    OpenError::Directory {
+        path: data_dir.to_owned(),
+        why: why.to_string(),
+    }
+}
+
+pub(super) fn refusal(data_dir: &Path, fault: Fault) -> OpenError {
+    let path = data_dir.to_owned();
+    match fault {
+        Fault::Newer(found) => OpenError::Newer { path, found },
+        Fault::Damaged(why) => OpenError::Damaged { path, why },
+        Fault::Unusable(why) => OpenError::Directory { path, why },
+    }
+}
+
+/// A flag of the file as an edit: new, or a valve that is there already.
+fn of_the_file(document: &FlagDocument, start: &Snapshot) -> Edit {
+    match start.flag(&document.key) {
+        Some(valve) => Edit::Replace(Box::new(valve.framing(document))),
+        None => Edit::Create(Box::new(document.clone())),
     }
 }
 

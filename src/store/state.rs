@@ -3,6 +3,7 @@
 //! A seal is an XXH3 over place and content: flipped bits, and whole records in the wrong place, are noticed before they are
 //! obeyed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,11 +11,14 @@ use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::rules::flag::{Flag, FlagDocument};
+use crate::rules::names::FlagKey;
 use crate::rules::opening::Opening;
-use crate::rules::snapshot::{GatedQueue, Snapshot};
+use crate::rules::segment::Segment;
+use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 
-/// The version of what we write; a store of a later one is refused.
-pub(super) const SCHEMA: u32 = 1;
+/// The version of what we write; a store of a later one is refused, one of an earlier one is taken over. 1 had neither segments
+/// nor tombstones.
+pub(super) const SCHEMA: u32 = 2;
 
 /// Why something kept cannot be used.
 #[derive(Debug, Error)]
@@ -39,7 +43,7 @@ pub(super) fn readable(schema: u32) -> Result<(), Fault> {
     }
 }
 
-/// The flags and openings at one revision, as they are kept. Valves that nobody ever touched (their revision is 0) are not.
+/// What stands at one revision, as it is kept. Valves that nobody ever touched (their revision is 0) are not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct State {
     pub(super) revision: u64,
@@ -47,6 +51,32 @@ pub(super) struct State {
     pub(super) head: String,
     pub(super) flags: Vec<FlagDocument>,
     pub(super) openings: Vec<Opening>,
+    #[serde(default, with = "as_documents")]
+    pub(super) segments: Vec<Segment>,
+    /// The keys of deleted flags, with the revision that deleted them.
+    #[serde(default)]
+    pub(super) tombstones: BTreeMap<FlagKey, u64>,
+}
+
+/// Segments as people write and see them.
+mod as_documents {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    use crate::rules::segment::{Segment, SegmentDocument};
+
+    pub(super) fn serialize<S: Serializer>(all: &[Segment], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(all.iter().map(Segment::document))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Segment>, D::Error> {
+        let documents = Vec::<SegmentDocument>::deserialize(from)?.into_iter();
+        documents
+            .map(|document| Segment::try_from(document).map_err(Error::custom))
+            .collect()
+    }
 }
 
 impl State {
@@ -61,6 +91,12 @@ impl State {
                 .openings()
                 .map(|opening| opening.as_ref().clone())
                 .collect(),
+            segments: snapshot
+                .segments()
+                .iter()
+                .map(|segment| segment.as_ref().clone())
+                .collect(),
+            tombstones: snapshot.tombstones().clone(),
         }
     }
 
@@ -77,7 +113,14 @@ impl State {
                 Flag::try_from(document).map_err(|why| Fault::Damaged(format!("flag {key}: {why}")))
             })
             .collect::<Result<Vec<Flag>, Fault>>()?;
-        let snapshot = Snapshot::of(queues, self.revision, flags.clone(), self.openings);
+        let stored = Stored {
+            revision: self.revision,
+            flags: flags.clone(),
+            openings: self.openings,
+            segments: self.segments,
+            tombstones: self.tombstones,
+        };
+        let snapshot = Snapshot::of(queues, stored);
         let notes = flags
             .iter()
             .filter_map(|flag| no_longer_allowed(flag, &snapshot))

@@ -1,4 +1,5 @@
-//! The tables of the database, and the only place that reads and writes their records.
+//! The tables of the database: the head, flags, openings and books. Segments lie in [`super::audiences`], the log in
+//! [`super::lines`].
 
 use std::sync::Arc;
 
@@ -8,64 +9,66 @@ use redb::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::audiences;
 use super::books::{Books, Slot};
+use super::lines::{self, Base};
 use super::state::{Fault, SCHEMA, State, kept_flags, readable, sealed, unsealed};
 use crate::rules::flag::FlagDocument;
 use crate::rules::opening::Opening;
-use crate::rules::record::ChangeRecord;
-use crate::rules::snapshot::Snapshot;
+use crate::rules::snapshot::{Snapshot, Stored};
 
 const FLAGS: TableDefinition<&str, &[u8]> = TableDefinition::new("flags");
 const OPENINGS: TableDefinition<u64, &[u8]> = TableDefinition::new("openings");
-const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
 /// By queue, kind and hash; an older store has none of it.
 const BOOKS: TableDefinition<(&str, &str, u64), &[u8]> = TableDefinition::new("books");
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const HEAD: &str = "head";
 
 /// What the database says of itself.
-#[derive(Debug, Serialize, Deserialize)]
-struct Head {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Head {
     schema: u32,
-    revision: u64,
-    /// The hash of the newest change record.
-    hash: String,
-    /// The seals of all flags and openings, by exclusive or.
-    seals: u64,
-}
-
-/// A change record, ready to be written.
-#[derive(Debug, Clone)]
-pub(super) struct Line {
     pub(super) revision: u64,
-    pub(super) bytes: Vec<u8>,
+    /// The hash of the newest change record.
+    pub(super) hash: String,
+    /// The seals of all flags, openings, segments, members and tombstones, by exclusive or.
+    pub(super) seals: u64,
+    /// Where the log begins.
+    #[serde(default)]
+    pub(super) base: Base,
 }
 
-impl Line {
-    pub(super) fn of(record: &ChangeRecord) -> Result<Self, Fault> {
-        Ok(Self {
-            revision: record.revision,
-            bytes: record
-                .written()
-                .map_err(|why| Fault::Unusable(why.to_string()))?,
-        })
+impl Head {
+    pub(super) fn new(revision: u64, hash: &str, seals: u64, base: Base) -> Self {
+        Self {
+            schema: SCHEMA,
+            revision,
+            hash: hash.to_owned(),
+            seals,
+            base,
+        }
     }
 
-    pub(super) fn parsed(&self) -> Result<ChangeRecord, Fault> {
-        decoded(&self.bytes)
+    /// Whether an earlier version wrote it.
+    pub(super) fn is_old(&self) -> bool {
+        self.schema < SCHEMA
     }
 }
 
-/// The state, checked record by record and as a whole, with the sum of its seals.
-pub(super) fn read(txn: &ReadTransaction) -> Result<(State, u64), Fault> {
+/// The head, of this version or an earlier one.
+pub(super) fn read_head(txn: &ReadTransaction) -> Result<Head, Fault> {
     let meta = txn.open_table(META)?;
     let head = meta
         .get(HEAD)?
         .ok_or_else(|| Fault::Damaged("its head is missing".to_owned()))?;
     let (_, head) = unsealed("meta", HEAD.as_bytes(), head.value())?;
     readable(decoded::<Schema>(head)?.schema)?;
-    let head: Head = decoded(head)?;
+    decoded(head)
+}
 
+/// The state, checked record by record and as a whole, with its head.
+pub(super) fn read(txn: &ReadTransaction) -> Result<(State, Head), Fault> {
+    let head = read_head(txn)?;
     let (mut flags, mut openings, mut seals) = (Vec::new(), Vec::new(), 0);
     for entry in txn.open_table(FLAGS)?.iter()? {
         let (key, bytes) = entry?;
@@ -79,6 +82,9 @@ pub(super) fn read(txn: &ReadTransaction) -> Result<(State, u64), Fault> {
         openings.push(decoded::<Opening>(content)?);
         seals ^= seal;
     }
+    let (segments, of_segments) = audiences::read_segments(txn)?;
+    let (tombstones, of_tombstones) = audiences::read_tombstones(txn)?;
+    seals ^= of_segments ^ of_tombstones;
     if seals != head.seals {
         return Err(Fault::Damaged(
             "records are missing, or are older than the rest".to_owned(),
@@ -86,32 +92,28 @@ pub(super) fn read(txn: &ReadTransaction) -> Result<(State, u64), Fault> {
     }
     let state = State {
         revision: head.revision,
-        head: head.hash,
+        head: head.hash.clone(),
         flags,
         openings,
+        segments,
+        tombstones,
     };
-    Ok((state, seals))
+    Ok((state, head))
 }
 
-/// Change records below a revision, newest first.
-pub(super) fn page(
-    txn: &ReadTransaction,
-    below: u64,
-    limit: usize,
-) -> Result<Vec<ChangeRecord>, Fault> {
-    let table = txn.open_table(CHANGES)?;
-    let entries = table.range(..below)?.rev().take(limit);
-    entries
-        .map(|entry| {
-            let (key, bytes) = entry?;
-            let (_, content) = unsealed("changes", &key.value().to_le_bytes(), bytes.value())?;
-            decoded(content)
-        })
-        .collect()
+/// Takes over the store of an earlier version: its log gets an index, and its head says where the log begins.
+pub(super) fn take_over(txn: &WriteTransaction, head: &Head) -> Result<Head, Fault> {
+    let base = lines::index(txn)?.unwrap_or_else(|| Base {
+        revision: head.revision,
+        hash: head.hash.clone(),
+    });
+    let head = Head::new(head.revision, &head.hash, head.seals, base);
+    write_head(txn, &head)?;
+    Ok(head)
 }
 
-/// Writes all flags and openings, and forgets whatever lies in the tables, also changes above revision `known`: they were
-/// refused, though they may have reached the disk. Gives the sum of the seals.
+/// Writes all that stands, and forgets whatever lies in the tables, also changes above revision `known`: they were refused,
+/// though they may have reached the disk. Gives the sum of the seals.
 pub(super) fn write_whole(
     txn: &WriteTransaction,
     known: u64,
@@ -119,24 +121,28 @@ pub(super) fn write_whole(
 ) -> Result<u64, Fault> {
     txn.open_table(FLAGS)?.retain(|_, _| false)?;
     txn.open_table(OPENINGS)?.retain(|_, _| false)?;
-    txn.open_table(CHANGES)?
-        .retain_in(known.saturating_add(1).., |_, _| false)?;
-    let nothing = Snapshot::of(Vec::new(), 0, Vec::new(), Vec::new());
+    audiences::clear(txn)?;
+    lines::forget_above(txn, known)?;
+    let nothing = Snapshot::of(Vec::new(), Stored::default());
     write_changed(txn, &nothing, live)
 }
 
-/// Writes the flags and openings that differ. Gives by what the sum of the seals changes.
+/// Writes what differs. Gives by what the sum of the seals changes.
 pub(super) fn write_changed(
     txn: &WriteTransaction,
     old: &Snapshot,
     live: &Snapshot,
 ) -> Result<u64, Fault> {
-    Ok(write_flags(txn, old, live)? ^ write_openings(txn, old, live)?)
+    let flags = write_flags(txn, old, live)? ^ write_openings(txn, old, live)?;
+    Ok(flags ^ audiences::write_changed(txn, old, live)?)
 }
 
 fn write_flags(txn: &WriteTransaction, old: &Snapshot, live: &Snapshot) -> Result<u64, Fault> {
     let mut table = txn.open_table(FLAGS)?;
     let mut seals = 0;
+    if live.shares_flags(old) {
+        return Ok(seals);
+    }
     for flag in kept_flags(live) {
         let key = flag.key.as_str();
         if !old.flag(key).is_some_and(|old| Arc::ptr_eq(old, flag)) {
@@ -169,37 +175,16 @@ fn write_openings(txn: &WriteTransaction, old: &Snapshot, live: &Snapshot) -> Re
     Ok(seals)
 }
 
-pub(super) fn write_lines(txn: &WriteTransaction, lines: &[Line]) -> Result<(), Fault> {
-    let mut table = txn.open_table(CHANGES)?;
-    for line in lines {
-        let bytes = sealed("changes", &line.revision.to_le_bytes(), &line.bytes);
-        table.insert(line.revision, bytes.as_slice())?;
-    }
-    Ok(())
-}
-
-pub(super) fn write_head(
-    txn: &WriteTransaction,
-    revision: u64,
-    hash: &str,
-    seals: u64,
-) -> Result<(), Fault> {
-    let head = Head {
-        schema: SCHEMA,
-        revision,
-        hash: hash.to_owned(),
-        seals,
-    };
-    let bytes = sealed("meta", HEAD.as_bytes(), &encoded(&head)?);
+pub(super) fn write_head(txn: &WriteTransaction, head: &Head) -> Result<(), Fault> {
+    let bytes = sealed("meta", HEAD.as_bytes(), &encoded(head)?);
     txn.open_table(META)?.insert(HEAD, bytes.as_slice())?;
     Ok(())
 }
 
 /// The books, each record checked: one that is damaged is named by where it lies.
 pub(super) fn read_books(txn: &ReadTransaction) -> Result<Books, Fault> {
-    let table = match txn.open_table(BOOKS) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(Books::new()),
-        table => table?,
+    let Some(table) = there(txn.open_table(BOOKS))? else {
+        return Ok(Books::new());
     };
     let mut books = Books::new();
     for entry in table.iter()? {
@@ -249,6 +234,14 @@ pub(super) fn write_books(txn: &WriteTransaction, books: &Books) -> Result<(), F
     Ok(())
 }
 
+/// A table, unless the version that wrote the store had none of its name.
+pub(super) fn there<T>(opened: Result<T, TableError>) -> Result<Option<T>, Fault> {
+    match opened {
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        table => Ok(Some(table?)),
+    }
+}
+
 /// The part of a head that every version can read.
 #[derive(Debug, Deserialize)]
 struct Schema {
@@ -263,13 +256,13 @@ pub(super) fn decoded<T: DeserializeOwned>(content: &[u8]) -> Result<T, Fault> {
     serde_json::from_slice(content).map_err(|why| Fault::Damaged(why.to_string()))
 }
 
-fn seal_of(bytes: &[u8]) -> u64 {
+pub(super) fn seal_of(bytes: &[u8]) -> u64 {
     bytes
         .first_chunk::<8>()
         .map_or(0, |seal| u64::from_le_bytes(*seal))
 }
 
-fn seal_of_old(old: Option<AccessGuard<'_, &[u8]>>) -> u64 {
+pub(super) fn seal_of_old(old: Option<AccessGuard<'_, &[u8]>>) -> u64 {
     old.map_or(0, |old| seal_of(old.value()))
 }
 
@@ -321,5 +314,47 @@ pub(super) fn written_by(path: &std::path::Path, schema: u32) {
         .unwrap()
         .insert(HEAD, bytes.as_slice())
         .unwrap();
+    txn.commit().unwrap();
+}
+
+/// Makes a database look as the version of schema 1 left it, which knew neither segments nor tombstones nor an index.
+#[cfg(test)]
+pub(super) fn as_of_schema_1(path: &std::path::Path) {
+    let database = redb::Database::open(path).unwrap();
+    let txn = database.begin_write().unwrap();
+    for name in ["segments", "tombstones"] {
+        let table = TableDefinition::<&str, &[u8]>::new(name);
+        assert!(txn.delete_table(table).unwrap(), "{name}");
+    }
+    let members = TableDefinition::<(&str, u32), &[u8]>::new("members");
+    assert!(txn.delete_table(members).unwrap());
+    let about = TableDefinition::<(&str, &str, u64), ()>::new("about");
+    assert!(txn.delete_table(about).unwrap());
+    let mut meta = txn.open_table(META).unwrap();
+    let head = meta.get(HEAD).unwrap().unwrap().value().to_vec();
+    let mut head: serde_json::Value = decoded(&head[8..]).unwrap();
+    head["schema"] = 1.into();
+    head.as_object_mut().unwrap().remove("base");
+    let bytes = sealed("meta", HEAD.as_bytes(), head.to_string().as_bytes());
+    meta.insert(HEAD, bytes.as_slice()).unwrap();
+    drop(meta);
+    txn.commit().unwrap();
+}
+
+/// Lengthens the log of a database by these records; what stands is `live` at the revision of the last one.
+#[cfg(test)]
+pub(super) fn grown(
+    path: &std::path::Path,
+    live: &Snapshot,
+    records: &[crate::rules::record::ChangeRecord],
+    hash: &str,
+) {
+    let database = redb::Database::open(path).unwrap();
+    let txn = database.begin_write().unwrap();
+    let seals = write_whole(&txn, live.revision(), live).unwrap();
+    let revision = live.revision() + records.len() as u64;
+    let records = records.iter().map(lines::Line::of);
+    lines::write(&txn, &records.collect::<Result<Vec<_>, _>>().unwrap()).unwrap();
+    write_head(&txn, &Head::new(revision, hash, seals, Base::default())).unwrap();
     txn.commit().unwrap();
 }

@@ -152,8 +152,8 @@ mod tests {
             account: Some("acme".into()),
             mode: Some("light".into()),
             flags: Arc::new([
-                ("queue.orders.skip".to_owned(), "0.5".to_owned()),
-                ("x".repeat(250), "no name for a header".to_owned()),
+                ("queue.orders.skip".into(), "0.5".into()),
+                ("x".repeat(250).into(), "no name for a header".into()),
             ]),
             ..job("")
         };

@@ -282,8 +282,8 @@ pub(super) mod tests {
             mode: Some("light".into()),
             account: Some("acme".into()),
             flags: Arc::new([
-                ("new.checkout".to_owned(), "true".to_owned()),
-                ("Odd/key".to_owned(), "{\"a\": 1}".to_owned()),
+                ("new.checkout".into(), "true".into()),
+                ("Odd/key".into(), "{\"a\": 1}".into()),
             ]),
             ..job("")
         };

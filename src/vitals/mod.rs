@@ -2,6 +2,7 @@
 //! May import `rules`, `seams` and `pulse`.
 
 mod lanes;
+mod recent;
 mod report;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,7 @@ use crate::rules::top::Top;
 use crate::rules::window::{Latest, Window};
 use crate::seams::LinkState;
 pub use lanes::LaneLine;
+pub use recent::{Collector, Kept, Recent};
 pub use report::{KeyLoad, VitalsReport};
 
 /// Keys that are counted one by one; a key with more than one part in so many of the load is never missed.
@@ -33,6 +35,8 @@ const NAMED: usize = 10;
 pub struct QueueVitals {
     /// Whether the queue's thread turns.
     pub pulse: Pulse,
+    /// What came lately. A lock of its own, for which the worker never waits.
+    pub recent: Recent,
     inner: Mutex<Inner>,
     /// What was handed over. A lock of its own: a report of many outcomes does not keep the worker from the rest.
     handed: Mutex<Handed>,
@@ -103,6 +107,7 @@ impl Default for QueueVitals {
     fn default() -> Self {
         Self {
             pulse: Pulse::default(),
+            recent: Recent::default(),
             inner: Mutex::new(Inner {
                 link: LinkState::Connecting("starting".to_owned()),
                 shut: false,

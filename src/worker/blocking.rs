@@ -11,7 +11,7 @@ use crate::clock::Now;
 use crate::rules::envelope::Stamp;
 use crate::rules::lots::KeyHash;
 use crate::rules::settlement::Place;
-use crate::rules::verdict::Why;
+use crate::rules::verdict::{By, Why};
 use crate::seams::{Inlet, Outlet};
 use crate::store::{Blocked, BlockedEntry, BookError};
 
@@ -163,7 +163,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.ordered.forget(&held);
         self.send_off(held, place, stamp, now);
         for held in self.hand.take_out(|held| held.line() == Some(entry.hash)) {
-            self.shed(held, Why::Blocked, None, &entry.cause);
+            self.shed(held, Why::Blocked, By::default(), &entry.cause);
         }
     }
 

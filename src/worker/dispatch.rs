@@ -11,10 +11,8 @@ use super::{AtWork, Worker};
 use crate::clock::Now;
 use crate::rules::hold::{LONGEST_WAIT, may_wait};
 use crate::rules::lane::{LONGEST_TURN, Lane};
-use crate::rules::names::FlagKey;
-use crate::rules::snapshot::Snapshot;
 use crate::rules::verdict::{Verdict, Why};
-use crate::seams::{Inlet, Job, Outlet};
+use crate::seams::{Inlet, Job, Outlet, Passed};
 use crate::throttle::{Hold, Permit};
 
 impl<I: Inlet, O: Outlet> Worker<I, O> {
@@ -57,10 +55,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 None => return,
             }
         }
-        match self.decide(&held, now) {
+        match self.decide(&mut held, now) {
             Verdict::Run => {}
-            Verdict::Shed { why, opening } => {
-                self.shed(held, why, opening, "");
+            Verdict::Shed { why, by } => {
+                self.shed(held, why, by, "");
                 return self.hand.release(line, now.mono);
             }
             Verdict::NotYet(wait) => return self.not_yet(held, was_head, wait, now),
@@ -153,6 +151,17 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.service.saturating_mul(turns.saturating_add(1)) / at_once
     }
 
+    /// What the worker is told of flags with this message.
+    fn passed(&self, held: &Held) -> Passed {
+        if self.gate.passes_nothing() {
+            return Passed::default();
+        }
+        let passed = self.gate.passed(&held.facts);
+        passed
+            .map(|(key, said)| (Arc::clone(key), Arc::clone(said)))
+            .collect()
+    }
+
     fn hand_over(&mut self, mut held: Held, permit: Permit, now: Now) {
         if let Some(since) = held.refused_at.take() {
             self.numbers.waited(now.mono.saturating_sub(since));
@@ -166,7 +175,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             deadline_ms: self.deadline_ms(&held),
             mode: self.gate.mode(&held.facts),
             account: held.facts.key.as_ref().map(|(_, key)| Arc::clone(key)),
-            flags: Arc::clone(&self.passed),
+            flags: self.passed(&held),
             timeout: self.gate.timeout(&held.facts),
         };
         self.ordered.at_work(&held);
@@ -226,16 +235,4 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .deadline_ms
             .or_else(|| Some(held.facts.counts_from_ms()?.saturating_add(after?)))
     }
-}
-
-/// The values of the flags that a queue passes on to its worker, as text.
-pub(super) fn passed_flags(keys: &[FlagKey], snapshot: &Snapshot) -> Arc<[(String, String)]> {
-    let said = |key: &FlagKey| {
-        let value = snapshot.value(key.as_str())?.0.to_json();
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
-        Some((key.to_string(), text))
-    };
-    keys.iter().filter_map(said).collect()
 }

@@ -39,18 +39,21 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
         self.given.vitals.slots(now.mono, busy, self.slots());
         self.given.vitals.backlog(None, self.oldest_age_ms());
-        self.tell_evaluations();
+        self.tell_evaluations(now.ms);
+        self.recent.second(&self.given.vitals.recent);
         next
     }
 
-    fn tell_evaluations(&mut self) {
+    fn tell_evaluations(&mut self, now_ms: i64) {
         let decided = std::mem::take(&mut self.decided);
         if decided == 0 {
             return; // to look each series up is most of what an idle second takes
         }
-        for valve in Valve::ALL {
-            let key = FlagKey::of_valve(&self.given.settings.name, valve);
-            self.given.metrics.evaluated(key.as_str(), decided);
+        let settings = &self.given.settings;
+        let valves = Valve::ALL.map(|valve| FlagKey::of_valve(&settings.name, valve));
+        for key in valves.iter().chain(&settings.pass) {
+            let tally = self.given.metrics.tally(key.as_str());
+            tally.asked(decided, now_ms);
         }
     }
 }

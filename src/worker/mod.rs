@@ -44,11 +44,11 @@ use crate::rules::hold::Prefetch;
 use crate::rules::patience::Patience;
 use crate::rules::pressure::Round;
 use crate::rules::snapshot::Snapshot;
-use crate::rules::verdict::{Verdict, Why};
+use crate::rules::verdict::{By, Verdict, Why};
 use crate::seams::{Answer, Arrival, Delivery, Inlet, LinkState, Outlet, Settle, Target, Wanted};
 use crate::store::{Blocked, LaneBook};
 use crate::throttle::{Permit, Throttle};
-use crate::vitals::QueueVitals;
+use crate::vitals::{Collector, QueueVitals};
 use hand::{Hand, Held};
 use lanes::Lanes;
 use moving::Moving;
@@ -105,7 +105,6 @@ pub struct Worker<I, O> {
     given: Given<I, O>,
     numbers: Arc<QueueMetrics>,
     gate: Arc<Gate>,
-    passed: Arc<[(String, String)]>,
     throttle: Throttle,
     hand: Hand,
     at_work: HashMap<u64, AtWork>,
@@ -131,6 +130,7 @@ pub struct Worker<I, O> {
     takes_nothing_until: Option<Duration>,
     stopping: bool,
     decided: u64,
+    recent: Collector,
     /// Arrivals since the other tasks of this thread had their turn.
     in_a_row: usize,
 }
@@ -150,7 +150,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             given,
             numbers,
             gate,
-            passed: Arc::new([]),
             throttle: Throttle::default(),
             hand: Hand::default(),
             at_work: HashMap::new(),
@@ -172,6 +171,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             takes_nothing_until: None,
             stopping: false,
             decided: 0,
+            recent: Collector::default(),
             in_a_row: 0,
         })
     }
@@ -229,7 +229,6 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         let now = self.now().mono;
         self.gate = Arc::clone(gate);
-        self.passed = dispatch::passed_flags(&self.given.settings.pass, &snapshot);
         self.throttle.obey(gate, now);
         self.hand.release_all(now);
         self.rate_until = now;
@@ -293,7 +292,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.ledger.received += 1;
         let now = self.now();
         let (raw, tried) = envelope::open(delivery.raw);
-        let read = self.given.settings.reading.read(&raw);
+        let read = self.given.settings.reading.read(&raw, &self.gate.asks);
         let (facts, malformed) = match read {
             Ok(facts) => (facts, None),
             Err(why) => (Facts::of_unreadable(&raw), Some(why)),
@@ -315,15 +314,16 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.lanes.took(&mut held, now.mono);
         self.note_arrival(&held, now);
         if let Some(why) = malformed {
-            return self.shed(held, Why::Malformed, None, &why.to_string());
+            return self.shed(held, Why::Malformed, By::default(), &why.to_string());
         }
+        self.keep_for_previews(&held, now);
         if held.order.is_kept() {
             return self.take_in_order(held, now);
         }
         if self.gate.is_shut() || self.takes_nothing_until.is_some() {
             return self.give_back(held);
         }
-        match self.decide(&held, now) {
+        match self.decide(&mut held, now) {
             Verdict::Run => {
                 let Some(held) = self.join_lane(held, now) else {
                     return;
@@ -335,13 +335,15 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                     self.hand.put(held);
                 }
             }
-            Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),
+            Verdict::Shed { why, by } => self.shed(held, why, by, ""),
             Verdict::NotYet(wait) => self.not_yet(held, false, wait, now),
         }
     }
 
-    fn decide(&mut self, held: &Held, now: Now) -> Verdict {
+    fn decide(&mut self, held: &mut Held, now: Now) -> Verdict {
         self.decided += 1;
+        let reading = &self.given.settings.reading;
+        reading.read_again(&mut held.facts, &held.raw, &self.gate.asks);
         decide(&self.gate, &held.facts, now.ms)
     }
 

@@ -21,6 +21,14 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
+    /// Keeps what the gate may ask of a message. What comes from a lane was kept when it came to the queue.
+    pub(super) fn keep_for_previews(&mut self, held: &Held, now: Now) {
+        if held.lane.is_none() {
+            let recent = &self.given.vitals.recent;
+            self.recent.offer(recent, &held.facts, &held.raw, now.ms);
+        }
+    }
+
     /// Writes the queue's account: what is in hand is counted by the lists that hold it.
     pub(super) fn write_ledger(&mut self) {
         let aside = self.moving.len() + self.lanes.len() + self.ordered.len();

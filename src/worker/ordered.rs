@@ -15,7 +15,7 @@ use crate::rules::envelope::Stamp;
 use crate::rules::lane::Lane;
 use crate::rules::lots::KeyHash;
 use crate::rules::order::{Order, Turn, after_run_in_order};
-use crate::rules::verdict::{Verdict, Why};
+use crate::rules::verdict::{By, Verdict, Why};
 use crate::seams::{Answer, Inlet, Outlet, Receipt, Settle, Wanted};
 
 /// The most lines of which it is remembered how often their head was tried.
@@ -130,14 +130,14 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             };
         }
         if let Some(cause) = self.blocked_by(&held) {
-            return self.shed(held, Why::Blocked, None, &cause);
+            return self.shed(held, Why::Blocked, By::default(), &cause);
         }
-        match self.decide(&held, now) {
+        match self.decide(&mut held, now) {
             Verdict::Run | Verdict::NotYet(_) => match self.lane_ahead(&held) {
                 Some(lane) => self.divert(held, lane, self.why_keys_wait(), now),
                 None => self.hand.put(held),
             },
-            Verdict::Shed { why, opening } => self.shed(held, why, opening, ""),
+            Verdict::Shed { why, by } => self.shed(held, why, by, ""),
         }
     }
 
@@ -145,7 +145,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     pub(super) fn its_turn(&mut self, held: Held, was_head: bool, now: Now) -> Option<Held> {
         let line = held.line();
         if let Some(cause) = self.blocked_by(&held) {
-            self.shed(held, Why::Blocked, None, &cause);
+            self.shed(held, Why::Blocked, By::default(), &cause);
             self.hand.release(line, now.mono);
             return None;
         }

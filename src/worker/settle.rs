@@ -10,9 +10,8 @@ use super::{AtWork, Worker};
 use crate::clock::Now;
 use crate::rules::backoff::{delay_for, full_jitter};
 use crate::rules::envelope::{Sealed, Stamp, seal, seal_without_original};
-use crate::rules::opening::OpeningId;
 use crate::rules::settlement::{Next, Outcome, Place, after_run, after_shed};
-use crate::rules::verdict::Why;
+use crate::rules::verdict::{By, Why};
 use crate::seams::{Answer, Inlet, NotPlaced, Outgoing, Outlet, Settle, Wanted};
 
 /// How long nothing is taken after messages had to go back because their place did not take them.
@@ -106,14 +105,14 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     }
 
     /// A valve says that this message shall not be done, or it cannot be read.
-    pub(super) fn shed(&mut self, held: Held, why: Why, opening: Option<OpeningId>, cause: &str) {
+    pub(super) fn shed(&mut self, held: Held, why: Why, by: By, cause: &str) {
         let now = self.now();
         self.given.vitals.shed(now.mono);
         match after_shed(self.given.settings.disposition(why), held.tried) {
             Next::Ack => self.given.inlet.settle(held.receipt, Settle::Ack, why),
             Next::Move(place, tried) => {
                 let stamp = Stamp {
-                    opening,
+                    by,
                     ..self.stamp(why, cause, tried, now)
                 };
                 self.send_off(held, place, stamp, now);
@@ -133,7 +132,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             why,
             cause: cause.to_owned(),
             revision: self.gate.revision,
-            opening: None,
+            by: By::default(),
             at_ms: now.ms,
             attempt,
         }

@@ -259,12 +259,12 @@ impl Daemon {
             .unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()))
     }
 
-    /// Gives a flag another value, as `sluicegate flag set … --yes` does.
+    /// Gives a flag another value, as `sluicegate flag set … --keep --yes` does.
     pub(crate) fn set(&self, flag: &str, value: impl Into<Json>) {
         let path = format!("/api/v1/flags/{flag}");
         let seen = self.get(&path);
         let etag = seen.headers.get("etag").cloned().unwrap_or_default();
-        let mut body = json!({ "value": value.into(), "reason": "a test" });
+        let mut body = json!({ "value": value.into(), "reason": "a test", "keep": true });
         let mut answer = self.send("PATCH", &path, &[("if-match", &etag)], &body);
         if answer.status == 409 {
             body["confirm"] = answer.json()["size"].clone();

@@ -19,6 +19,8 @@ mod manual;
 #[cfg(test)]
 mod faults_broker;
 #[cfg(test)]
+mod faults_doors;
+#[cfg(test)]
 mod faults_messages;
 #[cfg(test)]
 mod faults_path;
@@ -37,21 +39,43 @@ mod celery;
 #[cfg(test)]
 mod celery_example;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod deferring;
+#[cfg(test)]
+mod door;
 #[cfg(test)]
 mod lanes;
 #[cfg(test)]
 mod management;
 #[cfg(test)]
+mod nginx;
+#[cfg(test)]
+mod openfeature;
+#[cfg(test)]
+mod openings;
+#[cfg(test)]
+mod operators;
+#[cfg(test)]
 mod order;
+#[cfg(test)]
+mod preview;
+#[cfg(test)]
+mod rollout_gem;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
 mod settlement;
 #[cfg(test)]
+mod shares;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod topology;
 #[cfg(test)]
 mod valves;
+#[cfg(test)]
+mod who_may;
 
 // The AMQP room alone.
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub mod api;
 pub mod arguments;
 pub mod consume;
 pub mod daemon;
+pub mod evaluators;
 pub mod load;
 pub mod meter;
 pub mod post;

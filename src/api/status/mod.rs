@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use crate::api::access::Caller;
 use crate::api::error::{BROKEN, Problem};
 use crate::api::views::rfc3339;
 use crate::api::{Doors, QueueDoor};
@@ -101,17 +102,21 @@ const COLUMNS: [&str; 7] = [
 #[utoipa::path(get, path = "/", tag = "pages", responses(
     (status = 200, description = "HTML if `Accept` asks for it, else text.", content((String = "text/html"), (String = "text/plain"))),
 ))]
-pub(super) async fn root(doors: State<Arc<Doors>>, headers: HeaderMap) -> Response {
-    status(doors, headers).await
+pub(super) async fn root(doors: State<Arc<Doors>>, caller: Caller, headers: HeaderMap) -> Response {
+    status(doors, caller, headers).await
 }
 
 /// A plain page: which valves are turned, by whom and until when; then how each queue does.
 #[utoipa::path(get, path = "/status", tag = "pages", responses(
     (status = 200, description = "HTML if `Accept` asks for it, else text.", content((String = "text/html"), (String = "text/plain"))),
 ))]
-pub(super) async fn status(State(doors): State<Arc<Doors>>, headers: HeaderMap) -> Response {
+pub(super) async fn status(
+    State(doors): State<Arc<Doors>>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Response {
     // Off the doors' own threads: who set a valve is read from the disk.
-    let gathering = tokio::task::spawn_blocking(move || Page::gather(&doors));
+    let gathering = tokio::task::spawn_blocking(move || Page::gather(&doors, &caller));
     let Ok(page) = gathering.await else {
         let cure = "the page broke off by a fault of ours; report the log";
         return Problem::new(BROKEN, cure).into_response();
@@ -129,26 +134,27 @@ pub(super) async fn status(State(doors): State<Arc<Doors>>, headers: HeaderMap) 
 }
 
 impl Page {
-    fn gather(doors: &Doors) -> Self {
+    fn gather(doors: &Doors, caller: &Caller) -> Self {
         let now = doors.clock.now();
         let snapshot = doors.store.snapshot();
         let queues = doors
             .queues
             .iter()
+            .filter(|queue| caller.sees_queue(queue.settings.name.as_str()))
             .map(|queue| Row::gather(queue, now.mono))
             .collect();
         Self {
             revision: snapshot.revision(),
             at: Moment::of(now.ms),
             stopping: doors.stopping.is_cancelled(),
-            turned: turned(&doors.store, &snapshot, now.ms),
+            turned: turned(&doors.store, &snapshot, caller, now.ms),
             queues,
         }
     }
 }
 
 /// What is turned: openings first, the one that ends soonest on top.
-fn turned(store: &Store, snapshot: &Snapshot, now_ms: i64) -> Vec<Turned> {
+fn turned(store: &Store, snapshot: &Snapshot, caller: &Caller, now_ms: i64) -> Vec<Turned> {
     let valves: BTreeMap<FlagKey, Valve> = snapshot
         .queues()
         .iter()
@@ -160,6 +166,7 @@ fn turned(store: &Store, snapshot: &Snapshot, now_ms: i64) -> Vec<Turned> {
     };
     let mut found: Vec<(i64, Turned)> = snapshot
         .flags()
+        .filter(|flag| caller.sees_flag(flag.key.as_str()))
         .filter_map(|flag| {
             let (now, opening) = snapshot.value(flag.key.as_str())?;
             let opening = opening.and_then(|id| snapshot.opening(id));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -12,18 +13,29 @@ use super::*;
 use crate::config::{Disposition, OnUnknown, Order, ParkSettings, TargetSettings};
 use crate::metrics::Ledger;
 use crate::rules::facts::Reading;
-use crate::rules::snapshot::{GatedQueue, Snapshot};
+use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 use crate::rules::verdict::Why;
 use crate::seams::LinkState;
 
+mod apply;
+mod authz;
+mod bad_inputs;
+mod events;
+mod explain;
+mod flags;
 mod guarded;
+mod openings;
 mod outcomes;
 mod pages;
+mod preview;
 mod reading;
 mod release;
+mod segments;
+mod several;
+mod who_may;
 mod writing;
 
-const NOON: i64 = 1_795_262_400_000; // 2026-11-21T12:00:00Z
+pub(super) const NOON: i64 = 1_795_262_400_000; // 2026-11-21T12:00:00Z
 const SKIP: &str = "/api/v1/flags/queue.orders.skip";
 
 fn queue(name: &str) -> config::Queue {
@@ -57,8 +69,12 @@ fn queue(name: &str) -> config::Queue {
 }
 
 /// Doors of a daemon with the queues `orders` and `billing/orders`, both consuming; its clock stands at noon.
-fn doors() -> Arc<Doors> {
-    let settings = [queue("orders"), queue("billing/orders")];
+pub(super) fn doors() -> Arc<Doors> {
+    doors_of([queue("orders"), queue("billing/orders")])
+}
+
+/// Doors of a daemon with these queues.
+fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
     let names: Vec<_> = settings.iter().map(|queue| queue.name.clone()).collect();
     let metrics = Arc::new(Metrics::new(&names).unwrap());
     let gated = settings
@@ -66,9 +82,11 @@ fn doors() -> Arc<Doors> {
         .map(|queue| GatedQueue {
             name: queue.name.clone(),
             modes: queue.modes.clone(),
+            attributes: queue.reading.attributes.clone(),
+            pass: queue.pass.clone(),
         })
         .collect();
-    let start = Snapshot::of(gated, 0, vec![], vec![]);
+    let start = Snapshot::of(gated, Stored::default());
     let store = Arc::new(Store::in_memory(start, Arc::clone(&metrics)));
     let queues = settings.map(|settings| {
         let numbers = Arc::clone(metrics.queue(settings.name.as_str()).unwrap());
@@ -87,14 +105,19 @@ fn doors() -> Arc<Doors> {
         metrics,
         clock: Clock::made_up(NOON),
         queues: queues.into(),
-        hosts: vec!["panel.example".to_owned()],
+        access: Access::open(vec!["panel.example".to_owned()]),
         stopping: CancellationToken::new(),
         remembered: Remembered::default(),
+        events: Arc::default(),
+        listeners: Listeners::default(),
+        services: Services::new(5_000),
+        pace: Pace::each_minute(60),
+        evaluated: LastEvaluated::default(),
     })
 }
 
 /// A request, built up; by default from a program on this machine.
-struct Ask {
+pub(super) struct Ask {
     method: &'static str,
     path: String,
     headers: Vec<(&'static str, String)>,
@@ -110,11 +133,11 @@ fn get(path: &str) -> Ask {
     }
 }
 
-fn send(method: &'static str, path: &str, body: &Value) -> Ask {
+pub(super) fn send(method: &'static str, path: &str, body: &Value) -> Ask {
     raw(method, path, &body.to_string()).with("content-type", "application/json")
 }
 
-fn raw(method: &'static str, path: &str, body: &str) -> Ask {
+pub(super) fn raw(method: &'static str, path: &str, body: &str) -> Ask {
     Ask {
         method,
         body: body.to_owned(),
@@ -123,7 +146,7 @@ fn raw(method: &'static str, path: &str, body: &str) -> Ask {
 }
 
 impl Ask {
-    fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
@@ -133,7 +156,7 @@ impl Ask {
         self
     }
 
-    async fn to(self, doors: &Arc<Doors>) -> Got {
+    pub(super) async fn to(self, doors: &Arc<Doors>) -> Got {
         self.at(router(Arc::clone(doors))).await
     }
 
@@ -144,7 +167,14 @@ impl Ask {
         }
         let request = request.body(Body::from(self.body)).unwrap();
         let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
-        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let kind = parts.headers.get("content-type");
+        let bytes = if kind.is_some_and(|kind| kind == "text/event-stream") {
+            // A stream has no end; how it begins is enough here.
+            let begin = body.into_data_stream().next().await;
+            begin.unwrap().unwrap()
+        } else {
+            axum::body::to_bytes(body, usize::MAX).await.unwrap()
+        };
         Got {
             status: parts.status,
             headers: parts.headers,
@@ -155,18 +185,18 @@ impl Ask {
 
 /// An answer.
 #[derive(Debug)]
-struct Got {
-    status: StatusCode,
+pub(super) struct Got {
+    pub(super) status: StatusCode,
     headers: HeaderMap,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Got {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 
-    fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .map_or("", |value| value.to_str().unwrap())

@@ -19,7 +19,7 @@ async fn a_flag_is_set_by_whoever_saw_it() {
     let doors = doors();
     let seen = get(SKIP).to(&doors).await;
     assert_eq!(seen.header("etag"), "\"0\"");
-    let body = json!({"value": "20%", "reason": "INC-481"});
+    let body = json!({"value": "20%", "keep": true, "reason": "INC-481"});
     let set = send("PATCH", SKIP, &body).with("if-match", seen.header("etag"));
     let set = check("set", &doors, set, "200", "").await;
     assert_eq!(set.header("etag"), "\"1\"");
@@ -96,13 +96,13 @@ async fn a_body_says_nothing_that_is_not_asked() {
     let bad = "422 bad-document";
     let confirm = r#"{"confirm": "30"}"#;
     let revision = r#"{"value": 0.1, "reason": "x", "revision": 9}"#;
-    let by = r#"{"value": 0.1, "reason": "x", "by": "root"}"#;
+    let actor = r#"{"value": 0.1, "reason": "x", "actor": "root"}"#;
     let role = r#"{"value": 0.1, "reason": "x", "role": "admin"}"#;
     refused(&[
         ("a list", " [0.1, null]", bad, "not a JSON object"),
         ("a text", confirm, bad, r#""pointer":"/confirm""#),
         ("revision", revision, bad, r#""pointer":"/revision""#),
-        ("by", by, bad, "unknown field `by`"),
+        ("actor", actor, bad, "unknown field `actor`"),
         ("role", role, bad, "unknown field `role`"),
         ("nothing", r#"{"reason": "x"}"#, bad, "changes nothing"),
     ])
@@ -139,8 +139,9 @@ async fn a_value_fits_its_flag_and_has_a_reason() {
 #[tokio::test]
 async fn a_big_move_is_confirmed_by_its_size() {
     let doors = doors();
-    let big =
-        |confirm: Value| patch(&json!({"value": 0.7, "reason": "INC-481", "confirm": confirm}));
+    let big = |confirm: Value| {
+        patch(&json!({"value": 0.7, "keep": true, "reason": "INC-481", "confirm": confirm}))
+    };
     let asked = check(
         "unconfirmed",
         &doors,
@@ -164,8 +165,8 @@ async fn a_big_move_is_confirmed_by_its_size() {
 #[tokio::test]
 async fn a_dry_run_shows_and_changes_nothing() {
     let doors = doors();
-    let dry = json!({"value": 0.2, "reason": "x", "dry_run": true});
-    let wet = json!({"value": 0.2, "reason": "x"});
+    let dry = json!({"value": 0.2, "keep": true, "reason": "x", "dry_run": true});
+    let wet = json!({"value": 0.2, "keep": true, "reason": "x"});
     let by_query = send("PATCH", &format!("{SKIP}?dry_run=true"), &wet).with("if-match", "\"0\"");
     for ask in [patch(&dry), by_query] {
         let got = check("a flag", &doors, ask, "200", "\"dry_run\":true").await;
@@ -505,8 +506,8 @@ async fn the_same_request_thrice_opens_once() {
         "a new key",
     )
     .await;
-    let elsewhere =
-        patch(&json!({"value": 0.1, "reason": "x"})).with("idempotency-key", "8e03978e");
+    let elsewhere = patch(&json!({"value": 0.1, "keep": true, "reason": "x"}))
+        .with("idempotency-key", "8e03978e");
     check(
         "another path",
         &doors,
@@ -515,7 +516,8 @@ async fn the_same_request_thrice_opens_once() {
         "",
     )
     .await;
-    let set = || patch(&json!({"value": 0.2, "reason": "x"})).with("idempotency-key", "k2");
+    let set =
+        || patch(&json!({"value": 0.2, "keep": true, "reason": "x"})).with("idempotency-key", "k2");
     for _ in 0..2 {
         let got = check("a PATCH", &doors, set(), "200", "").await;
         assert_eq!(got.header("etag"), "\"2\"", "and not stale the second time");
@@ -530,7 +532,7 @@ async fn the_same_request_thrice_opens_once() {
 async fn a_refusal_may_be_asked_again_with_the_same_key() {
     let doors = doors();
     let big = |confirm: Value| {
-        patch(&json!({"value": 0.7, "reason": "x", "confirm": confirm}))
+        patch(&json!({"value": 0.7, "keep": true, "reason": "x", "confirm": confirm}))
             .with("idempotency-key", "k")
     };
     check(

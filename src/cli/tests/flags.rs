@@ -76,6 +76,17 @@ fn nobody_is_asked_where_no_terminal_is() {
         OPEN,
         "sluicegate flag close o1",
         "sluicegate flag create a --type integer --value 1",
+        "sluicegate flag edit a --file -",
+        "sluicegate flag rule add a r --value 1",
+        "sluicegate flag rule remove a r",
+        "sluicegate flag extend o1 --for 5m",
+        "sluicegate flag undo a",
+        "sluicegate flag delete a",
+        "sluicegate flag apply a.toml",
+        "sluicegate segment create s a",
+        "sluicegate segment add s a",
+        "sluicegate segment remove s a",
+        "sluicegate segment delete s",
         "sluicegate queue pause orders",
         "sluicegate queue resume orders",
     ] {
@@ -193,11 +204,11 @@ fn an_object_is_replaced_not_merged() {
     assert_eq!(ended.code, 0, "{}", ended.talk);
     let asked = daemon.asked.join().unwrap();
     assert!(
-        asked[1].starts_with("ana: PUT /api/v1/flags/load.plan \"41\"{\"value\":{\"b\":2}"),
+        asked[1].starts_with("ana: PUT /api/v1/flags/load.plan \"41\"{"),
         "{asked:?}"
     );
     assert!(
-        asked[1].contains(r#""kind":"config","type":"object""#),
+        asked[1].contains(r#""kind":"config","type":"object","value":{"b":2}"#),
         "{asked:?}"
     );
 }
@@ -283,4 +294,70 @@ fn closing_by_flag_ends_all_that_lies_on_it_and_tells_how_far_it_came() {
         asked,
         [r#"ana: POST /api/v1/openings/o7/close {"reason":"over"}"#]
     );
+}
+
+#[test]
+fn an_opening_may_be_for_some_and_end_in_steps() {
+    let mut opening = opened();
+    opening.1["when"] = json!([{"attribute": "type", "op": "starts_with", "values": ["bulk."]}, {"segment": "beta"}]);
+    let daemon = Scripted::answering(vec![skip_flag(json!([])), opening]);
+    let line = "sluicegate flag open queue.orders.skip 30% --when type^=bulk. --when segment:beta --for 1h --restore ramp:10m -r x";
+    let ended = type_at(&daemon.url, line, None);
+    assert_eq!(ended.code, 0, "{}", ended.talk);
+    let wanted = "o42 is open for type^=bulk. and segment:beta until 2026-11-21 11:30:00Z";
+    assert!(ended.data.starts_with(wanted), "{}", ended.data);
+    let wanted = r#"{"values":{"queue.orders.skip":"30%"},"reason":"x","for":"1h","when":[{"attribute":"type","op":"starts_with","values":["bulk."]},{"segment":"beta"}],"restore":{"ramp":"10m"}}"#;
+    let asked = daemon.asked.join().unwrap();
+    assert!(asked[1].ends_with(wanted), "{asked:?}");
+}
+
+#[test]
+fn an_opening_is_extended_and_shown_with_whom_it_is_for() {
+    let daemon = Scripted::answering(vec![opened()]);
+    let ended = type_at(
+        &daemon.url,
+        "sluicegate flag extend o42 --for 5m -r on",
+        None,
+    );
+    assert!(
+        ended.data.starts_with("o42 ends 2026-11-21 11:30:00Z"),
+        "{}{}",
+        ended.data,
+        ended.talk
+    );
+    let wanted = r#"ana: POST /api/v1/openings/o42/extend {"reason":"on","for":"5m"}"#;
+    assert_eq!(daemon.asked.join().unwrap(), [wanted]);
+
+    let mut over = pausing("o7", true);
+    over["when"] = json!([{"segment": "beta"}]);
+    let daemon = Scripted::answering(vec![skip_flag(json!([over]))]);
+    let ended = type_at(&daemon.url, "sluicegate flag get queue.orders.skip", None);
+    assert!(ended.data.contains("segment:beta"), "{}", ended.data);
+}
+
+#[test]
+fn a_program_gets_json_of_failures_too() {
+    let daemon = Scripted::answering(vec![problem(404, "no-such-flag")]);
+    let ended = type_at(&daemon.url, "sluicegate flag get a --json", None);
+    let said: Json = serde_json::from_str(&ended.talk).unwrap();
+    assert_eq!((ended.code, &said["error"]["exit"]), (3, &json!(3)));
+    assert_eq!(said["error"]["problem"]["type"], "/problems/no-such-flag");
+    let ended = type_at("http://127.0.0.1:9", "sluicegate flag set a 1 --json", None);
+    let said: Json = serde_json::from_str(&ended.talk).unwrap();
+    assert_eq!(said["error"]["exit"], 2);
+}
+
+#[test]
+fn the_token_is_shown_to_the_daemon_alone() {
+    let daemon = Scripted::answering(vec![problem(401, "unauthorized")]);
+    let line = format!("sluicegate flag get a --url {}", daemon.url);
+    let caller = Caller {
+        token: Some("sg_secret".to_owned()),
+        ..ana()
+    };
+    let ended = run_as(parse_line(&line).unwrap(), None, "", caller);
+    assert_eq!(ended.code, 4);
+    let asked = daemon.asked.join().unwrap();
+    assert!(asked[0].contains("<Bearer sg_secret>"), "{asked:?}");
+    assert!(!ended.talk.contains("sg_secret") && !ended.data.contains("sg_secret"));
 }

@@ -9,19 +9,23 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 
+mod documents;
 mod flags;
 mod grammar;
+mod history;
 mod queues;
 mod router;
+mod whole;
 
 /// Words of a line as a shell would split them, as far as the examples need it.
 fn split(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
-    let mut quoted = false;
+    let mut quoted = None;
     for c in line.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
+        match (c, quoted) {
+            ('"' | '\'', None) => quoted = Some(c),
+            (_, Some(quote)) if c == quote => quoted = None,
+            (' ', None) => words.push(String::new()),
             _ => words.last_mut().unwrap().push(c),
         }
     }
@@ -66,17 +70,38 @@ fn type_at(url: &str, line: &str, person: Option<&str>) -> Ended {
 
 /// Carries out what was typed.
 fn run(command: Command, person: Option<&str>) -> Ended {
+    run_as(command, person, "", ana())
+}
+
+/// Somebody with a name.
+fn ana() -> Caller {
+    Caller {
+        user: Some("ana".to_owned()),
+        ..Caller::default()
+    }
+}
+
+/// Types `line` at the daemon at `url` with `input` as standard input.
+fn pipe_at(url: &str, line: &str, input: &str) -> Ended {
+    let command = parse_line(&format!("{line} --url {url}")).unwrap();
+    run_as(command, None, input, ana())
+}
+
+/// Carries out what `caller` typed, with `input` as standard input.
+fn run_as(command: Command, person: Option<&str>, input: &str, caller: Caller) -> Ended {
     let Command::Client(command) = command else {
         panic!("{command:?} asks no daemon");
     };
     let (data, talk) = (Sheet::default(), Sheet::default());
     let person = person.map(|text| Box::new(Cursor::new(text.to_owned())) as Box<dyn BufRead>);
-    let mut console = Console::new(Box::new(data.clone()), Box::new(talk.clone()), person);
+    let input = Cursor::new(input.to_owned());
+    let mut console = Console::new(Box::new(data.clone()), Box::new(talk.clone()), person)
+        .reading(Box::new(input));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let ended = runtime.block_on(carry_out(&command, Some("ana"), &mut console));
+    let ended = runtime.block_on(carry_out(&command, &caller, &mut console));
     console.finish().unwrap();
     Ended {
         code: ended.map_or_else(|exit| exit as u8, |()| 0),
@@ -124,7 +149,10 @@ fn answer(listener: &TcpListener, status: u16, body: &Json) -> String {
     let length = header("content-length").map_or(0, |length| length.parse().unwrap());
     let mut sent = vec![0; length];
     reader.read_exact(&mut sent).unwrap();
-    let text = body.to_string();
+    // A text is sent as it is.
+    let text = body
+        .as_str()
+        .map_or_else(|| body.to_string(), str::to_owned);
     let length = text.len();
     write!(
         reader.get_mut(),
@@ -134,8 +162,9 @@ fn answer(listener: &TcpListener, status: u16, body: &Json) -> String {
     let request = head[0].trim_end_matches(" HTTP/1.1");
     let tag = header("if-match").unwrap_or_default();
     let user = header("sluicegate-user").unwrap_or_default();
+    let bearer = header("authorization").map_or_else(String::new, |shown| format!("<{shown}>"));
     format!(
-        "{user}: {request} {tag}{}",
+        "{user}: {request} {bearer}{tag}{}",
         String::from_utf8(sent).unwrap()
     )
 }

@@ -3,29 +3,34 @@
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::api::{self, Doors, QueueDoor, Remembered};
+use crate::api::{
+    self, Access, Doors, LastEvaluated, Listeners, Pace, QueueDoor, Remembered, Services,
+};
 use crate::config::{Queue, TargetSettings};
 use crate::metrics::Metrics;
-use crate::rules::facts::Reading;
+use crate::rules::facts::{Reading, Source};
 use crate::rules::lots::KeyHash;
-use crate::rules::snapshot::{GatedQueue, Snapshot};
+use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 use crate::store::{Blocked, BlockedEntry, Store};
 use crate::vitals::QueueVitals;
 
 /// A daemon with the queue `orders`, and nothing in it.
-struct Daemon {
-    url: String,
+pub(super) struct Daemon {
+    pub(super) url: String,
+    pub(super) store: Arc<Store>,
     stop: CancellationToken,
     served: Option<JoinHandle<()>>,
 }
 
 impl Daemon {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let token = stop.clone();
+        let doors = Arc::new(doors(token.clone()));
+        let store = Arc::clone(&doors.store);
         let served = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -33,36 +38,37 @@ impl Daemon {
                 .unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                let router = api::router(Arc::new(doors(token.clone())));
+                let router = api::router(doors);
                 api::serve(listener, router, token).await.unwrap();
             });
         });
         Self {
             url,
+            store,
             stop,
             served: Some(served),
         }
     }
 
     /// Types a line with nobody to ask.
-    fn types(&self, line: &str) -> Ended {
+    pub(super) fn types(&self, line: &str) -> Ended {
         type_at(&self.url, line, None)
     }
 
     /// Types a line that must end well, and gives what it printed.
-    fn done(&self, line: &str) -> String {
+    pub(super) fn done(&self, line: &str) -> String {
         let ended = self.types(line);
         assert_eq!(ended.code, 0, "{line}: {}", ended.talk);
         ended.data
     }
 
     /// Types a line as a program and gives the JSON.
-    fn json(&self, line: &str) -> Json {
+    pub(super) fn json(&self, line: &str) -> Json {
         serde_json::from_str(&self.done(&format!("{line} --json"))).unwrap()
     }
 
     /// What a flag says now.
-    fn now(&self, key: &str) -> Json {
+    pub(super) fn now(&self, key: &str) -> Json {
         self.json(&format!("sluicegate flag get {key}"))["now"].take()
     }
 }
@@ -79,11 +85,12 @@ impl Drop for Daemon {
 fn doors(stopping: CancellationToken) -> Doors {
     let settings = Arc::new(orders());
     let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
+    let account = Source::Header("x-account".into());
     let gated = GatedQueue {
-        name: settings.name.clone(),
-        modes: Vec::new(),
+        attributes: [("account".into(), account)].into(),
+        ..GatedQueue::named(settings.name.clone())
     };
-    let start = Snapshot::of(vec![gated], 0, Vec::new(), Vec::new());
+    let start = Snapshot::of(vec![gated], Stored::default());
     let store = Arc::new(Store::in_memory(start, Arc::clone(&metrics)));
     let numbers = Arc::clone(metrics.queue("orders").unwrap());
     let book = store.blocked(&settings.name);
@@ -106,9 +113,14 @@ fn doors(stopping: CancellationToken) -> Doors {
         metrics,
         clock: Clock::system(),
         queues: vec![queue],
-        hosts: Vec::new(),
+        access: Access::open(Vec::new()),
         stopping,
         remembered: Remembered::default(),
+        events: Arc::default(),
+        listeners: Listeners::default(),
+        services: Services::new(5_000),
+        pace: Pace::each_minute(60),
+        evaluated: LastEvaluated::default(),
     }
 }
 
@@ -155,6 +167,7 @@ fn an_opening_lives_and_ends_by_the_commands_that_help_shows() {
     assert!(refused.talk.contains("--yes"), "{}", refused.talk);
     let dry = daemon.done(&format!("{line} --dry-run"));
     assert!(dry.starts_with("dry run, nothing was changed"), "{dry}");
+    assert!(dry.contains("queue.orders.skip: no data: "), "{dry}");
     assert_eq!(daemon.now(SKIP), json!(0.0));
 
     let opened = daemon.done(&format!("{line} --yes"));
@@ -249,7 +262,16 @@ fn a_queue_is_paused_and_resumed() {
     let pause = "sluicegate queue pause orders --reason INC-481";
     assert_eq!(daemon.types(pause).code, 6, "all of a queue is a big move");
     daemon.done(&format!("{pause} --yes"));
-    daemon.done("sluicegate flag set queue.orders.pause true -r too --yes");
+    let set = "sluicegate flag set queue.orders.pause true -r too --yes";
+    let refused = daemon.types(set);
+    assert_eq!(refused.code, 6, "{}", refused.talk);
+    assert!(
+        refused.talk.contains("would shed or stop without an end")
+            && refused.talk.contains("say --keep"),
+        "{}",
+        refused.talk
+    );
+    daemon.done(&format!("{set} --keep"));
     assert_eq!(daemon.now("queue.orders.pause"), json!(true));
     let dry = daemon.done("sluicegate queue resume orders -r over --dry-run");
     assert!(dry.starts_with("dry run"), "{dry}");

@@ -4,6 +4,7 @@ use super::*;
 use crate::rules::facts::Source;
 
 mod hostile;
+mod people;
 mod refusals;
 mod samples;
 
@@ -98,11 +99,11 @@ fn all_problems_are_told_at_once_as_a_compiler_would() {
     let text = "[daemon]\nlisten = \"0.0.0.0:7070\"\n\n[amqp]\nurl = \"amqp://127.0.0.1\"\n\n[[queue]]\nname = \"orders\"\nslot = 9\ntarget = { http = \"http://127.0.0.1:8081/jobs\" }\n\n[[provider]]\napi_key = \"canary\"\n";
     let shown = with(text, &[]).expect_err(text).to_string();
     let awaited = "\
-config/sluicegate.toml:2:10: `daemon.listen` is not on loopback: everybody who reaches it could turn every valve, since this version has no tokens
+config/sluicegate.toml:2:10: `daemon.listen` is not on loopback, and there are no tokens: everybody who reaches it could turn every valve
   |
 2 | listen = \"0.0.0.0:7070\"
   |          ^^^^^^^^^^^^^^
-  = help: listen on 127.0.0.1 or [::1], and reach it by an SSH tunnel or a proxy that asks who is there
+  = help: add a [[token]] (`sluicegate token new` prints one), and `tls_cert_file` and `tls_key_file` in [daemon], or `trusted_proxies` with the proxy that does TLS; or listen on 127.0.0.1 or [::1]
 
 config/sluicegate.toml:9:1: there is no setting `queue.orders.slot`
   |

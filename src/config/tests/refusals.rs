@@ -176,7 +176,7 @@ const LINES: &[(&str, &str, &str)] = &[
     (
         "[daemon]\nlisten = '0.0.0.0:7070'",
         "not on loopback",
-        "SSH tunnel",
+        "`sluicegate token new`",
     ),
     (
         "[daemon]\nlisten = '127.0.0.1'",
@@ -216,11 +216,6 @@ const LINES: &[(&str, &str, &str)] = &[
     (
         "[[provider]]\nname = 'mailgun'",
         "`provider` is not read here",
-        "later version",
-    ),
-    (
-        "[[token]]\nname = 'ana'",
-        "`token` is not read here",
         "later version",
     ),
 ];

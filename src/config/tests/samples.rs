@@ -60,7 +60,10 @@ fn every_sample_reads() {
     for file in ["config/flags.toml", "examples/flags.toml"] {
         let flags = flags::read(Path::new(file)).unwrap_or_else(|problems| panic!("{problems}"));
         for key in ["demo.task_queuer.rate", "demo.task_worker.service_time"] {
-            assert!(flags.iter().any(|flag| flag.key == key), "{file}: {key}");
+            assert!(
+                flags.flags.iter().any(|flag| flag.key == key),
+                "{file}: {key}"
+            );
         }
     }
 }
@@ -94,6 +97,24 @@ fn the_sample_explains_every_setting_and_shows_its_default() {
     );
 }
 
+#[test]
+fn other_webhooks_are_told_of_at_once() {
+    let told = |events: &str| {
+        settings(&format!(
+            "{SMALL}[[notify]]\nurl = 'http://h'\nevents = [{events}]\n"
+        ))
+    };
+    let (none, some, more) = (settings(SMALL), told("'opened'"), told("'opened', 'ended'"));
+    for (old, new) in [(&none, &some), (&some, &more), (&more, &none)] {
+        let found = difference(old, new);
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| (one.setting.as_str(), one.live))
+            .collect();
+        assert_eq!(found, [("notify", true)]);
+    }
+}
+
 /// Every setting with a value that is not its default.
 const CHANGED: &[(&str, &str)] = &[
     ("daemon.listen", "127.0.0.1:1"),
@@ -102,7 +123,16 @@ const CHANGED: &[(&str, &str)] = &[
     ("daemon.flags_file", "A FILE"),
     ("daemon.stop_within", "3s"),
     ("daemon.log", "debug"),
+    ("daemon.trusted_proxies", "['10.0.0.5']"),
+    ("daemon.proxy_user_header", "x-user"),
     ("metrics.listen", "0.0.0.0:1"),
+    ("ofrep.listen", "127.0.0.1:2"),
+    ("limits.skip", "50%"),
+    ("limits.skip_by_queue.orders", "50%"),
+    ("limits.changes_per_minute", "3"),
+    ("limits.evaluations_per_second", "3"),
+    ("flags.release_name", "<team>.<id>"),
+    ("flags.releases_of_a_team", "3"),
     ("amqp.url", "amqps://u:canary@localhost"),
     ("amqp.ca_file", "A FILE"),
     ("amqp.declare", "false"),
@@ -139,11 +169,24 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.park.max_bytes", "3_000_000"),
 ];
 
+/// How a reload names a setting that lies within another.
+fn told_as(setting: &str) -> &str {
+    if setting.ends_with("skip_by_queue.orders") {
+        return "limits.skip_by_queue";
+    }
+    if setting.ends_with("target.queue") {
+        return "queue.orders.target";
+    }
+    let ends = [".type", ".http", ".handler"];
+    let mut ends = ends.iter().filter_map(|end| setting.strip_suffix(end));
+    ends.next().unwrap_or(setting)
+}
+
 #[test]
 fn every_setting_makes_a_difference() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let file = file.path().display().to_string();
-    let base = "[daemon]\n[metrics]\n[amqp]\nurl = 'amqps://localhost'\n[management]\nurl = 'https://u:canary@localhost'\n[[queue]]\nname = 'orders'\n\
+    let base = "[daemon]\ntrusted_proxies = ['10.0.0.9']\nproxy_user_header = 'x-remote-user'\n[metrics]\n[amqp]\nurl = 'amqps://localhost'\n[management]\nurl = 'https://u:canary@localhost'\n[[queue]]\nname = 'orders'\n\
         target.handler = 'x'\nattributes.account = 'header:x'\n[queue.park]\n";
     let old = settings(base);
     let mut seen = BTreeSet::new();
@@ -158,14 +201,7 @@ fn every_setting_makes_a_difference() {
         let found = difference(&old, &new);
         let names: Vec<&str> = found.iter().map(|one| one.setting.as_str()).collect();
         assert!(!format!("{found:?}").contains("canary"));
-        let inside = setting.strip_suffix(".type").unwrap_or(setting);
-        let inside = inside
-            .strip_suffix(".http")
-            .or(inside.strip_suffix(".handler"))
-            .or(inside
-                .strip_suffix("target.queue")
-                .map(|_| "queue.orders.target"))
-            .unwrap_or(inside);
+        let inside = told_as(setting);
         if *setting == "queue.orders.vhost" {
             let another = ["queue.orders", "queue.v/orders"];
             assert_eq!(names, another, "another vhost makes it another queue");
@@ -178,11 +214,18 @@ fn every_setting_makes_a_difference() {
         } else {
             assert_eq!(names, [inside]);
         }
-        let live = ["daemon.hosts", "daemon.log"].contains(setting);
+        let live = ["hosts", "log", "trusted_proxies", "proxy_user_header"];
+        let live = live
+            .iter()
+            .any(|name| setting.strip_prefix("daemon.") == Some(name))
+            || setting.starts_with("limits.")
+            || setting.starts_with("flags.");
         assert!(found.iter().all(|one| one.live == live), "{setting}");
         seen.insert(setting.replace("queue.orders", "queue"));
     }
     let untold = [
+        "daemon.tls_cert_file", // see `people`
+        "daemon.tls_key_file",
         "amqp.url_file",
         "amqp.url_env",
         "management.password_file",
@@ -196,7 +239,12 @@ fn every_setting_makes_a_difference() {
             Shape::Section(_) | Shape::Sections(..) | Shape::Choice(_) | Shape::Free(_)
         );
         assert!(
-            group || seen.contains(&path) || untold.contains(&path.as_str()),
+            group
+                || seen.contains(&path)
+                || untold.contains(&path.as_str())
+                || ["token.", "user.", "notify."]
+                    .iter()
+                    .any(|list| path.starts_with(list)),
             "`{path}` is not tried"
         );
     }

@@ -10,6 +10,7 @@ use super::{NOW_MS, Snapshot, Store, copied, metrics, open, queues, set, try_ope
 use crate::rules::lane::Lane;
 use crate::rules::lots::KeyHash;
 use crate::rules::names::QueueName;
+use crate::rules::snapshot::Stored;
 use crate::store::{BlockedEntry, BookError, KeptLanes, LaneEntry, MOST_BLOCKED};
 
 fn orders() -> QueueName {
@@ -74,7 +75,7 @@ fn check(store: &Store) {
 #[test]
 fn what_is_kept_survives_kill_9_and_is_no_change() {
     let memory = Store::in_memory(
-        Snapshot::of(queues(&["orders"]), 0, vec![], vec![]),
+        Snapshot::of(queues(&["orders"]), Stored::default()),
         metrics(),
     );
     kept(&memory);
@@ -163,7 +164,7 @@ fn a_damaged_record_is_named_and_mended_when_it_is_written_or_forgotten() {
 #[test]
 fn more_blocked_keys_than_allowed_are_refused_with_the_cure() {
     let store = Store::in_memory(
-        Snapshot::of(queues(&["orders"]), 0, vec![], vec![]),
+        Snapshot::of(queues(&["orders"]), Stored::default()),
         metrics(),
     );
     let book = store.blocked(&orders());

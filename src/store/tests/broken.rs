@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{State, all, copied, open, set, try_open, worked};
+use super::whole::lived;
+use super::{State, all, copied, open, set, try_open};
 use crate::store::OpenError;
 
 /// What a broken database may lead to: with snapshots beside it always the last state; without, the last or an earlier one, or
@@ -53,7 +54,7 @@ fn broken(breaks: impl Fn(&mut Vec<u8>), dir: &Path, states: &[State], what: &st
 #[test]
 fn a_database_that_was_cut_off_anywhere_gives_way_to_the_snapshot() {
     let dir = tempfile::tempdir().unwrap();
-    let states = worked(dir.path());
+    let states = lived(dir.path());
     let size = fs::metadata(dir.path().join("store.redb")).unwrap().len();
     let ends = (0..30).map(|n| size * n / 30).chain([1, 63, 320, size - 1]);
     for end in ends {
@@ -70,7 +71,7 @@ fn a_database_that_was_cut_off_anywhere_gives_way_to_the_snapshot() {
 #[test]
 fn flipped_bits_are_never_obeyed() {
     let dir = tempfile::tempdir().unwrap();
-    let states = worked(dir.path());
+    let states = lived(dir.path());
     let bytes = fs::read(dir.path().join("store.redb")).unwrap();
     let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
     for n in 0..100 {
@@ -88,11 +89,11 @@ fn flipped_bits_are_never_obeyed() {
 #[test]
 fn without_its_database_a_store_starts_from_the_snapshot_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
-    let states = worked(dir.path());
+    let states = lived(dir.path());
     fs::remove_file(dir.path().join("store.redb")).unwrap();
     let opened = try_open(dir.path()).unwrap();
     assert!(
-        opened.notes[0].contains("started from the snapshot of revision 4"),
+        opened.notes[0].contains("started from the snapshot of revision 7"),
         "{:?}",
         opened.notes
     );

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{NOW_MS, all, close, copied, lay, metrics, open, queues, set};
 use crate::rules::change::Refused;
 use crate::store::open::How;
-use crate::store::{Store, Turned, journal};
+use crate::store::{Seed, Store, Turned, journal};
 
 /// A disk that can be full.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub(crate) fn on_a_disk_that_fills(dir: &Path) -> (Store, Arc<AtomicBool>) {
     let how = How {
         data_dir: dir,
         queues: queues(&["orders"]),
-        seed: vec![],
+        seed: Seed::default(),
         now_ms: NOW_MS,
         opener,
     };

@@ -12,21 +12,25 @@ use super::*;
 use crate::rules::change::{Actor, Cause, Edit};
 use crate::rules::flag::FlagDocument;
 use crate::rules::opening::{OpeningId, Restore};
-use crate::rules::snapshot::GatedQueue;
+use crate::rules::snapshot::{GatedQueue, Stored};
 use state::{SCHEMA, State};
 
 pub(crate) use full_disk::on_a_disk_that_fills;
 
 mod books;
 mod broken;
+mod evaluated;
 mod full_disk;
+mod log;
+mod rescue;
+mod whole;
 
 const NOW_MS: i64 = 1_800_000_000_000;
 
 fn queues(names: &[&str]) -> Vec<GatedQueue> {
     let queue = |name: &&str| GatedQueue {
-        name: name.parse().unwrap(),
         modes: vec!["light".to_owned()],
+        ..GatedQueue::named(name.parse().unwrap())
     };
     names.iter().map(queue).collect()
 }
@@ -36,7 +40,7 @@ fn metrics() -> Arc<Metrics> {
 }
 
 fn try_open(dir: &Path) -> Result<Opened, OpenError> {
-    Store::open(dir, queues(&["orders"]), vec![], NOW_MS, metrics())
+    Store::open(dir, queues(&["orders"]), Seed::default(), NOW_MS, metrics())
 }
 
 /// Opens what must be fine.
@@ -48,16 +52,8 @@ fn open(dir: &Path) -> Store {
 
 fn change(edit: Edit) -> Change {
     Change {
-        edit,
-        by: Actor {
-            name: "ana".into(),
-            via: "cli".into(),
-        },
-        reason: "INC-481".into(),
-        cause: Cause::Operator,
-        seen: None,
-        confirm: None,
-        at_ms: NOW_MS,
+        keep: true,
+        ..Change::new(edit, Actor::new("ana", "cli"), "INC-481", NOW_MS)
     }
 }
 
@@ -68,6 +64,7 @@ fn set(flag: &str, value: Json) -> Change {
 fn lay(flag: &str, value: Json) -> Change {
     change(Edit::Open {
         values: vec![(flag.parse().unwrap(), value)],
+        when: vec![],
         ends_at_ms: NOW_MS + 60_000,
         restore: Restore::Snap,
     })
@@ -145,7 +142,7 @@ fn the_changes_are_chained_and_paged_newest_first() {
     let store = open(dir.path());
     store.turn(&close(4)).unwrap();
     let memory = Store::in_memory(
-        Snapshot::of(queues(&["orders"]), 0, vec![], vec![]),
+        Snapshot::of(queues(&["orders"]), Stored::default()),
         metrics(),
     );
     for record in store.changes(None, 10).unwrap().iter().rev() {
@@ -177,12 +174,18 @@ fn the_changes_are_chained_and_paged_newest_first() {
 
 #[test]
 fn a_new_store_takes_its_flags_from_the_file_and_an_old_one_does_not() {
-    let seed = || -> Vec<FlagDocument> {
-        serde_json::from_value(json!([
+    let seed = || {
+        Seed {
+        segments: serde_json::from_value(json!([{"name": "beta", "members": ["acme"]}])).unwrap(),
+        flags: serde_json::from_value(json!([
             {"key": "demo.rate", "kind": "config", "type": "rate", "value": "50/s", "owner": "ops"},
-            {"key": "queue.orders.skip", "kind": "ops", "type": "ratio", "value": 0.7},
+            {"key": "queue.orders.skip", "kind": "ops", "type": "ratio", "value": 0.7, "owner": "ops"},
+            {"key": "shop.a.b", "kind": "release", "type": "boolean", "value": false, "owner": "ops",
+             "rules": [{"name": "ring", "when": [{"segment": "beta"}], "value": true}]},
         ]))
-        .unwrap()
+        .unwrap(),
+        ..Seed::default()
+    }
     };
     let dir = tempfile::tempdir().unwrap();
     let opened = |seed| Store::open(dir.path(), queues(&["orders"]), seed, NOW_MS, metrics());
@@ -190,6 +193,7 @@ fn a_new_store_takes_its_flags_from_the_file_and_an_old_one_does_not() {
     let says = |store: &Store, flag: &str| store.snapshot().value(flag).unwrap().0.to_json();
     assert_eq!(says(&store, "demo.rate"), json!("50/s"));
     assert_eq!(says(&store, "queue.orders.skip"), json!(0.7));
+    assert!(store.snapshot().choice("shop.a.b").unwrap().is_by_rules());
     assert_eq!(store.changes(None, 10).unwrap()[0].by.via, "file");
     store.turn(&set("demo.rate", json!("9/s"))).unwrap();
     drop(store);
@@ -205,13 +209,16 @@ fn a_new_store_takes_its_flags_from_the_file_and_an_old_one_does_not() {
     let refused = Store::open(
         other.path(),
         queues(&["orders"]),
-        vec![bad.unwrap()],
+        Seed {
+            flags: vec![bad.unwrap()],
+            ..Seed::default()
+        },
         NOW_MS,
         metrics(),
     );
     let sentence = refused.unwrap_err().to_string();
     assert!(
-        sentence.starts_with("the flag `queue.gone.skip` of the file cannot be made"),
+        sentence.starts_with("`queue.gone.skip` of the file of flags cannot be made"),
         "{sentence}"
     );
     open(other.path()); // nothing was made
@@ -224,7 +231,7 @@ fn flags_of_a_queue_that_left_stay_and_come_back() {
         .turn(&set("queue.orders.degrade", json!("light")))
         .unwrap();
     let says = |queues: Vec<GatedQueue>| {
-        let opened = Store::open(dir.path(), queues, vec![], NOW_MS, metrics()).unwrap();
+        let opened = Store::open(dir.path(), queues, Seed::default(), NOW_MS, metrics()).unwrap();
         let said = opened
             .store
             .snapshot()
@@ -280,8 +287,9 @@ fn a_store_of_a_later_version_is_refused() {
     worked(dir.path());
     tables::written_by(&dir.path().join("store.redb"), SCHEMA + 1);
     let sentence = try_open(dir.path()).unwrap_err().to_string();
+    assert!(sentence.contains("sluicegate store export"), "{sentence}");
     assert!(
-        sentence.contains("written by a later version (schema 2, this one knows 1)"),
+        sentence.contains("written by a later version (schema 3, this one knows 2)"),
         "{sentence}"
     );
 }
@@ -289,7 +297,7 @@ fn a_store_of_a_later_version_is_refused() {
 #[test]
 fn metrics_tell_what_flags_say_and_what_changed() {
     let metrics = metrics();
-    let start = Snapshot::of(queues(&["orders"]), 0, vec![], vec![]);
+    let start = Snapshot::of(queues(&["orders"]), Stored::default());
     let store = Store::in_memory(start, Arc::clone(&metrics));
     let check = |series: &str| {
         let page = metrics.encode().unwrap();
@@ -310,6 +318,17 @@ fn metrics_tell_what_flags_say_and_what_changed() {
     check("sluicegate_flag_value{flag=\"queue.orders.skip\"} 0.1");
     check("sluicegate_opening_ends_timestamp_seconds{flag=\"queue.orders.skip\"} 0");
     check("sluicegate_snapshot_revision 3");
+    store.turn(&whole::create("f.a")).unwrap();
+    check("sluicegate_flag_value{flag=\"f.a\"} 3");
+    store
+        .turn(&change(Edit::Delete("f.a".parse().unwrap())))
+        .unwrap();
+    let page = metrics.encode().unwrap();
+    assert!(!page.contains("f.a"), "nothing is left of it: {page}");
+    let key = "f.a".parse().unwrap();
+    let former = store.former(&key, 5).unwrap();
+    store.turn(&change(Edit::Undo(key, former))).unwrap();
+    check("sluicegate_flag_value{flag=\"f.a\"} 3");
 }
 
 fn any_edit() -> impl Strategy<Value = Edit> {
@@ -327,11 +346,21 @@ fn any_edit() -> impl Strategy<Value = Edit> {
         (1u32..9).prop_map(move |n| Edit::Set(valve("max_age"), json!(format!("{n}s")))),
         (skip, 1i64..9).prop_map(move |(value, minutes)| Edit::Open {
             values: vec![(valve("skip"), value)],
+            when: vec![],
             ends_at_ms: NOW_MS + minutes * 60_000,
             restore: Restore::Snap,
         }),
         (1u64..20).prop_map(|id| Edit::Close(OpeningId(id))),
         (1u64..4).prop_map(move |n| Edit::Create(document(n, String::new()))),
+        (1u64..4).prop_map(|n| Edit::Delete(format!("f.{n}").parse().unwrap())),
+        (1u64..3, 0usize..300)
+            .prop_map(|(n, count)| { whole::put(&format!("s.{n}"), &whole::accounts(count)).edit }),
+        (1u64..3, "[a-c]", "[a-c]").prop_map(|(n, came, left)| Edit::Members {
+            segment: format!("s.{n}").parse().unwrap(),
+            add: vec![came],
+            remove: vec![left, "account-000007".to_owned()],
+        }),
+        (1u64..3).prop_map(|n| Edit::DeleteSegment(format!("s.{n}").parse().unwrap())),
         (1u64..4, "[a-z]{0,9}").prop_map(move |(n, owner)| Edit::Replace(document(n, owner))),
         "[a-z]{0,9}".prop_map(|owner| {
             let queue = "orders".parse().unwrap();
@@ -352,7 +381,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn whatever_was_accepted_stands_after_a_restart(edits in prop::collection::vec(any_edit(), 1..20)) {
+    fn whatever_was_accepted_stands_after_a_restart(edits in prop::collection::vec(any_edit(), 1..30)) {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         for edit in edits {
@@ -364,5 +393,6 @@ proptest! {
         let after = open(copied(dir.path()).path());
         prop_assert_eq!(all(&after.snapshot()), all(&store.snapshot()));
         prop_assert_eq!(after.changes(None, 99).unwrap(), store.changes(None, 99).unwrap());
+        prop_assert_eq!(after.verify(None).unwrap().broken, None);
     }
 }

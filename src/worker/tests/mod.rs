@@ -19,10 +19,10 @@ use crate::clock::Clock;
 use crate::config::{Disposition, OnUnknown, Order, ParkSettings, Queue, TargetSettings};
 use crate::memory::{MemoryOutlet, MemoryQueue};
 use crate::metrics::{Ledger, Metrics};
-use crate::rules::change::{Actor, Cause, Change, Edit};
+use crate::rules::change::{Actor, Change, Edit};
 use crate::rules::facts::{Reading, Source};
 use crate::rules::message::{Field, Properties, Raw};
-use crate::rules::snapshot::{GatedQueue, Snapshot};
+use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
 use crate::rules::verdict::Why;
 use crate::seams::{Answer, Job, Outcome, Target};
 use crate::store::{Blocked, Store};
@@ -139,10 +139,11 @@ impl House {
         let settings = Arc::new(settings);
         let metrics = Arc::new(Metrics::new(std::slice::from_ref(&settings.name)).unwrap());
         let gated = GatedQueue {
-            name: settings.name.clone(),
-            modes: vec![],
+            attributes: settings.reading.attributes.clone(),
+            pass: settings.pass.clone(),
+            ..GatedQueue::named(settings.name.clone())
         };
-        let start = Snapshot::of(vec![gated], 0, vec![], vec![]);
+        let start = Snapshot::of(vec![gated], Stored::default());
         let in_memory = || Store::in_memory(start, Arc::clone(&metrics));
         let store = Arc::new(store.unwrap_or_else(in_memory));
         let numbers = Arc::clone(metrics.queue("orders").unwrap());
@@ -248,18 +249,9 @@ impl House {
 
     pub(super) fn turn(&self, valve: &str, value: Json) {
         let edit = Edit::Set(format!("queue.orders.{valve}").parse().unwrap(), value);
-        let by = Actor {
-            name: "ana".into(),
-            via: "test".into(),
-        };
         let change = Change {
-            edit,
-            by,
-            reason: "test".into(),
-            cause: Cause::Operator,
-            seen: None,
-            confirm: None,
-            at_ms: 0,
+            keep: true,
+            ..Change::new(edit, Actor::new("ana", "test"), "test", 0)
         };
         let confirmed = [None, Some(100), Some(50)].map(|confirm| {
             self.store.turn(&Change {

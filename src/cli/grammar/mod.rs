@@ -8,8 +8,22 @@ use clap_complete::Shell;
 
 use super::client::BaseUrl;
 use super::help;
-use crate::rules::names::{FlagKey, QueueName};
+use crate::rules::access::Role;
+use crate::rules::names::{Glob, QueueName};
 use crate::rules::units::Span;
+pub(in crate::cli) use compat::{CompatVerb, FlagdVerb, RedisArgs, RolloutVerb};
+pub(in crate::cli) use flag::{
+    ApplyArgs, EditArgs, ExplainArgs, FlagVerb, Force, NewFlag, Notation, OpenArgs, PreviewArgs,
+};
+pub(in crate::cli) use rule::{NewRule, Place, RuleVerb};
+pub(in crate::cli) use store::{
+    ChangesArgs, ChangesVerb, DataDir, Members, MembersArgs, NewSegment, SegmentVerb, StoreVerb,
+};
+
+mod compat;
+mod flag;
+mod rule;
+mod store;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -22,16 +36,16 @@ use crate::rules::units::Span;
     after_long_help = help::start_long(),
     max_term_width = 110
 )]
-pub(super) struct Cli {
+pub(in crate::cli) struct Cli {
     #[command(flatten)]
-    pub(super) door: Door,
+    pub(in crate::cli) door: Door,
     #[command(subcommand)]
-    pub(super) verb: Verb,
+    pub(in crate::cli) verb: Verb,
 }
 
 /// Where the daemon is and how it is shown.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Door {
+pub(in crate::cli) struct Door {
     /// The daemon that `flag` and `queue` talk to.
     #[arg(
         long,
@@ -41,14 +55,14 @@ pub(super) struct Door {
         default_value = "http://127.0.0.1:7070",
         help_heading = "Everywhere"
     )]
-    pub(super) url: BaseUrl,
+    pub(in crate::cli) url: BaseUrl,
     /// Print JSON, for programs.
     #[arg(long, global = true, help_heading = "Everywhere")]
-    pub(super) json: bool,
+    pub(in crate::cli) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Verb {
+pub(in crate::cli) enum Verb {
     /// Run the daemon.
     #[command(after_help = help::RUN)]
     Run(FileArgs),
@@ -70,9 +84,29 @@ pub(super) enum Verb {
     /// See and turn flags; a queue's valves are flags.
     #[command(subcommand, after_help = help::flag_short(), after_long_help = help::flag_long())]
     Flag(FlagVerb),
+    /// See and change segments: named audiences, for rules and openings.
+    #[command(subcommand, after_help = help::SEGMENT)]
+    Segment(SegmentVerb),
+    /// List who changed what, when and why; check that nobody altered the list.
+    #[command(after_help = help::CHANGES)]
+    Changes(ChangesArgs),
+    /// Look into the store of a daemon that does not run: its good snapshots, a way back to one, an export.
+    #[command(subcommand, after_help = help::STORE)]
+    Store(StoreVerb),
+    /// Say what a queue would do with a message, valve by valve and rule by rule.
+    #[command(after_help = help::EXPLAIN)]
+    Explain {
+        /// The queue.
+        queue: QueueName,
+        #[command(flatten)]
+        about: ExplainArgs,
+    },
     /// See, pause and resume queues.
     #[command(subcommand, after_help = help::QUEUE)]
     Queue(QueueVerb),
+    /// Make tokens, with which programs and people come in.
+    #[command(subcommand, after_help = help::TOKEN)]
+    Token(TokenVerb),
     /// Print the queues that Sluicegate keeps beside yours, and the permissions that it needs.
     #[command(after_help = help::TOPOLOGY)]
     Topology(TopologyArgs),
@@ -84,6 +118,9 @@ pub(super) enum Verb {
         #[command(flatten)]
         file: UsualFileArgs,
     },
+    /// Take flags over from flagd or the Rollout gem, and give them back.
+    #[command(subcommand, after_help = help::COMPAT)]
+    Compat(CompatVerb),
     /// Print the manual page, or write one for each command.
     #[command(after_help = help::MAN)]
     Man {
@@ -99,16 +136,51 @@ pub(super) enum Verb {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum TokenVerb {
+    /// Print a new secret, once, and the table for the configuration that makes the daemon know it. Asks no daemon.
+    #[command(after_help = help::TOKEN_NEW)]
+    New(NewToken),
+}
+
+/// A token to be made.
 #[derive(Debug, Args)]
-pub(super) struct FileArgs {
+pub(in crate::cli) struct NewToken {
+    /// Whose it is.
+    #[arg(value_parser = name)]
+    pub(in crate::cli) name: String,
+    /// What it allows: viewer reads, operator changes, admin all, service evaluates and reports.
+    #[arg(long, value_name = "ROLE")]
+    pub(in crate::cli) role: Role,
+    /// The queues that it is for, with their valves, such as orders,mail.*; without --queues and --flags all.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(in crate::cli) queues: Vec<Glob>,
+    /// The flags that it is for, such as deptA.*
+    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
+    pub(in crate::cli) flags: Vec<Glob>,
+    /// How long it is good, such as 90d; without it until it is taken out of the file.
+    #[arg(long = "for", value_name = "DURATION")]
+    pub(in crate::cli) lasting: Option<Span>,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("use 1 to 64 visible ASCII characters without spaces".to_owned())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct FileArgs {
     /// The configuration, a TOML file.
     #[arg(long, short, value_name = "FILE")]
-    pub(super) config: PathBuf,
+    pub(in crate::cli) config: PathBuf,
 }
 
 /// The configuration, at its usual place unless said otherwise.
 #[derive(Debug, Args)]
-pub(super) struct UsualFileArgs {
+pub(in crate::cli) struct UsualFileArgs {
     /// The configuration, a TOML file.
     #[arg(
         long,
@@ -116,28 +188,28 @@ pub(super) struct UsualFileArgs {
         value_name = "FILE",
         default_value = "/etc/sluicegate/sluicegate.toml"
     )]
-    pub(super) config: PathBuf,
+    pub(in crate::cli) config: PathBuf,
 }
 
 /// What of the topology, and how.
 #[derive(Debug, Args)]
-pub(super) struct TopologyArgs {
+pub(in crate::cli) struct TopologyArgs {
     #[command(flatten)]
-    pub(super) file: UsualFileArgs,
+    pub(in crate::cli) file: UsualFileArgs,
     /// Text for people; or JSON for `rabbitmqctl import_definitions`: the queues, or the permissions.
     #[arg(long, value_enum, default_value = "text")]
-    pub(super) format: Format,
+    pub(in crate::cli) format: Format,
     /// Only this queue.
     #[arg(long, value_name = "NAME")]
-    pub(super) queue: Option<QueueName>,
+    pub(in crate::cli) queue: Option<QueueName>,
     /// The daemon's user at the broker.
     #[arg(long, value_name = "NAME", default_value = "sluicegate")]
-    pub(super) user: String,
+    pub(in crate::cli) user: String,
 }
 
 /// How the topology is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(in crate::cli) enum Format {
     /// For people, with the lines to paste.
     Text,
     /// The queues, for import.
@@ -160,133 +232,41 @@ pub struct DemoOptions {
     pub quiet: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum FlagVerb {
-    /// List flags with the value in force and what lies over it.
-    #[command(after_help = help::FLAG_LIST)]
-    List {
-        /// Only flags whose key contains this text.
-        #[arg(value_name = "TEXT")]
-        part: Option<String>,
-        /// Only flags that an opening lies on.
-        #[arg(long)]
-        open: bool,
-    },
-    /// Show one flag: value, bounds, help, openings.
-    #[command(after_help = help::FLAG_GET)]
-    Get {
-        /// The flag, such as queue.orders.skip.
-        key: FlagKey,
-    },
-    /// Make a flag of your own.
-    #[command(after_help = help::FLAG_CREATE)]
-    Create(Box<NewFlag>),
-    /// Change a flag's own value, for good. For an emergency use `open`, which ends by itself.
-    #[command(after_help = help::FLAG_SET, after_long_help = help::flag_set_long())]
-    Set {
-        /// The flag, such as queue.orders.skip.
-        key: FlagKey,
-        /// The new value, such as 70%, 30s, 50/s, true, none.
-        #[arg(allow_negative_numbers = true)]
-        value: String,
-        #[command(flatten)]
-        terms: Terms,
-    },
-    /// Lay a value over flags for a time; at its end what stood below is back.
-    #[command(after_help = help::FLAG_OPEN, after_long_help = help::flag_open_long())]
-    Open {
-        /// Flags and values in turn; several are opened and closed as one.
-        #[arg(
-            value_name = "KEY VALUE",
-            num_args = 2..,
-            required = true,
-            allow_negative_numbers = true
-        )]
-        pairs: Vec<String>,
-        #[command(flatten)]
-        length: Length,
-        #[command(flatten)]
-        terms: Terms,
-    },
-    /// End openings before their time.
-    #[command(after_help = help::FLAG_CLOSE)]
-    Close {
-        /// An opening, such as o41, or a flag: then every opening that lies on it.
-        #[arg(value_name = "ID or KEY")]
-        what: FlagKey,
-        #[command(flatten)]
-        terms: Terms,
-    },
-}
-
-/// A flag to be made.
-#[derive(Debug, Args)]
-pub(super) struct NewFlag {
-    /// Its key, such as checkout.new-form.
-    pub(super) key: FlagKey,
-    /// The type of its value.
-    #[arg(long = "type", value_name = "TYPE", value_parser = help::TYPES)]
-    pub(super) value_type: String,
-    /// Its value for everybody.
-    #[arg(long, allow_negative_numbers = true)]
-    pub(super) value: String,
-    /// What it is for.
-    #[arg(long, default_value = "config", value_parser = help::KINDS)]
-    pub(super) kind: String,
-    /// The smallest value allowed (numbers; durations in seconds).
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pub(super) min: Option<f64>,
-    /// The largest value allowed.
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pub(super) max: Option<f64>,
-    /// A value that a string may take; repeat it for each.
-    #[arg(long = "choice", value_name = "TEXT")]
-    pub(super) choices: Vec<String>,
-    /// What it does, in a sentence.
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub(super) description: String,
-    /// The team that answers for it.
-    #[arg(long, default_value = "", hide_default_value = true)]
-    pub(super) owner: String,
-    /// Where to read what to do.
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub(super) runbook: String,
-    #[command(flatten)]
-    pub(super) terms: Terms,
-}
-
 /// How long an opening lasts.
 #[derive(Debug, Clone, Default, Args)]
-pub(super) struct Length {
+pub(in crate::cli) struct Length {
     /// How long it lasts, such as 30m; 30m when nothing is said, at most 1d.
     #[arg(long = "for", value_name = "DURATION", conflicts_with = "until")]
-    pub(super) lasting: Option<Span>,
+    pub(in crate::cli) lasting: Option<Span>,
     /// When it ends, such as 2026-11-21T18:00:00Z.
     #[arg(long, value_name = "TIME")]
-    pub(super) until: Option<jiff::Timestamp>,
+    pub(in crate::cli) until: Option<jiff::Timestamp>,
+}
+
+/// Whether a valve stays turned.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(in crate::cli) struct Keep {
+    /// Let a valve that sheds or stops stay so without an end.
+    #[arg(long, help_heading = "The change")]
+    pub(in crate::cli) keep: bool,
 }
 
 /// What every write is told.
 #[derive(Debug, Clone, Default, Args)]
-pub(super) struct Terms {
+pub(in crate::cli) struct Terms {
     /// Why; it is kept with the change. Asked for in a terminal.
     #[arg(long, short, value_name = "TEXT", help_heading = "The change")]
-    pub(super) reason: Option<String>,
+    pub(in crate::cli) reason: Option<String>,
     /// Confirm a big move without being asked.
     #[arg(long, short, action = ArgAction::SetTrue, help_heading = "The change")]
-    pub(super) yes: bool,
+    pub(in crate::cli) yes: bool,
     /// Say what would happen and change nothing.
     #[arg(long, short = 'n', help_heading = "The change")]
-    pub(super) dry_run: bool,
+    pub(in crate::cli) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum QueueVerb {
+pub(in crate::cli) enum QueueVerb {
     /// List queues with their state, backlog, speed and open valves; with a name, all of that one.
     #[command(after_help = help::QUEUE_LIST)]
     List {
@@ -332,14 +312,26 @@ pub(super) enum QueueVerb {
     },
 }
 
+impl QueueVerb {
+    /// The terms of a write.
+    pub(in crate::cli) fn terms(&self) -> Option<&Terms> {
+        match self {
+            Self::List { .. } | Self::Lanes { .. } => None,
+            Self::Pause { terms, .. }
+            | Self::Resume { terms, .. }
+            | Self::Release { terms, .. } => Some(terms),
+        }
+    }
+}
+
 /// Which blocked keys are meant.
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
-pub(super) struct Which {
+pub(in crate::cli) struct Which {
     /// This key, as `queue list NAME` shows it; "" stands for messages without one.
     #[arg(long, value_name = "KEY")]
-    pub(super) key: Option<String>,
+    pub(in crate::cli) key: Option<String>,
     /// Every blocked key.
     #[arg(long)]
-    pub(super) all: bool,
+    pub(in crate::cli) all: bool,
 }

@@ -2,6 +2,13 @@
 //! test. May import `rules`.
 
 use crate::rules::valve::Valve;
+pub(super) use compat::*;
+pub(super) use flag::*;
+pub(super) use store::*;
+
+mod compat;
+mod flag;
+mod store;
 
 /// Lines that we break ourselves fit a terminal of 80.
 const WIDTH: usize = 78;
@@ -17,7 +24,8 @@ Examples:
   sluicegate check --config sluicegate.toml --connect
   sluicegate run --config sluicegate.toml
   sluicegate queue list
-  sluicegate flag open queue.orders.skip 70% --for 30m --reason \"INC-481\" --yes";
+  sluicegate flag open queue.orders.skip 70% --for 30m --reason \"INC-481\" --yes
+  sluicegate flag rule add shop.reports acme --when account=acme --value false --reason INC-482";
 
 const START_HINT: &str = "`sluicegate --help` lists the valves and the exit codes.";
 
@@ -42,60 +50,22 @@ Examples:
 
 All errors are shown at once, each with its line and its cure. Exit code 0: fine, 1: not.";
 
+pub(super) const TOKEN: &str = "\
+Examples:
+  sluicegate token new ana --role operator --queues orders --for 90d";
+
+pub(super) const TOKEN_NEW: &str = "\
+Examples:
+  sluicegate token new ana --role operator --queues orders,mail.* --for 90d
+  sluicegate token new checkout --role service --flags shop.*
+
+To replace one, add a second token of the same name, hand its secret over, then take the first one out.";
+
 pub(super) const SCHEMA: &str = "\
 Examples:
   sluicegate schema > sluicegate.schema.json
 
 With `#:schema ./sluicegate.schema.json` as the first line of the file, editors complete and check it.";
-
-const FLAG: &str = "\
-Examples:
-  sluicegate flag list orders
-  sluicegate flag open queue.orders.skip 70% --for 30m --reason \"INC-481\"
-  sluicegate flag close queue.orders.skip --reason \"INC-481 is over\"";
-
-const FLAG_HINT: &str = "`sluicegate flag --help` lists the valves.";
-
-pub(super) const FLAG_LIST: &str = "\
-Examples:
-  sluicegate flag list
-  sluicegate flag list queue.orders.
-  sluicegate flag list --open
-  sluicegate flag list --json";
-
-pub(super) const FLAG_GET: &str = "\
-Examples:
-  sluicegate flag get queue.orders.skip
-  sluicegate flag get queue.orders.max_age --json";
-
-pub(super) const FLAG_CREATE: &str = "\
-Examples:
-  sluicegate flag create load.rate --type rate --value 50/s --reason \"load test\"
-  sluicegate flag create shop.form --type string --value old --choice old --choice new -r OPS-7
-  sluicegate flag create shop.open --type boolean --value true --reason OPS-8 --dry-run";
-
-pub(super) const FLAG_SET: &str = "\
-Examples:
-  sluicegate flag set queue.orders.max_age 30s --reason \"useless after 30 s\"
-  sluicegate flag set queue.orders.rate \"100/m burst 20\" --reason contract --dry-run
-  sluicegate flag set queue.orders.rate none --reason \"contract ended\" --yes
-
-It is refused (exit code 5) when somebody changed the flag at the same moment: look, and repeat.";
-
-pub(super) const FLAG_OPEN: &str = "\
-Examples:
-  sluicegate flag open queue.orders.skip 70% --for 30m --reason \"INC-481\" --yes
-  sluicegate flag open queue.orders.max_age 30s queue.orders.skip 20% --reason INC-481
-  sluicegate flag open queue.mail.rate 0/s --until 2026-11-21T18:00:00Z -r INC-7 --dry-run
-
-KEY and VALUE come in pairs. `--help` lists the valves and how values are written.";
-
-pub(super) const FLAG_CLOSE: &str = "\
-Examples:
-  sluicegate flag close o41 --reason \"INC-481 is over\"
-  sluicegate flag close queue.orders.skip --reason \"INC-481 is over\"
-
-An opening over several flags ends on all of them.";
 
 pub(super) const QUEUE: &str = "\
 Examples:
@@ -247,22 +217,6 @@ pub(super) fn start_short() -> String {
     [START, START_HINT].join("\n\n")
 }
 
-pub(super) fn flag_short() -> String {
-    [FLAG, FLAG_HINT].join("\n\n")
-}
-
 pub(super) fn start_long() -> String {
     [START, &valves(), VALUES, &exits()].join("\n\n")
-}
-
-pub(super) fn flag_long() -> String {
-    [FLAG, &valves(), VALUES].join("\n\n")
-}
-
-pub(super) fn flag_set_long() -> String {
-    [FLAG_SET, VALUES].join("\n\n")
-}
-
-pub(super) fn flag_open_long() -> String {
-    [FLAG_OPEN, VALUES, &valves()].join("\n\n")
 }
