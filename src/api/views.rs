@@ -92,7 +92,7 @@ impl FlagView {
 
     /// How this flag of `snapshot` stands.
     pub(super) fn show(snapshot: &Snapshot, flag: &Flag) -> Self {
-        let document = flag.document().clone();
+        let document = flag.document();
         let (now, opening) = snapshot
             .value(flag.key.as_str())
             .unwrap_or_else(|| (flag.value.clone(), None));
@@ -174,9 +174,9 @@ pub(super) fn warnings<'k>(
     let policy = snapshot.policy();
     let flags = keys.into_iter().filter_map(|key| snapshot.flag(key));
     let releases = flags.filter(|flag| flag.kind() == Kind::Release);
-    let teams: BTreeSet<&str> = releases.map(|flag| policy.team(flag.document())).collect();
-    let theirs = snapshot.flags().map(|flag| flag.document());
-    policy.warnings(theirs.filter(|flag| teams.contains(policy.team(flag))))
+    let teams: BTreeSet<String> = releases.map(|flag| policy.team(flag)).collect();
+    let theirs = snapshot.flags().map(|flag| &**flag);
+    policy.warnings(theirs.filter(|flag| teams.contains(&policy.team(flag))))
 }
 
 /// An opening: a temporary value laid over one or several flags.

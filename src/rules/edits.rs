@@ -171,7 +171,7 @@ impl Snapshot {
                     .to_owned(),
             ));
         }
-        if let Some(objection) = self.policy.objection(flag.document()) {
+        if let Some(objection) = self.policy.objection(&flag.document()) {
             return Err(Refused::Limit(format!("`{}`: {objection}", flag.key)));
         }
         self.place(flag, touched)
@@ -186,7 +186,7 @@ impl Snapshot {
     ) -> Result<(), Refused> {
         let old = self.standing(&document.key, seen)?;
         managed_by_others(&old, change)?;
-        if (document.value_type, document.kind) != (old.document().value_type, old.kind()) {
+        if (document.value_type, document.kind) != (old.value_type(), old.kind()) {
             return Err(Refused::Limit(format!(
                 "the type and kind of `{}` never change; create a flag with another key",
                 old.key
@@ -317,7 +317,7 @@ impl Snapshot {
         });
         let said: Vec<&Json> = of_rules.chain([&document.value]).collect();
         said.into_iter()
-            .filter_map(|json| flag.read(json).ok())
+            .filter_map(|json| document.read(json).ok())
             .any(|value| valve.sheds_at(&value))
     }
 }

@@ -223,7 +223,7 @@ impl Gate {
                 Reason::Opening(id) => Some(id),
                 _ => None,
             },
-            rule: choice.rule(reason).map(Arc::clone),
+            rule: choice.rule(reason),
         }
     }
 

@@ -367,7 +367,7 @@ mod tests {
             ("50s", "opening o4"),
         );
         let document = |value: &str| {
-            let document = start().flag("cache.ttl").unwrap().document().clone();
+            let document = start().flag("cache.ttl").unwrap().document();
             Edit::Replace(Box::new(FlagDocument {
                 value: json!(value),
                 description: "how long".into(),
@@ -386,7 +386,7 @@ mod tests {
             acme,
             ("3s", "default"),
         );
-        let former = start().flag("cache.ttl").unwrap().document().clone();
+        let former = start().flag("cache.ttl").unwrap().document();
         let undo = Edit::Undo(ttl(), Some(Box::new(former)));
         check("back", then(undo), acme, ("1m 40s", "default"));
         check(

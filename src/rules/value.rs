@@ -66,7 +66,7 @@ pub enum Value {
     /// see [`ValueType::String`]
     Text(Arc<str>),
     /// see [`ValueType::Object`]
-    Object(Json),
+    Object(Arc<Json>),
 }
 
 impl Value {
@@ -82,7 +82,7 @@ impl Value {
             Self::Duration(value) => Json::from(value.to_string()),
             Self::Rate(value) => Json::from(value.to_string()),
             Self::Text(value) => Json::from(value.as_ref()),
-            Self::Object(value) => value.clone(),
+            Self::Object(value) => Json::clone(value),
         }
     }
 

@@ -1,9 +1,9 @@
 //! What the gate says of a message, and every way in which a delivery can end. The words are the same in metric, log and panel.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::opening::OpeningId;
+use super::rule_name::RuleName;
 
 /// Why a delivery was settled the way it was: a closed list, one entry for each series of `messages_settled_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,7 +123,7 @@ pub struct By {
     /// The opening.
     pub opening: Option<OpeningId>,
     /// The rule's name.
-    pub rule: Option<Arc<str>>,
+    pub rule: Option<RuleName>,
 }
 
 /// What the gate says of one message.

@@ -372,7 +372,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
             Edit::Replace(Box::new(FlagDocument {
                 owner,
                 value: json!("7/m burst 3"),
-                ..valve.document().clone()
+                ..valve.document()
             }))
         }),
     ]
