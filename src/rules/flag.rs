@@ -476,6 +476,22 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_read_again_as_deep_as_it_may_be_and_refused_beyond() {
+        let nested = |depth| {
+            let inner = (1..depth).fold(json!(1), |inner, _| json!([inner]));
+            let value = json!({ "in": inner });
+            let split = json!([{"name": "a", "split": [{"value": value, "share": 1.0}]}]);
+            let document = json!({"key": "a", "kind": "config", "type": "object", "value": value, "rules": split});
+            serde_json::from_value::<FlagDocument>(document).unwrap()
+        };
+        let deepest = nested(DEEPEST_VALUE);
+        let flag = Flag::try_from(deepest.clone()).unwrap();
+        assert_eq!(flag.document(), deepest);
+        let why = Flag::try_from(nested(DEEPEST_VALUE + 1)).unwrap_err();
+        assert!(why.to_string().contains("more than 64 deep"), "{why}");
+    }
+
+    #[test]
     fn an_unknown_field_is_refused() {
         let document =
             json!({"key": "a.b", "kind": "ops", "type": "boolean", "value": true, "colour": "red"});

@@ -270,7 +270,7 @@ async fn only_a_flag_that_is_asked_for_by_name_is_needed() {
     assert!(page.contains("sluicegate_evaluations_total{flag=\"checkout\"} 2"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_that_asks_too_often_is_told_when_to_come_again() {
     let doors = furnished();
     doors.services.limit(3);
