@@ -94,7 +94,7 @@ impl<'b> Place<'b> {
 
 /// Messages of two accounts, published now.
 fn messages(name: &str, count: usize) -> Vec<Message> {
-    let account = |number: usize| if number % 4 == 0 { "globex" } else { "acme" };
+    let account = |number: usize| if number.is_multiple_of(4) { "globex" } else { "acme" };
     let one = |number: usize| {
         Message::new(format!("{name}-{number}"))
             .text("x-account", account(number))
