@@ -1,6 +1,8 @@
 //! Where `sluicegate tap` refuses, and with which cure; and what falls out of it.
 
+use super::place::SETTINGS;
 use super::*;
+use crate::daemon::Config;
 use crate::keeper::free_port;
 
 #[test]
