@@ -34,7 +34,7 @@ trap end EXIT
 trap 'exit 130' INT TERM
 
 bin=${CARGO_TARGET_DIR:-target}/release
-sed -e "s|127.0.0.1:7070|$daemon|; s|127.0.0.1:8081|$worker|; s|amqp://[^\"]*|$amqp|" \
+sed -e "s|../data|data|; s|127.0.0.1:7070|$daemon|; s|127.0.0.1:8081|$worker|; s|amqp://[^\"]*|$amqp|" \
   examples/sluicegate.toml > "$work/sluicegate.toml"
 cp examples/flags.toml "$work/"
 

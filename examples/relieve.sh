@@ -35,7 +35,7 @@ trap end EXIT
 trap 'exit 130' INT TERM
 
 bin=${CARGO_TARGET_DIR:-target}/release
-sed -e "s|127.0.0.1:7070|$daemon|; s|127.0.0.1:8081|$worker|; s|amqp://[^\"]*|$amqp|" \
+sed -e "s|../data|data|; s|127.0.0.1:7070|$daemon|; s|127.0.0.1:8081|$worker|; s|amqp://[^\"]*|$amqp|" \
   examples/sluicegate.toml > "$work/sluicegate.toml"
 cp examples/flags.toml "$work/"
 
@@ -63,7 +63,10 @@ wait_for() { # SECONDS WHAT COMMAND…: asks each second
 gate() { "$bin/sluicegate" --url "http://$daemon" "$@"; }
 quietly() { gate "$@" > "$work/gate.log" 2>&1 || fail "sluicegate $*"; }
 come() { quietly flag set demo.task_queuer.rate "$1/s" --reason relieve.sh --yes; }
-is_ready() { curl -fso /dev/null "http://$daemon/readyz"; }
+is_ready() {
+  kill -0 "${started[-1]}" 2>/dev/null || fail "the daemon" # another one may answer at its address
+  curl -fso /dev/null "http://$daemon/readyz"
+}
 is_open() { curl -fs "http://$daemon/api/v1/openings" | jq -e '.items | length > 0' > /dev/null; }
 is_over() { ! is_open; }
 goes_back() { is_over || curl -fs "http://$daemon/api/v1/openings" | jq -e '.items[0].strength < 1' > /dev/null; }

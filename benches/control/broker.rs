@@ -31,6 +31,8 @@ use crate::tables::Tables;
 pub(crate) const DAEMON: &str = "daemon";
 /// What the slots would do if nothing else took time, each second.
 const NOMINAL: f64 = 1_000.0;
+/// Messages that the bare loop may hold, so that it is not the way to the broker that limits how many it can drop.
+const HELD: u16 = 400;
 const QUEUE: &str = "burning";
 /// How long anything may take to start.
 const START: Duration = Duration::from_secs(30);
@@ -136,7 +138,7 @@ fn bare(stage: &Stage, load: Overload, rule: &str) -> Result<Did> {
         url: stage.url(),
         queue: QUEUE.to_owned(),
         count: 0,
-        prefetch: 2 * SLOTS,
+        prefetch: HELD,
     };
     let command = |window: Window| {
         let mut command = roles::command("lapin-work", &order);

@@ -79,7 +79,7 @@ fn actors(actors: &[BadActor]) -> Table {
         ("SINCE", Side::Right),
         ("ANSWER", Side::Left),
     ]);
-    let figure = |figure: Option<f64>| figure.map_or("-".to_owned(), per_second);
+    let figure = |figure: Option<f64>| figure.map_or("-".to_owned(), |slots| format!("{slots:.2}"));
     for actor in actors {
         table.row([
             actor.key.as_deref().unwrap_or("(not known yet)").into(),

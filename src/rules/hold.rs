@@ -19,7 +19,7 @@ pub const MOST_OUT: u16 = 1_000;
 pub const CALM_SECONDS: u32 = 30;
 
 /// The prefetch of a queue. Twice the slots feed a target; shedding a backlog needs more, because each message that goes to the
-/// park is out until the broker has confirmed it there. One that was written in the file is a bound, and stays.
+/// park is out until the broker has confirmed it there, and the next ones come no sooner than one way to the broker and back. One that was written in the file is a bound, and stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefetch {
     base: u16,
@@ -50,7 +50,7 @@ impl Prefetch {
         self.now
     }
 
-    /// So many messages are out that need no slot now: shed and on their way, or waiting a moment for their key; asked at each. `true`: it has grown.
+    /// So many messages are out that need no slot now: shed, and dropped at once or on their way; or waiting a moment for their key; asked at each. `true`: it has grown.
     pub fn occupied(&mut self, occupied: usize) -> bool {
         self.most_occupied = self.most_occupied.max(occupied);
         let grown = self.now.saturating_mul(4).min(self.most);

@@ -134,6 +134,8 @@ pub struct Worker<I, O> {
     stopping: bool,
     decided: u64,
     relief: Relief,
+    /// Messages of this round that were shed and go nowhere.
+    dropped: usize,
     recent: Collector,
     /// Arrivals since the other tasks of this thread had their turn.
     in_a_row: usize,
@@ -177,6 +179,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             stopping: false,
             decided: 0,
             relief,
+            dropped: 0,
             recent: Collector::default(),
             in_a_row: 0,
         })
@@ -263,15 +266,20 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
 
     /// Takes in an arrival and those that are there behind it: a round of the loop is dear, and one does for many.
     fn take_in(&mut self, first: Arrival) {
+        self.dropped = 0;
         self.arrived(first);
         for _ in 1..ROUND {
             if self.given.flags.has_changed().unwrap_or(false) {
-                return;
+                break;
             }
             let Some(arrival) = self.given.inlet.next().now_or_never() else {
-                return;
+                break;
             };
             self.arrived(arrival);
+        }
+        // What was dropped at once made room in vain: the broker had no more out. More at once are dropped sooner.
+        if self.dropped > 0 {
+            self.occupied(self.dropped);
         }
     }
 

@@ -116,7 +116,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let now = self.now();
         self.given.vitals.shed(now.mono);
         match after_shed(self.given.settings.disposition(why), held.tried) {
-            Next::Ack => self.given.inlet.settle(held.receipt, Settle::Ack, why),
+            Next::Ack => {
+                self.dropped += 1;
+                self.given.inlet.settle(held.receipt, Settle::Ack, why);
+            }
             Next::Move(place, tried) => {
                 let numbers = by.numbers.clone();
                 let cause = numbers.as_deref().unwrap_or(cause);

@@ -25,11 +25,16 @@ struct Codel {
 }
 
 impl Codel {
-    fn passes(&self, delivery: &Delivery) -> bool {
-        let standing = self.empty_at.elapsed() > LONG;
-        let longest = if standing { SHORT } else { LONG };
+    /// Whether a message is done; `waited_for`: it was not there when a slot was free.
+    fn passes(&mut self, delivery: &Delivery, waited_for: bool) -> bool {
         let at = published(&delivery.data).unwrap_or_default();
-        Duration::from_nanos(since_1970().saturating_sub(at)) <= longest
+        let age = Duration::from_nanos(since_1970().saturating_sub(at));
+        // What comes late from a full queue is old.
+        if waited_for && age < JOB {
+            self.empty_at = Instant::now();
+        }
+        let standing = self.empty_at.elapsed() > LONG;
+        age <= if standing { SHORT } else { LONG }
     }
 }
 
@@ -49,15 +54,16 @@ pub async fn work(order: &Order, arguments: &[String]) -> Result<()> {
     loop {
         let slot = Arc::clone(&slots).acquire_owned().await?;
         let next = consumer.next().now_or_never();
-        if let (None, Some(codel)) = (&next, &mut codel) {
-            codel.empty_at = Instant::now();
-        }
+        let waited_for = next.is_none();
         let next = match next {
             Some(next) => next,
             None => consumer.next().await,
         };
         let delivery = next.context("the queue was cancelled")??;
-        if codel.as_ref().is_some_and(|codel| !codel.passes(&delivery)) {
+        if codel
+            .as_mut()
+            .is_some_and(|codel| !codel.passes(&delivery, waited_for))
+        {
             let drop = BasicRejectOptions { requeue: false };
             let _ = delivery.reject(drop).now_or_never();
             continue;

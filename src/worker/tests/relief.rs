@@ -277,3 +277,26 @@ fn one_account_that_floods_is_reported_and_cut_to_its_share() {
         });
     }
 }
+
+#[test]
+fn what_is_dropped_makes_room_so_that_the_broker_is_no_brake() {
+    in_made_up_time(async |clock| {
+        let drop = |queue: &mut Queue| queue.on_skip = Disposition::Drop;
+        let house = House::open_with(clock, relieved(drop), None);
+        let now = || clock.now().ms;
+        house.publish(0..100, "acme", now());
+        after(100).await;
+        assert_eq!(
+            house.ledger().in_hand,
+            16,
+            "twice the slots, and 16 at least"
+        );
+        house.turn("skip", json!(1.0));
+        house.publish(100..1_000, "acme", now());
+        after(5_000).await;
+        house.turn("skip", json!(0.0));
+        house.publish(1_000..5_000, "acme", now());
+        after(100).await;
+        assert!(house.ledger().in_hand >= 64, "{:?}", house.ledger());
+    });
+}
