@@ -91,6 +91,7 @@ start worker "$bin/examples/task_worker" --listen "$worker" --url "http://$daemo
 start queuer "$bin/examples/task_queuer" --amqp "$amqp" --url "http://$daemon" --rate $calm --deadline ${deadline}ms
 start daemon "$bin/sluicegate" run --config "$work/sluicegate.toml"
 wait_for 20 "the daemon" is_ready
+come $calm
 sleep 3
 
 echo "| | offered/s | on time/s | late/s | on time |"
