@@ -80,7 +80,7 @@ def overview():
         graph("Requests denied", "Requests of somebody who was not let in, or asked for more than they may.",
               (each("reason", "sluicegate_denied_total"), "{{reason}}"), unit="reqps", width=8),
         graph("Memory", "What the program holds in memory.", ("process_resident_memory_bytes", "{{instance}}"), unit="bytes", width=8),
-        graph("Processor", "Cores in use.", ("rate(process_cpu_seconds_total[R])", "{{instance}}"), width=8),
+        graph("Processor", "How many cores the program keeps busy.", ("rate(process_cpu_seconds_total[R])", "{{instance}}"), width=8),
         table("Versions", "What runs, and where.", "sum by (instance, version) (sluicegate_build_info)", "short", "running", width=8),
     ])
 
