@@ -128,7 +128,7 @@ fn paces(tables: &mut Tables) {
     let their_bytes = (live() - before) as f64 / 1_024.0;
     let against = format!("an exact hash map {theirs:.0} ns");
     let what = "the fair share, a message: counted and asked, twofold load";
-    tables.pace(what, &against, 150.0, " ns", vec![each]);
+    tables.measured(what, &against, Goal::AtMost(150.0), " ns", vec![each]);
     let against = format!("an exact hash map {their_bytes:.0} KiB");
     tables.goal(
         "memory of it",

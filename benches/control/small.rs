@@ -59,7 +59,7 @@ fn decision(tables: &mut Tables) {
     });
     black_box(shed);
     let what = "the automatic valve, a message: counted, asked, told";
-    tables.pace(what, "", 200.0, " ns", vec![each]);
+    tables.measured(what, "", Goal::AtMost(200.0), " ns", vec![each]);
 }
 
 /// A manual share takes that share.
@@ -128,7 +128,7 @@ fn keyed(tables: &mut Tables) -> anyhow::Result<()> {
     });
     let against = format!("governor keyed by u64 {theirs:.0} ns");
     let what = "a million keys, each for the first time: permit taken and returned";
-    tables.pace(what, &against, 500.0, " ns", vec![each]);
+    tables.measured(what, &against, Goal::AtMost(500.0), " ns", vec![each]);
     let what = "their memory";
     tables.goal(what, "", Goal::AtMost(64.0), " MiB", vec![mebibytes]);
     let one = KeyHash::of(b"one");
@@ -137,7 +137,13 @@ fn keyed(tables: &mut Tables) -> anyhow::Result<()> {
             throttle.came_back(permit);
         }
     });
-    tables.pace("a key that is known: asked", "", 100.0, " ns", vec![each]);
+    tables.measured(
+        "a key that is known: asked",
+        "",
+        Goal::AtMost(100.0),
+        " ns",
+        vec![each],
+    );
     Ok(())
 }
 

@@ -53,15 +53,14 @@ impl Tables {
     }
 
     /// A figure that depends on the machine.
-    pub(crate) fn pace(
+    pub(crate) fn measured(
         &mut self,
         what: &str,
         against: &str,
-        most: f64,
+        goal: Goal,
         unit: &str,
         figures: Vec<f64>,
     ) {
-        let goal = Goal::AtMost(most);
         self.report
             .goal(what, against, goal, unit, Spread::of(figures));
     }

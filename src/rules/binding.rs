@@ -210,7 +210,7 @@ mod tests {
         check(
             "by name alone",
             None,
-            &[by_name.clone()],
+            std::slice::from_ref(&by_name),
             "nothing but its own name leads to orders",
         );
         check("no binding at all", None, &[], "nothing but its own name");
@@ -225,7 +225,7 @@ mod tests {
         check(
             "one that shares out",
             None,
-            &[hash.clone()],
+            std::slice::from_ref(&hash),
             "the exchange shards is of the kind x-consistent-hash",
         );
         let mixed = [by_name, topic, hash];

@@ -33,6 +33,17 @@ pub enum Degrade {
     Mode(Arc<str>),
 }
 
+impl Degrade {
+    /// As it is written.
+    pub(super) fn word(&self) -> &str {
+        match self {
+            Self::None => "none",
+            Self::Reject => "reject",
+            Self::Mode(mode) => mode,
+        }
+    }
+}
+
 /// The valves of one queue at one revision. Immutable: a message keeps the one it was dispatched under.
 #[derive(Debug, Clone)]
 pub struct Gate {

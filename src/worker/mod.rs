@@ -18,6 +18,7 @@ mod noting;
 mod ordered;
 mod pressure;
 mod relief;
+mod relieving;
 mod settle;
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,13 @@
 //! Relief of one queue: it measures the load, tells the automatic valve and the fair share what happens, and asks them what to shed.
 //!
-//! All is measured whether `skip_mode` says manual or auto, so that there is something to look at before anything is opened. What
-//! may be shed is asked on arrival and once more when a slot is free, after all other valves have let the message pass.
+//! All is measured whether `skip_mode` says manual or auto, so that there is something to look at before anything is opened.
 
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::Worker;
 use super::hand::Held;
 use crate::clock::Now;
 use crate::config::{BadActor, Queue, ReliefSettings, TargetSettings};
-use crate::metrics::ReliefFigures;
 use crate::rules::facts::{Facts, Key};
 use crate::rules::gate::Gate;
 use crate::rules::lots::KeyHash;
@@ -24,9 +20,8 @@ use crate::rules::relief::fresh::Limit;
 use crate::rules::relief::load::{Load, Measures};
 use crate::rules::relief::valve::{AutoValve, Bounds, Candidate};
 use crate::rules::units::Ratio;
-use crate::rules::verdict::{By, Verdict, Why};
-use crate::seams::{Inlet, Outcome, Outlet};
-use crate::vitals::{BadActorReport, ReliefNow, ReliefReport};
+use crate::seams::Outcome;
+use crate::vitals::{BadActorReport, ReliefReport};
 
 /// The deadline by which the load of keys fades when the first of them has none.
 const USUAL_DEADLINE: Duration = Duration::from_secs(30);
@@ -60,22 +55,22 @@ impl Mark {
 }
 
 /// A message that is asked about.
-struct Asked<'a> {
-    gate: &'a Gate,
-    facts: &'a Facts,
-    mark: &'a mut Mark,
+pub(super) struct Asked<'a> {
+    pub(super) gate: &'a Gate,
+    pub(super) facts: &'a Facts,
+    pub(super) mark: &'a mut Mark,
     /// Whether the other valves let it pass.
-    runs: bool,
+    pub(super) runs: bool,
     /// Messages in hand that go before it.
-    ahead: usize,
-    slots: u32,
-    now: Now,
+    pub(super) ahead: usize,
+    pub(super) slots: u32,
+    pub(super) now: Now,
 }
 
 /// Why a message is shed: one word, and the numbers.
-struct Sheds {
-    grounds: &'static str,
-    numbers: String,
+pub(super) struct Sheds {
+    pub(super) grounds: &'static str,
+    pub(super) numbers: String,
 }
 
 /// What came in the last second: how much of it had an age, and a time by which it is useless.
@@ -88,23 +83,23 @@ struct Lately {
 
 /// What is measured and decided for one queue.
 pub(super) struct Relief {
-    settings: ReliefSettings,
+    pub(super) settings: ReliefSettings,
     /// What may be shed, by these settings and the limits of the file.
     bounds: Bounds,
-    measures: Measures,
-    valve: AutoValve,
+    pub(super) measures: Measures,
+    pub(super) valve: AutoValve,
     /// From the first message with a key on.
     fair: Option<Box<FairShare>>,
     failing: Failing,
     /// Keys whose jobs fail, unlike those of others, and since when.
     fail: Vec<(Key, Duration)>,
-    asking: Asking,
+    pub(super) asking: Asking,
     /// The mean service time in seconds, once it is known.
     mean_s: Option<f64>,
     /// Whether workers elsewhere do the work, so that nobody here sees how long it takes.
-    works_elsewhere: bool,
+    pub(super) works_elsewhere: bool,
     lately: Lately,
-    idle_because: &'static str,
+    pub(super) idle_because: &'static str,
     shed: u64,
     would_shed: u64,
 }
@@ -145,7 +140,7 @@ impl Relief {
     }
 
     /// Whether this message is to be shed.
-    fn ask(&mut self, asked: Asked<'_>) -> Option<Sheds> {
+    pub(super) fn ask(&mut self, asked: Asked<'_>) -> Option<Sheds> {
         let (gate, facts, now) = (asked.gate, asked.facts, asked.now);
         let mut candidate = self.asking.candidate(gate, facts, now.ms);
         (asked.mark.budget, asked.mark.job_type) = (candidate.deadline, candidate.job_type);
@@ -307,7 +302,7 @@ impl Relief {
     }
 
     /// Once a second, also when nothing comes: limits are found anew. Gives who is reported or not any more.
-    fn tick(&mut self, mode: SkipMode, slots: u32, now: Duration) -> Vec<Told> {
+    pub(super) fn tick(&mut self, mode: SkipMode, slots: u32, now: Duration) -> Vec<Told> {
         self.valve.tick(now, &self.measures.service, slots);
         let lately = std::mem::take(&mut self.lately);
         if lately.came > 0 {
@@ -334,7 +329,7 @@ impl Relief {
         (0..=9).find_map(|priority| self.valve.limit(Class::Priority(priority)))
     }
 
-    fn report(&self, mode: SkipMode, load: &Load, now: Duration) -> ReliefReport {
+    pub(super) fn report(&self, mode: SkipMode, load: &Load, now: Duration) -> ReliefReport {
         let limit = self.limit_now();
         let fair_workers = self.fair.as_ref().and_then(|fair| fair.level());
         ReliefReport {
@@ -378,125 +373,5 @@ impl Relief {
             answer: BadActor::Observe.word(),
         });
         by_load.chain(by_failures).collect()
-    }
-}
-
-impl<I: Inlet, O: Outlet> Worker<I, O> {
-    /// What the automatic valve makes of what the others say of a message; `ahead`: messages in hand that go before it.
-    pub(super) fn relieve(
-        &mut self,
-        held: &mut Held,
-        said: Verdict,
-        ahead: usize,
-        now: Now,
-    ) -> Verdict {
-        if matches!(said, Verdict::NotYet(_)) {
-            return said; // it is offered when its time has come
-        }
-        let asked = Asked {
-            gate: &self.gate,
-            facts: &held.facts,
-            mark: &mut held.mark,
-            runs: said == Verdict::Run,
-            // What is urgent goes before what is in hand.
-            ahead: if held.facts.priority > 0 { 0 } else { ahead },
-            slots: self.slots(),
-            now,
-        };
-        let Some(sheds) = self.relief.ask(asked) else {
-            return said;
-        };
-        let only_observed = self.gate.skip_mode != SkipMode::Auto;
-        self.numbers.relief.shed(sheds.grounds, only_observed);
-        if only_observed {
-            return said;
-        }
-        let by = By {
-            numbers: Some(sheds.numbers.into()),
-            ..self.gate.skip_mode_by.clone()
-        };
-        Verdict::shed(Why::Skipped, by)
-    }
-
-    /// A job held a slot for so long.
-    pub(super) fn measure(&mut self, held: &Held, outcome: &Outcome, took: Duration, now: Now) {
-        let deadline = held.mark.deadline_ms(&held.facts);
-        if let (Outcome::Done, Some(deadline)) = (outcome, deadline) {
-            self.relief.finished(now.ms <= deadline);
-        }
-        let queue = &self.given.settings.name;
-        match self.relief.came_back(held, outcome, took, now.mono) {
-            Some(((_, key), Turn::Isolated(evidence))) => {
-                tracing::warn!(%queue, key = %key, jobs = evidence.jobs, failures = evidence.failures, "the jobs of a key fail, unlike those of others");
-            }
-            Some(((_, key), Turn::Back)) => {
-                tracing::info!(%queue, key = %key, "the jobs of a key do not fail any more");
-            }
-            None => {}
-        }
-    }
-
-    /// Once a second: what relief knows is told.
-    pub(super) fn tell_relief(&mut self, now: Now) {
-        let (mode, slots) = (self.gate.skip_mode, self.slots());
-        for told in self.relief.tick(mode, slots, now.mono) {
-            self.tell_of_key(&told);
-        }
-        let load = self.relief.measures.load(slots);
-        let report = self.relief.report(mode, &load, now.mono);
-        let mut figures = ReliefFigures {
-            offered: load.offered,
-            capacity: report.capacity_per_second,
-            workers_wanted: report.workers_wanted,
-            on_time: None,
-            limit_s: report.limit_seconds,
-            need_s: report.need_seconds,
-            gamma: report.gamma,
-            expected: report.expected_ratio,
-            bad_actors: report.bad_actors.len(),
-        };
-        let valve = report.limit_seconds.map(|_| {
-            let relief = &self.relief;
-            Arc::new((relief.valve.clone(), relief.asking))
-        });
-        self.given.vitals.relief(ReliefNow {
-            report,
-            load: Some(load),
-            valve,
-        });
-        let standing = self.given.vitals.standing(now.mono);
-        figures.on_time = standing.and_then(|standing| standing.on_time);
-        self.numbers.relief.stands(&figures);
-    }
-
-    fn tell_of_key(&self, told: &Told) {
-        let queue = &self.given.settings.name;
-        match told {
-            Told::Reported(actor) => {
-                let key = actor.name.as_deref().unwrap_or("(not known yet)");
-                tracing::warn!(
-                    %queue, key, slots = actor.work, fair_slots = actor.fair, share = actor.share,
-                    answer = self.relief.settings.bad_actor.word(), "a key brings more than three times its fair share"
-                );
-            }
-            Told::Released(_) => {
-                tracing::info!(%queue, "a key that brought too much brings no more than its fair share");
-            }
-        }
-    }
-
-    /// Why automatic relief does nothing though it is on.
-    pub(super) fn relief_trouble(&self) -> Option<String> {
-        let (mode, why) = (self.gate.skip_mode, self.relief.idle_because);
-        if mode == SkipMode::Manual {
-            return None;
-        }
-        let mode = mode.word();
-        if !why.is_empty() {
-            return Some(format!("skip_mode says {mode} and sheds nothing: {why}"));
-        }
-        self.relief.works_elsewhere.then(|| {
-            format!("skip_mode says {mode}, and how long jobs take behind the admitted queue is not known: only what is past its deadline is shed")
-        })
     }
 }

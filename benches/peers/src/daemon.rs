@@ -76,10 +76,10 @@ impl Daemon<'_> {
              attributes = {{ account = \"header:x-account\" }}\n"
         );
         std::fs::write(home.join("sluicegate.toml"), text)?;
-        let elsewhere = |name: &str| self.valves.iter().find(|(valve, ..)| *valve == name);
-        let flags = OPEN
-            .iter()
-            .map(|open| elsewhere(open.0).unwrap_or(open))
+        let stands = |name: &str| self.valves.iter().any(|(valve, ..)| *valve == name);
+        let open = OPEN.iter().filter(|(name, ..)| !stands(name));
+        let flags = open
+            .chain(self.valves)
             .map(|(name, kind, value)| {
                 format!("[[flag]]\nkey = \"queue.{queue}.{name}\"\nkind = \"ops\"\ntype = \"{kind}\"\nvalue = {value}\n")
             });

@@ -38,6 +38,8 @@ pub mod roles;
 pub mod rounds;
 pub mod scripts;
 pub mod stage;
+pub mod timed;
+pub mod work;
 pub mod worker;
 
 /// A directory of its own, removed when the benchmark ends (`SLUICEGATE_KEEP=1` leaves it).

@@ -227,3 +227,11 @@ pub fn timed_body(said: &str) -> Vec<u8> {
     let filler = "x".repeat(BODY.saturating_sub(head.len() + 2));
     format!("{head}{filler}\"}}").into_bytes()
 }
+
+/// When a [`timed_body`] was published, nanoseconds since 1970.
+#[must_use]
+pub fn published(body: &[u8]) -> Option<u64> {
+    let digits = body.strip_prefix(b"{\"at\":")?.iter();
+    let digits: Vec<u8> = digits.copied().take_while(u8::is_ascii_digit).collect();
+    std::str::from_utf8(&digits).ok()?.parse().ok()
+}

@@ -11,7 +11,7 @@ use crate::arguments::{Arguments, ourselves, role};
 use crate::consume::{self, Order};
 use crate::post::{self, Posted};
 use crate::republish::{self, Republished};
-use crate::worker;
+use crate::{work, worker};
 
 /// Says when the first message was there and when the last was done with.
 #[derive(Debug)]
@@ -110,6 +110,7 @@ pub fn play(role: &str, arguments: &[String]) -> Result<()> {
             "lapin-republish" => republish::republish(&republished(arguments)?).await,
             "lapin-publish" => republish::publish(&republished(arguments)?).await,
             "lapin-post" => post::post_each(&posted(arguments)?).await,
+            "lapin-work" => work::work(&order(arguments)?, arguments.get(4..).unwrap_or(&[])).await,
             "sink" => consume::sink(&order(arguments)?).await,
             "worker" => worker::serve(arguments).await,
             _ => bail!("there is no contender {role:?}"),

@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
+use crate::load::published;
 use crate::roles::{Marks, say};
 
 /// How much of a body is kept, in bytes.
@@ -87,12 +88,6 @@ async fn heads(State(seen): State<Shared>) -> String {
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let line = |(at, head): &(u64, Bytes)| format!("{at} {}\n", String::from_utf8_lossy(head));
     seen.heads.iter().map(line).collect()
-}
-
-fn published(body: &[u8]) -> Option<u64> {
-    let digits = body.strip_prefix(b"{\"at\":")?.iter();
-    let digits: Vec<u8> = digits.copied().take_while(u8::is_ascii_digit).collect();
-    std::str::from_utf8(&digits).ok()?.parse().ok()
 }
 
 /// Nanoseconds since 1970.
