@@ -74,27 +74,7 @@ impl Metrics {
             .collect();
         collect(&registry, &queues)?;
         tell_the_version(&registry)?;
-        let config_reload_ok = single(
-            &registry,
-            "config_reload_ok",
-            "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
-        )?;
-        config_reload_ok.set(1);
-        let store_writable = single(
-            &registry,
-            "store_writable",
-            "Whether the store took what was last written to it: 1 yes, 0 no (changes are refused, but for the ends of openings).",
-        )?;
-        store_writable.set(1);
-        let denied = counter(
-            &registry,
-            "denied_total",
-            "Requests of somebody who was not let in, or asked for more than they may.",
-            &["reason"],
-        )?;
-        for reason in DENIALS {
-            denied.with_label_values(&[reason]);
-        }
+        let denied = denials(&registry)?;
         Ok(Self {
             flag_value: gauge(
                 &registry,
@@ -131,8 +111,16 @@ impl Metrics {
                 "snapshot_revision",
                 "The revision of the flags in force.",
             )?,
-            config_reload_ok,
-            store_writable,
+            config_reload_ok: fine(
+                &registry,
+                "config_reload_ok",
+                "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
+            )?,
+            store_writable: fine(
+                &registry,
+                "store_writable",
+                "Whether the store took what was last written to it: 1 yes, 0 no (changes are refused, but for the ends of openings).",
+            )?,
             denied,
             openings: Openings::register(&registry)?,
             flags_drifted: single(
@@ -267,6 +255,27 @@ fn tell_the_version(registry: &Registry) -> Result<(), prometheus::Error> {
         .with_label_values(&[env!("CARGO_PKG_VERSION")])
         .set(1.0);
     Ok(())
+}
+
+/// The family of denials, each reason at zero.
+fn denials(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let denied = counter(
+        registry,
+        "denied_total",
+        "Requests of somebody who was not let in, or asked for more than they may.",
+        &["reason"],
+    )?;
+    for reason in DENIALS {
+        denied.with_label_values(&[reason]);
+    }
+    Ok(denied)
+}
+
+/// A gauge without labels that says 1 until something is amiss.
+fn fine(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let gauge = single(registry, name, help)?;
+    gauge.set(1);
+    Ok(gauge)
 }
 
 /// A gauge without labels.
