@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prometheus::{GaugeVec, IntCounterVec, IntGauge, Registry, TextEncoder};
+use prometheus::{GaugeVec, IntCounterVec, IntGauge, TextEncoder};
 
 use crate::rules::change::Cause;
 use crate::rules::names::QueueName;
@@ -14,12 +14,13 @@ use evaluations::Evaluations;
 use histogram::Histograms;
 use ledger::Ledgers;
 use queue::Families;
-use register::{counter, gauge, int_gauge};
+use register::{Registry, counter, gauge, int_gauge};
 
 pub use evaluations::Tally;
 pub use ledger::Ledger;
 pub use openings::{Openings, Sent};
 pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
+pub use register::Declared;
 pub use relief::{GROUNDS, ReliefFigures, ReliefMetrics};
 
 mod evaluations;
@@ -42,6 +43,7 @@ pub struct Metrics {
     evaluations: Evaluations,
     snapshot_revision: IntGauge,
     config_reload_ok: IntGauge,
+    store_writable: IntGauge,
     denied: IntCounterVec,
     openings: Openings,
     flags_drifted: IntGauge,
@@ -64,7 +66,7 @@ impl Metrics {
     /// # Errors
     /// When two of our own series clash, which a test rules out.
     pub fn new(queues: &[QueueName]) -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
+        let registry = Registry::default();
         let families = Families::register(&registry)?;
         let queues: BTreeMap<QueueName, Arc<QueueMetrics>> = queues
             .iter()
@@ -72,21 +74,7 @@ impl Metrics {
             .collect();
         collect(&registry, &queues)?;
         tell_the_version(&registry)?;
-        let config_reload_ok = single(
-            &registry,
-            "config_reload_ok",
-            "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
-        )?;
-        config_reload_ok.set(1);
-        let denied = counter(
-            &registry,
-            "denied_total",
-            "Requests of somebody who was not let in, or asked for more than they may.",
-            &["reason"],
-        )?;
-        for reason in DENIALS {
-            denied.with_label_values(&[reason]);
-        }
+        let denied = denials(&registry)?;
         Ok(Self {
             flag_value: gauge(
                 &registry,
@@ -123,7 +111,16 @@ impl Metrics {
                 "snapshot_revision",
                 "The revision of the flags in force.",
             )?,
-            config_reload_ok,
+            config_reload_ok: fine(
+                &registry,
+                "config_reload_ok",
+                "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
+            )?,
+            store_writable: fine(
+                &registry,
+                "store_writable",
+                "Whether the store took what was last written to it: 1 yes, 0 no (changes are refused, but for the ends of openings).",
+            )?,
             denied,
             openings: Openings::register(&registry)?,
             flags_drifted: single(
@@ -219,6 +216,11 @@ impl Metrics {
         self.config_reload_ok.set(i64::from(fine));
     }
 
+    /// Whether the store took what was written to it.
+    pub fn store_written(&self, fine: bool) {
+        self.store_writable.set(i64::from(fine));
+    }
+
     /// How many flags that the file manages are not as the file last applied or tried says.
     pub fn flags_drifted(&self, count: usize) {
         self.flags_drifted
@@ -229,6 +231,12 @@ impl Metrics {
     pub fn denied(&self, reason: &'static str) {
         debug_assert!(DENIALS.contains(&reason));
         self.denied.with_label_values(&[reason]).inc();
+    }
+
+    /// Every family that may be shown, by name, also those that have no series yet.
+    #[must_use]
+    pub fn declared(&self) -> Vec<Declared> {
+        self.registry.declared()
     }
 
     /// All numbers in Prometheus' text format.
@@ -247,6 +255,27 @@ fn tell_the_version(registry: &Registry) -> Result<(), prometheus::Error> {
         .with_label_values(&[env!("CARGO_PKG_VERSION")])
         .set(1.0);
     Ok(())
+}
+
+/// The family of denials, each reason at zero.
+fn denials(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let denied = counter(
+        registry,
+        "denied_total",
+        "Requests of somebody who was not let in, or asked for more than they may.",
+        &["reason"],
+    )?;
+    for reason in DENIALS {
+        denied.with_label_values(&[reason]);
+    }
+    Ok(denied)
+}
+
+/// A gauge without labels that says 1 until something is amiss.
+fn fine(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let gauge = single(registry, name, help)?;
+    gauge.set(1);
+    Ok(gauge)
 }
 
 /// A gauge without labels.

@@ -1,8 +1,8 @@
 //! What is counted of openings, and of telling others about them.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
-use super::register::{counter, int_gauge};
+use super::register::{Registry, counter, int_gauge};
 
 /// What became of a notice, for one who was to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

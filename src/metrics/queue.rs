@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::rules::handed::Reported;
 use crate::rules::verdict::Why;
-use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::histogram::{AGE, Histogram, PROCESSING};
 use super::ledger::Ledger;
-use super::register::{counter, gauge, int_gauge};
+use super::register::{Registry, counter, gauge, int_gauge};
 use super::relief::{ReliefFamilies, ReliefMetrics};
 
 /// The outcomes of `processing_seconds`.

@@ -1,8 +1,8 @@
 //! The numbers of relief: how a queue stands to its load, and what the automatic valve does about it.
 
-use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, Registry};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec};
 
-use super::register::{counter, gauge};
+use super::register::{Registry, counter, gauge};
 
 /// Why the automatic valve sheds, as the label `grounds` has it.
 pub const GROUNDS: [&str; 5] = ["too_old", "no_time", "floor", "outranked", "fair_share"];

@@ -9,6 +9,7 @@ use super::journal::Journal;
 use super::kept::Kept;
 use super::lines::{Base, Raw, Wanted};
 use super::state::{Fault, State};
+use crate::metrics::Metrics;
 use crate::rules::record::{self, ChangeRecord};
 use crate::rules::snapshot::Snapshot;
 
@@ -38,8 +39,19 @@ pub(super) struct RawPage {
 pub(super) struct Disk {
     pub(super) journal: Journal,
     pub(super) kept: Kept,
+    /// Who is told whether the disk takes what is written.
+    pub(super) told: Option<Arc<Metrics>>,
     /// Held as long as the store lives: a second daemon is refused.
     pub(super) _lock: File,
+}
+
+impl Disk {
+    fn told<T>(&self, written: Result<T, Fault>) -> Result<T, Fault> {
+        if let Some(metrics) = &self.told {
+            metrics.store_written(written.is_ok());
+        }
+        written
+    }
 }
 
 impl History {
@@ -48,6 +60,13 @@ impl History {
             hash: record::FIRST.to_owned(),
             records: VecDeque::new(),
             books: Books::new(),
+        }
+    }
+
+    /// From now on these numbers say whether the disk takes what is written.
+    pub(super) fn tells(&mut self, metrics: &Arc<Metrics>) {
+        if let Self::OnDisk(disk) = self {
+            disk.told = Some(Arc::clone(metrics));
         }
     }
 
@@ -67,7 +86,10 @@ impl History {
     ) -> Result<(), Fault> {
         match self {
             Self::InMemory { .. } => self.owe(record),
-            Self::OnDisk(disk) => disk.journal.append(next, record),
+            Self::OnDisk(disk) => {
+                let written = disk.journal.append(next, record);
+                disk.told(written)
+            }
         }
     }
 
@@ -98,7 +120,10 @@ impl History {
     /// Writes down what is owed.
     pub(super) fn write_owed(&mut self, live: &Arc<Snapshot>) -> Result<(), Fault> {
         match self {
-            Self::OnDisk(disk) if disk.journal.owes() => disk.journal.write_owed(live),
+            Self::OnDisk(disk) if disk.journal.owes() => {
+                let written = disk.journal.write_owed(live);
+                disk.told(written)
+            }
             _ => Ok(()),
         }
     }
@@ -146,7 +171,10 @@ impl History {
     pub(super) fn write_book(&mut self, slot: Slot, content: Option<Vec<u8>>) -> Result<(), Fault> {
         match self {
             Self::InMemory { books, .. } => books::put(books, slot, content),
-            Self::OnDisk(disk) => disk.journal.write_book(slot, content)?,
+            Self::OnDisk(disk) => {
+                let written = disk.journal.write_book(slot, content);
+                disk.told(written)?;
+            }
         }
         Ok(())
     }

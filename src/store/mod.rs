@@ -76,7 +76,8 @@ impl Store {
         Self::with(Arc::new(start), History::in_memory(), metrics)
     }
 
-    fn with(start: Arc<Snapshot>, history: History, metrics: Arc<Metrics>) -> Self {
+    fn with(start: Arc<Snapshot>, mut history: History, metrics: Arc<Metrics>) -> Self {
+        history.tells(&metrics);
         for flag in start.flags() {
             say(&metrics, &start, flag.key.as_str());
         }

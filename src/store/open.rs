@@ -158,6 +158,7 @@ impl<O: Fn() -> Opener> How<'_, O> {
         let disk = Disk {
             journal: found.journal,
             kept,
+            told: None,
             _lock: lock,
         };
         let mut history = History::OnDisk(Box::new(disk));

@@ -9,11 +9,17 @@
 
 // The laws.
 #[cfg(test)]
+mod boards;
+#[cfg(test)]
+mod boards_live;
+#[cfg(test)]
 mod laws;
 #[cfg(test)]
 mod laws_of_shipping;
 #[cfg(test)]
 mod manual;
+#[cfg(test)]
+mod runbooks;
 
 // What must be survived: the rows of the catalogue of faults, by their numbers.
 #[cfg(test)]
@@ -102,6 +108,10 @@ mod ledger;
 mod nodes;
 #[cfg(test)]
 mod path;
+#[cfg(test)]
+mod promised;
+#[cfg(test)]
+mod promql;
 #[cfg(test)]
 mod reader;
 #[cfg(test)]

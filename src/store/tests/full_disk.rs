@@ -82,6 +82,13 @@ pub(crate) fn on_a_disk_that_fills(dir: &Path) -> (Store, Arc<AtomicBool>) {
     (store, full)
 }
 
+/// What the numbers say of the store.
+fn writable(store: &Store) -> String {
+    let page = store.metrics.encode().unwrap();
+    let says = |line: &str| Some(line.strip_prefix("sluicegate_store_writable ")?.to_owned());
+    page.lines().find_map(says).unwrap()
+}
+
 #[test]
 fn a_full_disk_refuses_changes_and_forgets_none_and_mends() {
     let dir = tempfile::tempdir().unwrap();
@@ -94,11 +101,13 @@ fn a_full_disk_refuses_changes_and_forgets_none_and_mends() {
             .unwrap_err();
         assert!(matches!(refused, Refused::Store(_)), "{refused}");
         assert_eq!(all(&store.snapshot()), all(&before));
+        assert_eq!(writable(&store), "0");
     }
     full.store(false, Ordering::SeqCst);
     assert_eq!(store.changes(None, 9).unwrap().len(), 1);
     let live = store.turn(&set("queue.orders.rate", json!("5/s"))).unwrap();
     assert_eq!(store.changes(None, 9).unwrap().len(), 2);
+    assert_eq!(writable(&store), "1");
     let after = open(copied(dir.path()).path());
     assert_eq!(all(&after.snapshot()), all(&live));
     assert_eq!(
@@ -119,12 +128,14 @@ fn what_cannot_wait_takes_effect_on_a_full_disk_and_is_written_later() {
     ));
     assert_eq!(store.snapshot().openings().count(), 0);
     store.write_owed().unwrap_err();
+    assert_eq!(writable(&store), "0");
     store
         .turn(&set("queue.orders.skip", json!(0.1)))
         .unwrap_err();
     assert!(store.owes());
     full.store(false, Ordering::SeqCst);
     store.write_owed().unwrap();
+    assert_eq!(writable(&store), "1");
     assert!(!store.owes());
     store.turn(&set("queue.orders.skip", json!(0.1))).unwrap();
     let after = open(copied(dir.path()).path());
