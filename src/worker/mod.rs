@@ -278,9 +278,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             self.arrived(arrival);
         }
         // What was dropped at once made room in vain: the broker had no more out. More at once are dropped sooner.
-        if self.dropped > 0 {
-            self.occupied(self.dropped);
-        }
+        self.occupied(self.dropped);
     }
 
     fn arrived(&mut self, arrival: Arrival) {
@@ -394,12 +392,5 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.given
             .inlet
             .settle(held.receipt, Settle::GiveBack, Why::GivenBack);
-    }
-
-    /// Gives back all that is in hand.
-    fn give_all_back(&mut self) {
-        let mut all = self.hand.take_out(|_| true);
-        all.extend(self.lanes.take_out());
-        all.into_iter().for_each(|held| self.give_back(held));
     }
 }

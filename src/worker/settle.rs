@@ -167,6 +167,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
+    /// Gives back all that is in hand.
+    pub(super) fn give_all_back(&mut self) {
+        let mut all = self.hand.take_out(|_| true);
+        all.extend(self.lanes.take_out());
+        all.into_iter().for_each(|held| self.give_back(held));
+    }
+
     /// So many messages are out that need no slot now: the prefetch may have to grow.
     pub(super) fn occupied(&mut self, out: usize) {
         if self.prefetch.occupied(out) {
