@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::rules::lane::Lane;
 use crate::rules::message::{Field, Properties, Raw};
 use crate::rules::names::QueueName;
+use crate::rules::route::Way;
 pub use crate::rules::settlement::{Outcome, Place};
 use crate::rules::verdict::Why;
 use crate::rules::watermark::Tally;
@@ -288,6 +289,8 @@ pub struct Job {
     pub flags: Passed,
     /// How long the target may take.
     pub timeout: Duration,
+    /// Which providers may have it, when the target is a pool.
+    pub way: Way,
 }
 
 /// Flags that a worker is told, by key.

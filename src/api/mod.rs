@@ -47,6 +47,7 @@ mod outcomes;
 mod pace;
 mod page;
 mod preview;
+mod providers;
 mod queues;
 mod release;
 mod routes;
@@ -71,6 +72,7 @@ pub use idempotency::Remembered;
 pub use ofrep::Services;
 pub use openapi::openapi;
 pub use pace::Pace;
+pub use providers::PoolDoor;
 pub use serve::{Entrance, serve};
 pub use tls::{BadTls, Tls};
 
@@ -85,6 +87,8 @@ pub struct Doors {
     pub clock: Clock,
     /// The queues, in the order of the file.
     pub queues: Vec<QueueDoor>,
+    /// The pools of providers, in the order of the file.
+    pub pools: Vec<PoolDoor>,
     /// Who may come in, and by which names.
     pub access: Access,
     /// Cancelled when the daemon begins to stop: `/readyz` says so while the doors are still open.
@@ -145,6 +149,8 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(queues::read))
         .routes(routes!(release::release))
         .routes(routes!(lanes::list))
+        .routes(routes!(providers::providers))
+        .routes(routes!(providers::pools))
         .routes(routes!(events::listen))
         .routes(routes!(explain::explain))
         .routes(routes!(openapi::read))

@@ -84,6 +84,8 @@ pub(super) const TABLE: &[Route] = {
         route("GET", "/api/v1/queues/{name}", View, Queue("name")),
         route("GET", "/api/v1/queues/{name}/lanes", View, Queue("name")),
         route("POST", "/api/v1/queues/{name}/release", Operate, Queue("name")),
+        route("GET", "/api/v1/providers", View, Entries),
+        route("GET", "/api/v1/pools", View, Entries),
         route("POST", "/api/v1/outcomes", Report, Body),
         route("GET", "/api/v1/events", View, Entries),
         route("GET", "/api/v1/authz/{flag}", Evaluate, Body),

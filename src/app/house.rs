@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::entrances::Entrances;
 use super::flags_on_disk::{gated, look_after, open_store};
+use super::pools;
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::surroundings;
@@ -28,6 +29,7 @@ use crate::rules::snapshot::{Snapshot, Stored};
 use crate::seams::{Inlet, Outlet};
 use crate::store::{Blocked, Store};
 use crate::supervise::Tasks;
+use crate::targets::pool::SharedPool;
 use crate::targets::{self, Handlers};
 use crate::worker::{Finished, Given, Worker};
 use crate::{amqp, guard};
@@ -73,6 +75,7 @@ pub(super) struct House {
     tasks: Tasks,
     stop_tasks: CancellationToken,
     entrances: Entrances,
+    pools: Vec<SharedPool>,
 }
 
 impl House {
@@ -136,6 +139,7 @@ impl House {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let entrances = Entrances::take(&settings).await?;
+        let pools = pools::open(&settings, &metrics)?;
         let stop_workers = CancellationToken::new();
         let stop_tasks = CancellationToken::new();
         let queues = settings
@@ -157,6 +161,7 @@ impl House {
             metrics: Arc::clone(&metrics),
             clock,
             queues,
+            pools: pools::doors(&pools),
             access: Access::new(&settings),
             stopping: stop_workers.clone(),
             remembered: Remembered::default(),
@@ -187,6 +192,7 @@ impl House {
             tasks,
             stop_tasks,
             entrances,
+            pools,
         })
     }
 
@@ -212,6 +218,7 @@ impl House {
             numbers: Arc::clone(&door.metrics),
             stop: self.stop_workers.clone(),
         };
+        let pools = self.pools.clone();
         let (store, metrics, clock) = (
             Arc::clone(&self.store),
             Arc::clone(&self.metrics),
@@ -227,7 +234,7 @@ impl House {
             let (inlet, outlet, reports) = open();
             let target = targets::build(
                 &settings.target,
-                &handlers,
+                (&handlers, &pools),
                 clock,
                 &outlet,
                 settings.on_unknown,
@@ -312,6 +319,12 @@ impl House {
             .spawn("events", |stop| events::run(heard, events, stop));
         self.tasks
             .spawn("store", |stop| look_after(store, clock, stop));
+        if !self.pools.is_empty() {
+            let (pools, store) = (self.pools.clone(), Arc::clone(&self.store));
+            self.tasks.spawn("pools", move |stop| {
+                pools::look_after(pools, store, clock, stop)
+            });
+        }
         let guarded = self.guarded();
         self.tasks.spawn("guard", |stop| guard::run(guarded, stop));
         let teller = self.teller;

@@ -10,6 +10,7 @@ mod flags_on_disk;
 mod house;
 mod logging;
 mod offline;
+mod pools;
 mod queue_thread;
 mod reload;
 mod reports;

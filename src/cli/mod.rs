@@ -16,8 +16,8 @@ use client::Client;
 use console::{Console, harmless};
 use failure::{Exit, Failure};
 use grammar::{
-    ChangesArgs, ChangesVerb, Cli, CompatVerb, Door, ExplainArgs, FlagVerb, QueueVerb, RuleVerb,
-    SegmentVerb, Terms, TokenVerb, TopologyArgs, Verb,
+    ChangesArgs, ChangesVerb, Cli, CompatVerb, Door, ExplainArgs, FlagVerb, ProviderVerb,
+    QueueVerb, RuleVerb, SegmentVerb, Terms, TokenVerb, TopologyArgs, Verb,
 };
 use session::Session;
 
@@ -45,6 +45,7 @@ mod man;
 mod offline;
 mod openings;
 mod plan;
+mod providers;
 mod queues;
 mod release;
 mod rules;
@@ -99,6 +100,7 @@ enum Task {
     Changes(ChangesArgs),
     Explain(QueueName, ExplainArgs),
     Queue(QueueVerb),
+    Provider(ProviderVerb),
     Token(TokenVerb),
     Topology(TopologyArgs),
     Bypass { name: QueueName, config: PathBuf },
@@ -114,6 +116,7 @@ impl Task {
             Self::Flag(verb) => verb.terms(),
             Self::Segment(verb) => verb.terms(),
             Self::Queue(verb) => verb.terms(),
+            Self::Provider(verb) => verb.terms(),
             _ => None,
         }
     }
@@ -163,6 +166,7 @@ impl From<Cli> for Command {
             Verb::Segment(verb) => Task::Segment(verb),
             Verb::Explain { queue, about } => Task::Explain(queue, about),
             Verb::Queue(verb) => Task::Queue(verb),
+            Verb::Provider(verb) => Task::Provider(verb),
             Verb::Token(verb) => Task::Token(verb),
             Verb::Topology(asked) => Task::Topology(asked),
             Verb::Bypass { name, file } => Task::Bypass {
@@ -263,6 +267,7 @@ async fn perform(task: &Task, session: &mut Session<'_>) -> Result<(), Failure> 
         },
         Task::Explain(name, about) => explain::queue(session, name, about).await,
         Task::Queue(verb) => queue(session, verb).await,
+        Task::Provider(verb) => providers::provider(session, verb).await,
         Task::Token(TokenVerb::New(asked)) => token::new(session, asked),
         Task::Topology(asked) => beside::topology(session, asked),
         Task::Bypass { name, config } => beside::bypass(session, name, config).await,

@@ -1,10 +1,11 @@
 //! Every setting, declared once. The reader, the overrides by environment, the schema and the "did you mean" are drawn from
 //! this list; a test holds `config/sluicegate.toml` to it.
 
+use super::list_pool::{MOST_POOLS, MOST_PROVIDERS, POOLS, PROVIDERS};
 use super::shape::{
     ADDRESS, BROKER_URL, FINGERPRINT, FLAG_KEY, GLOB, HEADER, HOST, LOG_FILTER, MANAGEMENT_URL,
-    MODE, MOMENT, NETWORK, NOTICE, PATH, QUEUE, RATIO, RELEASE_NAME, SOURCE, Setting, Shape,
-    VARIABLE, WEBHOOK_URL, WORD, WORKER_URL, not_here, setting,
+    MODE, MOMENT, NETWORK, NOTICE, PATH, PROVIDER, QUEUE, RATIO, RELEASE_NAME, SOURCE, Setting,
+    Shape, VARIABLE, WEBHOOK_URL, WORD, WORKER_URL, setting,
 };
 use crate::rules::units::Span;
 
@@ -52,8 +53,16 @@ pub(super) const FILE: &[Setting] = &[
         "What no change of a flag may do, whoever makes it.",
     ),
     setting("flags", Section(FLAGS), "How flags are named."),
-    not_here("provider", LATER),
-    not_here("pool", LATER),
+    setting(
+        "provider",
+        Sections(PROVIDERS, MOST_PROVIDERS),
+        "A service that can do a job: send a mail, or take it over HTTP.",
+    ),
+    setting(
+        "pool",
+        Sections(POOLS, MOST_POOLS),
+        "Providers that stand in for each other.",
+    ),
     setting(
         "token",
         Sections(TOKEN, MOST_PEOPLE),
@@ -79,8 +88,6 @@ pub(super) const FILE: &[Setting] = &[
 const MOST_PEOPLE: usize = 1_000;
 /// Each has a queue of its own.
 const MOST_WEBHOOKS: usize = 20;
-
-const LATER: &str = "it comes with a later version; leave it out for now";
 
 const DAEMON: &[Setting] = &[
     setting(
@@ -329,8 +336,8 @@ const QUEUES: &[Setting] = &[
     .or("dead_letter"),
     setting(
         "on_unknown",
-        OneOf(&["retry", "park"], &["failover"]),
-        "What happens to messages that may have been done.",
+        OneOf(&["retry", "failover", "park"], &[]),
+        "What happens to messages that may have been done; of a pool of mail providers park, unless it is set.",
     )
     .or("retry"),
     setting(
@@ -382,7 +389,7 @@ const TARGET: &[Setting] = &[
         Text(QUEUE),
         "An admitted queue that workers read, in the same vhost; it holds at most `slots` that are not taken.",
     ),
-    not_here("pool", LATER),
+    setting("pool", Text(PROVIDER), "A pool of providers."),
 ];
 
 const DEAD_LETTER: &[Setting] =

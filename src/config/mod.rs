@@ -35,6 +35,7 @@ pub mod flags;
 mod limits;
 mod list;
 mod list_flags;
+mod list_pool;
 mod management;
 mod near;
 mod notify;
@@ -42,6 +43,7 @@ mod overlay;
 pub mod people;
 mod preset;
 mod problems;
+pub mod provider;
 mod queue;
 mod schema;
 pub mod secret;
@@ -110,6 +112,10 @@ pub struct Settings {
     pub management: Option<Management>,
     /// `[[notify]]`
     pub notify: Vec<Notify>,
+    /// `[[provider]]`
+    pub providers: Vec<provider::Provider>,
+    /// `[[pool]]`
+    pub pools: Vec<provider::Pool>,
     /// `[[queue]]`
     pub queues: Vec<Queue>,
     /// `[limits]` and `[flags]`
@@ -189,6 +195,8 @@ pub enum TargetSettings {
     Handler(String),
     /// The admitted queue of this name, in the same vhost, which workers read.
     Queue(String),
+    /// The pool of providers of this name.
+    Pool(std::sync::Arc<str>),
 }
 
 /// How the park is kept.
@@ -236,6 +244,8 @@ pub struct Queue {
     pub on_rejected: Disposition,
     /// What happens to messages that may have been done.
     pub on_unknown: OnUnknown,
+    /// Whether the file says so; else it follows from the target.
+    pub on_unknown_is_written: bool,
     /// The light versions that `degrade` may name.
     pub modes: Vec<String>,
     /// Flags whose values are told to the worker.
@@ -278,7 +288,7 @@ impl Queue {
     pub fn admitted(&self) -> &str {
         match &self.target {
             TargetSettings::Queue(name) => name,
-            TargetSettings::Http(_) | TargetSettings::Handler(_) => "",
+            TargetSettings::Http(_) | TargetSettings::Handler(_) | TargetSettings::Pool(_) => "",
         }
     }
 

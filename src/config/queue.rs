@@ -6,6 +6,7 @@ use super::admitted;
 use super::build::Section;
 use super::preset;
 use super::problems::Notes;
+use super::provider::Pool;
 use super::{Attributes, Disposition, OnUnknown, Order, ParkSettings, Queue, TargetSettings};
 use crate::rules::facts::Reading;
 use crate::rules::names::QueueName;
@@ -79,6 +80,7 @@ fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue
         on_expired: disposition(section, "on_expired")?,
         on_rejected: disposition(section, "on_rejected")?,
         on_unknown: on_unknown(section)?,
+        on_unknown_is_written: section.table.get("on_unknown").is_some(),
         modes: section.get("modes")?,
         pass: section.get("pass")?,
         dead_letter_queue,
@@ -86,6 +88,24 @@ fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue
         park: park?,
         hold: section.get("hold")?,
     })
+}
+
+/// The queues once the pools are known: a mail that may have been sent is not sent again unless somebody says so, or its providers
+/// know the job again.
+pub(super) fn settled(mut queues: Vec<Queue>, pools: &[Pool]) -> Vec<Queue> {
+    for queue in queues
+        .iter_mut()
+        .filter(|queue| !queue.on_unknown_is_written)
+    {
+        let TargetSettings::Pool(name) = &queue.target else {
+            continue;
+        };
+        let pool = pools.iter().find(|pool| pool.name == *name);
+        if pool.is_some_and(|pool| pool.mail && !pool.idempotent) {
+            queue.on_unknown = OnUnknown::Park;
+        }
+    }
+    queues
 }
 
 fn named(
@@ -223,6 +243,10 @@ fn target(target: Section<'_>) -> Option<TargetSettings> {
     let queue = || target.get("queue").map(TargetSettings::Queue);
     http.or_else(queue)
         .or_else(|| target.get("handler").map(TargetSettings::Handler))
+        .or_else(|| {
+            let pool = target.get::<String>("pool")?;
+            Some(TargetSettings::Pool(pool.into()))
+        })
 }
 
 fn park(park: Section<'_>) -> Option<ParkSettings> {
@@ -246,6 +270,7 @@ fn disposition(section: Section<'_>, name: &str) -> Option<Disposition> {
 fn on_unknown(section: Section<'_>) -> Option<OnUnknown> {
     match section.get::<String>("on_unknown")?.as_str() {
         "retry" => Some(OnUnknown::Retry),
+        "failover" => Some(OnUnknown::Failover),
         "park" => Some(OnUnknown::Park),
         _ => None,
     }

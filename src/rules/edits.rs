@@ -222,6 +222,12 @@ impl Snapshot {
                 "`{key}` is a valve and stays as long as its queue; set it to its neutral value instead"
             )));
         }
+        let mut pools = self.queues().iter().filter_map(|queue| queue.pool.as_ref());
+        if pools.any(|pool| pool.is_steered_by(key)) {
+            return Err(Refused::Limit(format!(
+                "`{key}` steers providers and stays as long as they; set it to its neutral value instead"
+            )));
+        }
         self.leave_the_way(key);
         if let Some(opening) = self.openings_on(key.as_str()).next() {
             return Err(Refused::Limit(format!(

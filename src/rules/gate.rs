@@ -13,6 +13,7 @@ use super::flag::Value;
 use super::lots::{Bucketing, Lots};
 use super::members::Members;
 use super::names::{FlagKey, QueueName};
+use super::route::{Force, Route, Way};
 use super::snapshot::GatedQueue;
 use super::units::{Rate, Ratio, Span};
 use super::valve::Valve;
@@ -58,6 +59,10 @@ pub struct Gate {
     pub(super) timeout: Choice<Span>,
     /// The flags that are passed to the worker, by name.
     passed: Box<[Passed]>,
+    /// Which provider of the pool gets a job; none: there is no pool.
+    provider: Option<Choice<Route>>,
+    /// What is forced on the pool's providers, in their order.
+    forced: Arc<[Force]>,
     /// The segments that its rules ask about.
     segments: BTreeSet<u16>,
     pub(super) audiences: Audiences,
@@ -108,6 +113,16 @@ impl Gate {
             Some((key.as_str().into(), part.choice.map(plain)))
         });
         let passed = passed.collect();
+        let provider = queue.pool.as_ref().and_then(|pool| {
+            let part = part(&FlagKey::of_pool(&pool.name), &mut vocabulary)?;
+            Some(part.choice.map(route))
+        });
+        let providers = queue.pool.iter().flat_map(|pool| &pool.providers);
+        let forced = providers.map(|name| {
+            let part = part(&FlagKey::of_force(name), &mut vocabulary);
+            part.map_or(Force::None, |part| force(part.choice.for_everybody().value))
+        });
+        let forced = forced.collect();
         let (bucketing, seed, by) = valves[Valve::Skip as usize]
             .as_mut()
             .map(|part| std::mem::take(&mut part.draws))
@@ -145,6 +160,8 @@ impl Gate {
             skip_by,
             timeout: choice(Valve::Timeout).map(|value| span(value).unwrap_or(Span::from_secs(30))),
             passed,
+            provider,
+            forced,
             segments: wanted,
             audiences,
         }
@@ -192,6 +209,20 @@ impl Gate {
         match self.ask(&self.degrade, facts).value {
             Degrade::Mode(mode) => Some(Arc::clone(mode)),
             Degrade::None | Degrade::Reject => None,
+        }
+    }
+
+    /// Which providers may have this message.
+    #[must_use]
+    pub fn way(&self, facts: &Facts) -> Way {
+        let Some(provider) = &self.provider else {
+            return Way::default();
+        };
+        let route = self.ask(provider, facts).value;
+        Way {
+            route: route.clone(),
+            own: *route != *provider.for_everybody().value,
+            forced: Arc::clone(&self.forced),
         }
     }
 
@@ -288,6 +319,20 @@ fn share(value: &Value) -> Ratio {
     match value {
         Value::Ratio(share) => *share,
         _ => Ratio::ZERO,
+    }
+}
+
+fn route(value: &Value) -> Route {
+    match value {
+        Value::Text(text) => text.parse().unwrap_or_default(),
+        _ => Route::Auto,
+    }
+}
+
+fn force(value: &Value) -> Force {
+    match value {
+        Value::Text(text) => Force::of(text),
+        _ => Force::None,
     }
 }
 

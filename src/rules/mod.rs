@@ -51,6 +51,7 @@ pub mod preview;
 pub mod ramp;
 pub mod record;
 mod renewal;
+pub mod reply;
 pub mod route;
 pub mod sample;
 pub mod segment;

@@ -128,6 +128,17 @@ impl Force {
     }
 }
 
+/// What flags say of one job of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Way {
+    /// Which providers may have it.
+    pub route: Route,
+    /// Whether that is another route than everybody's: when its providers rest, others go on.
+    pub own: bool,
+    /// What is forced on the pool's providers, in their order; fewer than those: nothing on the rest.
+    pub forced: Arc<[Force]>,
+}
+
 /// A provider of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {

@@ -79,7 +79,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 self.service = (self.service * 7 + took) / 8;
                 self.given.vitals.done(now.mono, key, took, on_time);
             }
-            Outcome::HandedOver | Outcome::Full | Outcome::Held(_) => {}
+            Outcome::HandedOver | Outcome::Full | Outcome::Held(_) | Outcome::NoProvider(_) => {}
             Outcome::Throttled(_) => self.given.vitals.in_vain(now.mono, key, took),
             Outcome::Retry(cause) | Outcome::Failed(cause) | Outcome::Unknown(cause) => {
                 self.given.vitals.in_vain(now.mono, key, took);

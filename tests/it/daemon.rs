@@ -69,6 +69,16 @@ impl Config {
         self
     }
 
+    /// With a queue whose messages go to a pool, and further sections.
+    pub(crate) fn pooled(mut self, name: &str, pool: &str, settings: &str, sections: &str) -> Self {
+        let _ = write!(
+            self.queues,
+            "[[queue]]\nname = \"{name}\"\ntarget = {{ pool = \"{pool}\" }}\n{settings}\n"
+        );
+        self.sections.push_str(sections);
+        self
+    }
+
     /// Writes the file for a command that reads it, and gives its path.
     pub(crate) fn written(&self) -> String {
         let home = directory("file");

@@ -41,7 +41,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["rules", "config", "topology", "clock", "vitals"],
     ),
     ("memory", &["rules", "clock", "seams"]),
-    ("targets", &["rules", "config", "clock", "seams"]),
+    (
+        "targets",
+        &["rules", "config", "clock", "seams", "metrics", "vitals"],
+    ),
     ("park", &["rules", "config", "clock", "seams"]),
     (
         "api",

@@ -57,6 +57,8 @@ mod order;
 #[cfg(test)]
 mod preview;
 #[cfg(test)]
+mod providers;
+#[cfg(test)]
 mod rollout_gem;
 #[cfg(test)]
 mod running;

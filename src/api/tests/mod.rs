@@ -55,6 +55,7 @@ fn queue(name: &str) -> config::Queue {
         on_expired: Disposition::Park,
         on_rejected: Disposition::DeadLetter,
         on_unknown: OnUnknown::Retry,
+        on_unknown_is_written: false,
         modes: vec!["light".to_owned()],
         pass: vec![],
         dead_letter_queue: None,
@@ -84,6 +85,7 @@ fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
             modes: queue.modes.clone(),
             attributes: queue.reading.attributes.clone(),
             pass: queue.pass.clone(),
+            pool: None,
         })
         .collect();
     let start = Snapshot::of(gated, Stored::default());
@@ -101,6 +103,7 @@ fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
         }
     });
     Arc::new(Doors {
+        pools: Vec::new(),
         store,
         metrics,
         clock: Clock::made_up(NOON),

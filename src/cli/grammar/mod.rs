@@ -15,6 +15,7 @@ pub(in crate::cli) use compat::{CompatVerb, FlagdVerb, RedisArgs, RolloutVerb};
 pub(in crate::cli) use flag::{
     ApplyArgs, EditArgs, ExplainArgs, FlagVerb, Force, NewFlag, Notation, OpenArgs, PreviewArgs,
 };
+pub(in crate::cli) use provider::ProviderVerb;
 pub(in crate::cli) use rule::{NewRule, Place, RuleVerb};
 pub(in crate::cli) use store::{
     ChangesArgs, ChangesVerb, DataDir, Members, MembersArgs, NewSegment, SegmentVerb, StoreVerb,
@@ -22,6 +23,7 @@ pub(in crate::cli) use store::{
 
 mod compat;
 mod flag;
+mod provider;
 mod rule;
 mod store;
 
@@ -104,6 +106,9 @@ pub(in crate::cli) enum Verb {
     /// See, pause and resume queues.
     #[command(subcommand, after_help = help::QUEUE)]
     Queue(QueueVerb),
+    /// See, pin, rest and pass the providers of pools.
+    #[command(subcommand, after_help = help::PROVIDER)]
+    Provider(ProviderVerb),
     /// Make tokens, with which programs and people come in.
     #[command(subcommand, after_help = help::TOKEN)]
     Token(TokenVerb),

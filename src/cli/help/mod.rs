@@ -4,10 +4,12 @@
 use crate::rules::valve::Valve;
 pub(super) use compat::*;
 pub(super) use flag::*;
+pub(super) use provider::*;
 pub(super) use store::*;
 
 mod compat;
 mod flag;
+mod provider;
 mod store;
 
 /// Lines that we break ourselves fit a terminal of 80.

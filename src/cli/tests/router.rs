@@ -109,6 +109,7 @@ fn doors(stopping: CancellationToken) -> Doors {
         settings,
     };
     Doors {
+        pools: Vec::new(),
         store,
         metrics,
         clock: Clock::system(),
@@ -143,6 +144,7 @@ fn orders() -> Queue {
         on_expired: Disposition::Park,
         on_rejected: Disposition::DeadLetter,
         on_unknown: OnUnknown::Retry,
+        on_unknown_is_written: false,
         modes: Vec::new(),
         pass: Vec::new(),
         dead_letter_queue: None,

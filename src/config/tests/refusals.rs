@@ -86,9 +86,9 @@ const LINES: &[(&str, &str, &str)] = &[
         "write \"drop\", \"dead_letter\", \"park\"",
     ),
     (
-        "on_unknown = 'failover'",
-        "comes with a later version",
-        "\"retry\", \"park\"",
+        "on_unknown = 'elsewhere'",
+        "is not known",
+        "\"retry\", \"failover\", \"park\"",
     ),
     (
         "order = 'key'",
@@ -212,11 +212,6 @@ const LINES: &[(&str, &str, &str)] = &[
         "[demon]\nlisten = '127.0.0.1:1'",
         "no setting `demon`",
         "did you mean `daemon`?",
-    ),
-    (
-        "[[provider]]\nname = 'mailgun'",
-        "`provider` is not read here",
-        "later version",
     ),
 ];
 

@@ -83,7 +83,7 @@ fn the_sample_explains_every_setting_and_shows_its_default() {
         let written = ["#", "# ", ""]
             .iter()
             .any(|mark| sample.contains(&format!("\n{mark}{} = ", setting.name)));
-        let named = [".http", ".handler", ".queue", ".attributes"]
+        let named = [".http", ".handler", ".queue", ".pool", ".attributes"]
             .iter()
             .any(|end| path.ends_with(end));
         assert!(written || named, "`{path}` is not shown");
@@ -142,6 +142,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.target.http", "http://x"),
     ("queue.orders.target.handler", "y"),
     ("queue.orders.target.queue", "orders.admitted"),
+    ("queue.orders.target.pool", "mail"),
     ("queue.orders.slots", "3"),
     ("queue.orders.prefetch", "33"),
     ("queue.orders.attempts", "3"),
@@ -173,7 +174,7 @@ fn told_as(setting: &str) -> &str {
     if setting.ends_with("skip_by_queue.orders") {
         return "limits.skip_by_queue";
     }
-    if setting.ends_with("target.queue") {
+    if setting.ends_with("target.queue") || setting.ends_with("target.pool") {
         return "queue.orders.target";
     }
     let ends = [".type", ".http", ".handler"];
@@ -186,7 +187,8 @@ fn every_setting_makes_a_difference() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let file = file.path().display().to_string();
     let base = "[daemon]\ntrusted_proxies = ['10.0.0.9']\nproxy_user_header = 'x-remote-user'\n[metrics]\n[amqp]\nurl = 'amqps://localhost'\n[management]\nurl = 'https://u:canary@localhost'\n[[queue]]\nname = 'orders'\n\
-        target.handler = 'x'\nattributes.account = 'header:x'\n[queue.park]\n";
+        target.handler = 'x'\nattributes.account = 'header:x'\n[queue.park]\n\
+        [[provider]]\nname = 'a'\nkind = 'http'\nurl = 'http://127.0.0.1'\n[[pool]]\nname = 'mail'\nproviders = ['a']\n";
     let old = settings(base);
     let mut seen = BTreeSet::new();
     for (setting, value) in CHANGED {
@@ -241,7 +243,7 @@ fn every_setting_makes_a_difference() {
             group
                 || seen.contains(&path)
                 || untold.contains(&path.as_str())
-                || ["token.", "user.", "notify."]
+                || ["token.", "user.", "notify.", "provider.", "pool."]
                     .iter()
                     .any(|list| path.starts_with(list)),
             "`{path}` is not tried"

@@ -103,6 +103,7 @@ pub(super) fn settings() -> Queue {
         on_expired: Disposition::Drop,
         on_rejected: Disposition::DeadLetter,
         on_unknown: OnUnknown::Retry,
+        on_unknown_is_written: false,
         modes: vec![],
         pass: vec![],
         dead_letter_queue: None,

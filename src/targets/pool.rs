@@ -1,0 +1,308 @@
+//! A pool of providers as a target: a job goes to the first that takes it, and within the same attempt to the next when one surely
+//! did not do it. What is unknown goes on only where the queue says so. May import `config`, `seams`, `clock`, `vitals`, `metrics` and
+//! `rules`.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::mail::Mail;
+use super::provider::{Adapter, Work};
+use crate::clock::{Clock, Now};
+use crate::config::OnUnknown;
+use crate::config::provider::{Pool as PoolSettings, Provider};
+use crate::metrics::PoolMetrics;
+use crate::rules::breaker::{Call, Turn};
+use crate::rules::lots::KeyHash;
+use crate::rules::reply::Reply;
+use crate::rules::route::{Force, Member, Pick, Standing, order, pick};
+use crate::seams::{Answer, Job, Outcome, Target};
+use crate::vitals::providers::{Asked, PoolVitals, ProviderVitals};
+
+/// A wait up to this is one for room; a longer one is told to people.
+const SHORT_WAIT: Duration = Duration::from_secs(5);
+
+/// What all queues of a pool share.
+#[derive(Debug, Clone)]
+pub struct SharedPool {
+    /// What the file says of it.
+    pub settings: Arc<PoolSettings>,
+    /// What the file says of its providers, in its order.
+    pub providers: Arc<[Provider]>,
+    /// How they stand.
+    pub vitals: Arc<PoolVitals>,
+    /// Their numbers.
+    pub metrics: Arc<PoolMetrics>,
+}
+
+/// The pool as one queue's thread uses it, with connections of its own.
+pub(super) struct Pool(Rc<Inner>);
+
+struct Inner {
+    shared: SharedPool,
+    members: Vec<Member>,
+    adapters: Vec<Adapter>,
+    on_unknown: OnUnknown,
+    clock: Clock,
+}
+
+impl Pool {
+    /// Connects when the first job comes. The error says whose settings cannot be used, and why.
+    pub(super) fn new(
+        shared: &SharedPool,
+        on_unknown: OnUnknown,
+        clock: Clock,
+    ) -> Result<Self, String> {
+        let adapter = |provider: &Provider| {
+            Adapter::of(provider, clock).map_err(|why| format!("{}: {why}", provider.name))
+        };
+        let adapters: Result<Vec<Adapter>, String> = shared.providers.iter().map(adapter).collect();
+        Ok(Self(Rc::new(Inner {
+            members: shared.settings.members.clone(),
+            adapters: adapters?,
+            shared: shared.clone(),
+            on_unknown,
+            clock,
+        })))
+    }
+}
+
+impl Target for Pool {
+    fn hand_over(&self, job: Job) -> Pin<Box<dyn Future<Output = Answer>>> {
+        let inner = Rc::clone(&self.0);
+        Box::pin(async move { inner.run(job).await.into() })
+    }
+}
+
+/// A call that is out. Dropped, because the job was given up, it says nothing of the provider.
+struct Out<'a> {
+    provider: &'a ProviderVitals,
+    call: Option<Call>,
+    clock: Clock,
+}
+
+impl Drop for Out<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            self.provider.given_up(call, self.clock.now().mono);
+        }
+    }
+}
+
+/// One job on its way through the pool.
+struct Journey {
+    work: Work,
+    domain: String,
+    order: Vec<usize>,
+    lot: f64,
+    ends: Duration,
+    /// Providers that said no to it.
+    tried: Vec<usize>,
+    last: Option<Reply>,
+}
+
+impl Inner {
+    async fn run(&self, job: Job) -> Outcome {
+        let mut journey = match self.begin(job) {
+            Ok(journey) => journey,
+            Err(why) => return Outcome::Failed(why),
+        };
+        self.shared.vitals.job();
+        loop {
+            let now = self.clock.now();
+            self.look_at_keys(now);
+            let left = journey.ends.saturating_sub(now.mono);
+            if left.is_zero() {
+                return self.ended(&journey, None, now);
+            }
+            let (picked, call) = self.pick(&journey, now);
+            let (Pick::Go(at), Some(call)) = (picked, call) else {
+                return self.ended(&journey, Some(picked), now);
+            };
+            let out = Out {
+                provider: &self.shared.vitals.providers[at],
+                call: Some(call),
+                clock: self.clock,
+            };
+            if let Some(from) = journey.tried.last() {
+                if !self.shared.vitals.again() {
+                    return self.ended(&journey, None, now);
+                }
+                self.shared.metrics.failed_over(*from, at);
+            }
+            let reply = self.ask(out, at, &journey, left, now).await;
+            let goes_on = match &reply {
+                Reply::Done(_) | Reply::Recipient(_) | Reply::Later(_) => false,
+                Reply::Unknown(_) => self.on_unknown == OnUnknown::Failover,
+                Reply::Sender(_) | Reply::Throttled(_) | Reply::Provider(_) | Reply::Ours(_) => {
+                    true
+                }
+            };
+            journey.tried.push(at);
+            journey.last = Some(reply);
+            if !goes_on {
+                return self.ended(&journey, None, now);
+            }
+        }
+    }
+
+    fn begin(&self, job: Job) -> Result<Journey, String> {
+        let key = format!("{}:{}", job.queue, job.id);
+        let mail = self.shared.settings.mail;
+        let mail = mail.then(|| Mail::read(&job.raw.body, &key)).transpose();
+        let mail = mail.map_err(|why| why.to_string())?;
+        let own = KeyHash::of(key.as_bytes());
+        let account = job.account.as_ref().filter(|_| self.shared.settings.sticky);
+        let sticks = account.map_or(own, |account| KeyHash::of(account.as_bytes()));
+        Ok(Journey {
+            domain: mail.as_ref().map(Mail::domain).unwrap_or_default(),
+            order: order(&self.members, &job.way.route, sticks),
+            lot: own.draw(31),
+            ends: self.clock.now().mono + job.timeout,
+            tried: Vec::new(),
+            last: None,
+            work: Work { job, mail },
+        })
+    }
+
+    /// A provider that did not accept us is asked again when it gets another key.
+    fn look_at_keys(&self, now: Now) {
+        for (adapter, vitals) in self.adapters.iter().zip(&self.shared.vitals.providers) {
+            if adapter.keyring().has_changed(now.mono) {
+                tracing::info!(provider = %vitals.name, "its secret was read again");
+                vitals.has_another_secret(now.mono);
+            }
+        }
+    }
+
+    /// Who is next for a job, with the call that was begun there. A provider on its way back gets a share of the jobs; all of them,
+    /// when there is nobody else: then the back-pressure of the queue is the ramp.
+    fn pick(&self, journey: &Journey, now: Now) -> (Pick, Option<Call>) {
+        match self.pick_by(journey.lot, journey, now) {
+            (Pick::Nobody(_), _) => self.pick_by(0.0, journey, now),
+            picked => picked,
+        }
+    }
+
+    fn pick_by(&self, lot: f64, journey: &Journey, now: Now) -> (Pick, Option<Call>) {
+        let taken = RefCell::new(None);
+        let picked = pick(&journey.order, |at| {
+            let sends =
+                |domains: &[String]| domains.is_empty() || domains.contains(&journey.domain);
+            if journey.tried.contains(&at) || !sends(&self.shared.providers[at].from_domains) {
+                return Standing::NotThisOne;
+            }
+            let forced = &journey.work.job.way.forced;
+            let asked = Asked {
+                now: now.mono,
+                now_ms: now.ms,
+                lot,
+                force: forced.get(at).copied().unwrap_or(Force::None),
+                domain: &journey.domain,
+                most: self.shared.vitals.most,
+            };
+            match self.shared.vitals.providers[at].take(&asked) {
+                Ok(call) => {
+                    taken.replace(Some(call));
+                    Standing::May
+                }
+                Err(standing) => standing,
+            }
+        });
+        (picked, taken.into_inner())
+    }
+
+    async fn ask(
+        &self,
+        mut out: Out<'_>,
+        at: usize,
+        journey: &Journey,
+        left: Duration,
+        began: Now,
+    ) -> Reply {
+        let within = self.shared.providers[at].deadline.min(left);
+        let reply = self.adapters[at].ask(&journey.work, within).await;
+        let now = self.clock.now().mono;
+        let took = now.saturating_sub(began.mono);
+        self.shared.metrics.answered(at, &reply, took);
+        let vitals = out.provider;
+        if let Some(call) = out.call.take() {
+            tell(vitals, vitals.came_back(call, &reply, &journey.domain, now));
+        }
+        let (job, provider) = (&journey.work.job, &vitals.name);
+        match &reply {
+            Reply::Done(theirs) => {
+                tracing::debug!(queue = %job.queue, id = %job.id, %provider, theirs, "a provider took a job");
+            }
+            Reply::Unknown(cause) => {
+                tracing::warn!(queue = %job.queue, id = %job.id, %provider, cause, "a provider may have done a job");
+            }
+            other => {
+                tracing::debug!(queue = %job.queue, id = %job.id, %provider, reply = other.word(), cause = other.cause(), "a provider did not take a job");
+            }
+        }
+        reply
+    }
+
+    /// What comes of a job for which nobody is asked any more.
+    fn ended(&self, journey: &Journey, picked: Option<Pick>, now: Now) -> Outcome {
+        let nobody_left = matches!(picked, Some(Pick::NoneLeft));
+        match &journey.last {
+            Some(Reply::Done(_)) => Outcome::Done,
+            Some(Reply::Recipient(cause)) => Outcome::Failed(cause.clone()),
+            Some(Reply::Later(cause) | Reply::Provider(cause)) => Outcome::Retry(cause.clone()),
+            Some(Reply::Unknown(cause)) => Outcome::Unknown(cause.clone()),
+            Some(Reply::Throttled(wait)) => Outcome::Throttled(*wait),
+            Some(Reply::Sender(cause)) if nobody_left => Outcome::Failed(cause.clone()),
+            Some(Reply::Sender(cause) | Reply::Ours(cause)) => Outcome::NoProvider(cause.clone()),
+            None => self.not_asked(journey, picked, now),
+        }
+    }
+
+    /// What comes of a job that was given to nobody.
+    fn not_asked(&self, journey: &Journey, picked: Option<Pick>, now: Now) -> Outcome {
+        let pool = &self.shared.settings.name;
+        let why = match picked {
+            Some(Pick::Full) => return Outcome::Full,
+            Some(Pick::At(until)) if until <= now.mono + SHORT_WAIT => return Outcome::Full,
+            Some(Pick::At(_)) => {
+                format!("the providers of {pool} that pass want to wait, or are done for today")
+            }
+            Some(Pick::Nobody(_)) if journey.work.job.way.own => {
+                return Outcome::NoProvider("the providers that its rule names rest".to_owned());
+            }
+            Some(Pick::Nobody(_)) => format!("no provider of the pool {pool} passes"),
+            Some(Pick::NoneLeft) if journey.order.is_empty() => {
+                format!("pool.{pool}.provider names nobody who is in the pool")
+            }
+            Some(Pick::NoneLeft) => {
+                return Outcome::NoProvider(
+                    "no provider sends for the domain of its From".to_owned(),
+                );
+            }
+            Some(Pick::Go(_)) | None => return Outcome::Full,
+        };
+        Outcome::Held(why)
+    }
+}
+
+/// Says that a provider rests or passes again.
+pub(crate) fn tell(provider: &ProviderVitals, turn: Option<Turn>) {
+    let name = &provider.name;
+    match turn {
+        Some(Turn::Rests(trip)) => {
+            let report = provider.refuses_us();
+            tracing::warn!(
+                provider = %name, failed = trip.failed, calls = trip.calls, overdue = trip.overdue, refuses_us = report,
+                "a provider rests; what is meant for it goes to the next"
+            );
+        }
+        Some(Turn::Passes) => {
+            tracing::info!(provider = %name, "a provider passes again; its share grows in steps");
+        }
+        None => {}
+    }
+}
