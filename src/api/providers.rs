@@ -15,7 +15,7 @@ use super::error::Problem;
 use super::page::{Page, Paging};
 use super::views::rfc3339;
 use crate::clock::Now;
-use crate::config::provider::Pool;
+use crate::config::pool::Pool;
 use crate::rules::breaker::Trip;
 use crate::rules::names::FlagKey;
 use crate::rules::reply::Reply;

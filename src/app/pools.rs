@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::PoolDoor;
 use crate::clock::Clock;
-use crate::config::provider::{Pool, Provider};
+use crate::config::pool::Pool;
+use crate::config::provider::Provider;
 use crate::config::{Settings, TargetSettings};
 use crate::metrics::Metrics;
 use crate::rules::breaker::Standing;

@@ -17,7 +17,7 @@ use super::shape::Setting;
 use super::tree::{Place, Table, Value};
 use super::walk::fits;
 use super::{
-    Amqp, Daemon, Settings, broker_url, limits, management, notify, people, provider, queue,
+    Amqp, Daemon, Settings, broker_url, limits, management, notify, people, pool, provider, queue,
 };
 use crate::rules::access::Role;
 use crate::rules::facts::Source;
@@ -194,10 +194,10 @@ pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> 
     let notify = notify::all(&file.sections("notify"), around, notes);
     let providers = provider::providers(&file.sections("provider"), around, notes);
     let known = providers.as_deref().unwrap_or_default();
-    let pools = provider::pools(&file.sections("pool"), known, notes);
+    let pools = pool::pools(&file.sections("pool"), known, notes);
     let queues = queue::all(&file.sections("queue"), vhost, declare, notes);
     if let (Some(queues), Some(pools)) = (&queues, &pools) {
-        provider::check_queues(&file.sections("queue"), queues, pools, notes);
+        pool::check_queues(&file.sections("queue"), queues, pools, notes);
     }
     let queues = queues.map(|queues| queue::settled(queues, pools.as_deref().unwrap_or_default()));
     Some(Settings {

@@ -1,11 +1,12 @@
 //! Every setting, declared once. The reader, the overrides by environment, the schema and the "did you mean" are drawn from
 //! this list; a test holds `config/sluicegate.toml` to it.
 
-use super::list_pool::{MOST_POOLS, MOST_PROVIDERS, POOLS, PROVIDERS};
+use super::list_people::{MOST_PEOPLE, OFREP, TOKEN, USER};
+use super::list_pool::{MOST_POOLS, MOST_PROVIDERS, POOLS, PROVIDER, PROVIDERS};
 use super::shape::{
-    ADDRESS, BROKER_URL, FINGERPRINT, FLAG_KEY, GLOB, HEADER, HOST, LOG_FILTER, MANAGEMENT_URL,
-    MODE, MOMENT, NETWORK, NOTICE, PATH, PROVIDER, QUEUE, RATIO, RELEASE_NAME, SOURCE, Setting,
-    Shape, VARIABLE, WEBHOOK_URL, WORD, WORKER_URL, setting,
+    ADDRESS, BROKER_URL, FLAG_KEY, HEADER, HOST, LOG_FILTER, MANAGEMENT_URL, MODE, NETWORK, NOTICE,
+    PATH, QUEUE, RATIO, RELEASE_NAME, SOURCE, Setting, Shape, VARIABLE, WEBHOOK_URL, WORD,
+    WORKER_URL, setting,
 };
 use crate::rules::units::Span;
 
@@ -84,8 +85,6 @@ pub(super) const FILE: &[Setting] = &[
     .live(),
 ];
 
-/// Tokens, and users.
-const MOST_PEOPLE: usize = 1_000;
 /// Each has a queue of its own.
 const MOST_WEBHOOKS: usize = 20;
 
@@ -133,45 +132,6 @@ const DAEMON: &[Setting] = &[
         .or("[]")
         .live(),
     setting("proxy_user_header", Text(HEADER), "The header by which trusted proxies tell whom they signed in; see [[user]]. They must remove it from what comes to them.").live(),
-];
-
-const OFREP: &[Setting] = &[setting(
-    "listen",
-    Text(ADDRESS),
-    "An address that serves services only: OFREP, authz, outcomes and health; without it they are served with the API alone.",
-)];
-
-const ROLES: &[&str] = &["viewer", "operator", "admin", "service"];
-
-const TOKEN: &[Setting] = &[
-    setting("name", Text(WORD), "Whose it is; two of one name are both good, so that one can take the other's place.").needed("name = \"ana\""),
-    setting("role", OneOf(ROLES, &[]), "What it allows: viewer reads, operator changes, admin also what has no end or way back, service evaluates and reports.")
-        .needed("role = \"operator\""),
-    setting("queues", Texts(GLOB), "The queues that it is for, with their valves; `*` for any characters. Without queues and flags: all."),
-    setting("flags", Texts(GLOB), "The flags that it is for."),
-    setting("sha256", Text(FINGERPRINT), "The SHA-256 of the secret, in hexadecimal.").needed("sha256 = \"…\", as `sluicegate token new` prints it"),
-    setting("expires", Text(MOMENT), "When it stops being good (RFC 3339)."),
-];
-
-const USER: &[Setting] = &[
-    setting(
-        "name",
-        Text(WORD),
-        "The name that the proxy tells; \"*\": everybody else whom it signs in.",
-    )
-    .needed("name = \"ana\""),
-    setting("role", OneOf(ROLES, &[]), "What they may, as for tokens.")
-        .needed("role = \"operator\""),
-    setting(
-        "queues",
-        Texts(GLOB),
-        "The queues that they may see and turn, with their valves.",
-    ),
-    setting(
-        "flags",
-        Texts(GLOB),
-        "The flags that they may see and turn.",
-    ),
 ];
 
 const METRICS: &[Setting] = &[setting(

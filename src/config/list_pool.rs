@@ -1,10 +1,11 @@
 //! The settings of providers and pools, declared once, as those in `list` are.
 
 use super::shape::{
-    HOST, PATH, PROVIDER, PROVIDER_URL, RATE, RATIO, STATUS, Setting, Shape, TEXT, VARIABLE, WORD,
-    setting,
+    Form, HOST, PATH, RATIO, Setting, Shape, TEXT, VARIABLE, WORD, form, parses, setting,
 };
-use crate::rules::units::Span;
+use super::url;
+use crate::rules::reply::statuses;
+use crate::rules::units::{Rate, Span};
 
 use Shape::{Boolean, Duration, Free, Integer, OneOf, Sections, Text, Texts};
 
@@ -27,6 +28,46 @@ pub(super) const MEANINGS: &[&str] = &[
     "ours",
     "unknown",
 ];
+
+const RATE: &Form = &form("a rate, such as \"50/s\"", parses::<Rate>);
+const STATUS: &Form = &Form {
+    pattern: Some("^[1-5]([0-9][0-9]|xx)$"),
+    ..form("a status of HTTP, such as \"422\" or \"5xx\"", |text| {
+        statuses(text).map(drop).ok_or_else(|| {
+            format!("{text:?} is no status; write one such as \"422\", or \"5xx\" for all of them")
+        })
+    })
+};
+pub(super) const PROVIDER: &Form = &Form {
+    pattern: Some("^[a-z0-9][a-z0-9_-]{0,62}$"),
+    ..form("the name of a provider or pool", |text| {
+        let fine =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+        let begins = text.starts_with(|first: char| first.is_ascii_alphanumeric());
+        let shown: String = text.chars().take(80).collect();
+        match text {
+            "auto" => Err("\"auto\" has a meaning of its own; choose another name".into()),
+            _ if begins && text.len() <= 63 && text.bytes().all(fine) => Ok(()),
+            _ => Err(format!(
+                "{shown:?} cannot name a provider or pool; use lower-case letters, digits, `-` and `_`, 63 at most"
+            )),
+        }
+    })
+};
+const PROVIDER_URL: &Form = &Form {
+    quiet: true,
+    pattern: Some("^(https?|smtps?)://"),
+    ..form("the URL of a provider", |text| {
+        let parts = url::parts(text)?;
+        if parts.userinfo {
+            return Err("the URL of a provider may not hold user or password, since it is shown; write `user` and `api_key_file`".into());
+        }
+        if parts.query.is_some() {
+            return Err("the URL of a provider has no `?`; leave what follows it out".into());
+        }
+        Ok(())
+    })
+};
 
 /// `[[provider]]`
 pub(super) const PROVIDERS: &[Setting] = &[

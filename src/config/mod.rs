@@ -35,12 +35,14 @@ pub mod flags;
 mod limits;
 mod list;
 mod list_flags;
+mod list_people;
 mod list_pool;
 mod management;
 mod near;
 mod notify;
 mod overlay;
 pub mod people;
+pub mod pool;
 mod preset;
 mod problems;
 pub mod provider;
@@ -115,7 +117,7 @@ pub struct Settings {
     /// `[[provider]]`
     pub providers: Vec<provider::Provider>,
     /// `[[pool]]`
-    pub pools: Vec<provider::Pool>,
+    pub pools: Vec<pool::Pool>,
     /// `[[queue]]`
     pub queues: Vec<Queue>,
     /// `[limits]` and `[flags]`

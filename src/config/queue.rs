@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::admitted;
 use super::build::Section;
+use super::pool::Pool;
 use super::preset;
 use super::problems::Notes;
-use super::provider::Pool;
 use super::{Attributes, Disposition, OnUnknown, Order, ParkSettings, Queue, TargetSettings};
 use crate::rules::facts::Reading;
 use crate::rules::names::QueueName;

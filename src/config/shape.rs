@@ -9,9 +9,8 @@ use super::url;
 use crate::rules::facts::Source;
 use crate::rules::names::{FlagKey, Glob, QueueName};
 use crate::rules::notice::Kind;
-use crate::rules::reply::statuses;
 use crate::rules::segment::SegmentName;
-use crate::rules::units::{Rate, Ratio, Span};
+use crate::rules::units::{Ratio, Span};
 
 /// A setting, declared once.
 #[derive(Debug)]
@@ -108,7 +107,7 @@ pub(super) struct Form {
     pub(super) check: fn(&str) -> Result<(), String>,
 }
 
-const fn form(what: &'static str, check: fn(&str) -> Result<(), String>) -> Form {
+pub(super) const fn form(what: &'static str, check: fn(&str) -> Result<(), String>) -> Form {
     Form {
         what,
         pattern: None,
@@ -119,7 +118,7 @@ const fn form(what: &'static str, check: fn(&str) -> Result<(), String>) -> Form
 }
 
 /// The reader of a type of `rules`, as the check of a form.
-fn parses<T: std::str::FromStr>(text: &str) -> Result<(), String>
+pub(super) fn parses<T: std::str::FromStr>(text: &str) -> Result<(), String>
 where
     T::Err: std::fmt::Display,
 {
@@ -228,45 +227,6 @@ pub(super) const FLAG_KEY: &Form = &Form {
 pub(super) const RATIO: &Form = &Form {
     pattern: Some(r"^\s*[0-9.]+\s*%?\s*$"),
     ..form("a share, such as \"50%\"", parses::<Ratio>)
-};
-pub(super) const RATE: &Form = &form("a rate, such as \"50/s\"", parses::<Rate>);
-pub(super) const STATUS: &Form = &Form {
-    pattern: Some("^[1-5]([0-9][0-9]|xx)$"),
-    ..form("a status of HTTP, such as \"422\" or \"5xx\"", |text| {
-        statuses(text).map(drop).ok_or_else(|| {
-            format!("{text:?} is no status; write one such as \"422\", or \"5xx\" for all of them")
-        })
-    })
-};
-pub(super) const PROVIDER: &Form = &Form {
-    pattern: Some("^[a-z0-9][a-z0-9_-]{0,62}$"),
-    ..form("the name of a provider or pool", |text| {
-        let fine =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
-        let begins = text.starts_with(|first: char| first.is_ascii_alphanumeric());
-        let shown: String = text.chars().take(80).collect();
-        match text {
-            "auto" => Err("\"auto\" has a meaning of its own; choose another name".into()),
-            _ if begins && text.len() <= 63 && text.bytes().all(fine) => Ok(()),
-            _ => Err(format!(
-                "{shown:?} cannot name a provider or pool; use lower-case letters, digits, `-` and `_`, 63 at most"
-            )),
-        }
-    })
-};
-pub(super) const PROVIDER_URL: &Form = &Form {
-    quiet: true,
-    pattern: Some("^(https?|smtps?)://"),
-    ..form("the URL of a provider", |text| {
-        let parts = url::parts(text)?;
-        if parts.userinfo {
-            return Err("the URL of a provider may not hold user or password, since it is shown; write `user` and `api_key_file`".into());
-        }
-        if parts.query.is_some() {
-            return Err("the URL of a provider has no `?`; leave what follows it out".into());
-        }
-        Ok(())
-    })
 };
 pub(super) const RELEASE_NAME: &Form = &form(
     "the parts of a key, such as \"<stakeholder>.<team>.<id>\"",

@@ -196,8 +196,10 @@ fn drawn(weighed: &[(usize, u32)], lot: KeyHash) -> Option<usize> {
 pub enum Standing {
     /// It may have it.
     May,
-    /// All slots that it may hold are taken.
+    /// All slots that it may hold are taken; the next one may have it.
     Full,
+    /// It holds its share of the pool's slots and is well: its turn comes soon.
+    Busy,
     /// Its rate, its daily limit or its own wish says not before this time (since the clock's start).
     Paced(Duration),
     /// It rests; until then, if that is known.
@@ -229,6 +231,7 @@ pub fn pick(order: &[usize], standing: impl Fn(usize) -> Standing) -> Pick {
     for &at in order {
         best = match (standing(at), best) {
             (Standing::May, _) => return Pick::Go(at),
+            (Standing::Busy, _) => return Pick::Full,
             (Standing::Full, _) | (_, Pick::Full) => Pick::Full,
             (Standing::Paced(until), Pick::At(other)) => Pick::At(until.min(other)),
             (Standing::Paced(until), _) => Pick::At(until),
@@ -363,6 +366,11 @@ mod tests {
         check_pick("the first choice", &[May, May], Pick::Go(0));
         check_pick("the next in line", &[Rests(None), May], Pick::Go(1));
         check_pick("a full one is passed by", &[Full, May], Pick::Go(1));
+        check_pick(
+            "a busy one is waited for",
+            &[Standing::Busy, May],
+            Pick::Full,
+        );
         check_pick(
             "room comes soonest",
             &[Rests(None), Full, Paced(at(3))],

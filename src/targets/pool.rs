@@ -13,7 +13,8 @@ use super::mail::Mail;
 use super::provider::{Adapter, Work};
 use crate::clock::{Clock, Now};
 use crate::config::OnUnknown;
-use crate::config::provider::{Pool as PoolSettings, Provider};
+use crate::config::pool::Pool as PoolSettings;
+use crate::config::provider::Provider;
 use crate::metrics::PoolMetrics;
 use crate::rules::breaker::{Call, Turn};
 use crate::rules::lots::KeyHash;
@@ -255,7 +256,19 @@ impl Inner {
             Some(Reply::Recipient(cause)) => Outcome::Failed(cause.clone()),
             Some(Reply::Later(cause) | Reply::Provider(cause)) => Outcome::Retry(cause.clone()),
             Some(Reply::Unknown(cause)) => Outcome::Unknown(cause.clone()),
-            Some(Reply::Throttled(wait)) => Outcome::Throttled(*wait),
+            // It was surely not done, and the next one has no room: it stays in hand.
+            Some(Reply::Throttled(_) | Reply::Sender(_) | Reply::Ours(_))
+                if picked == Some(Pick::Full) =>
+            {
+                Outcome::Full
+            }
+            Some(Reply::Throttled(wait)) => match picked {
+                Some(Pick::At(until)) => Outcome::Throttled(Some(until.saturating_sub(now.mono))),
+                Some(Pick::Nobody(_)) => {
+                    Outcome::NoProvider("one asks to wait, the others rest".to_owned())
+                }
+                _ => Outcome::Throttled(*wait),
+            },
             Some(Reply::Sender(cause)) if nobody_left => Outcome::Failed(cause.clone()),
             Some(Reply::Sender(cause) | Reply::Ours(cause)) => Outcome::NoProvider(cause.clone()),
             None => self.not_asked(journey, picked, now),

@@ -148,9 +148,18 @@ impl ProviderVitals {
         if !passes {
             return Standing::Rests(inner.breaker.view(asked.now).until);
         }
-        let slots = self.limits.slots.unwrap_or(usize::MAX);
-        if inner.breaker.out() >= slots.min(asked.most) {
+        let out = inner.breaker.out();
+        if self.limits.slots.is_some_and(|most| out >= most) {
             return Standing::Full;
+        }
+        if out >= asked.most {
+            // What is stuck there is not waited for.
+            let stuck = inner.breaker.overdue() > 0;
+            return if stuck {
+                Standing::Full
+            } else {
+                Standing::Busy
+            };
         }
         match inner.pace.next(asked.now, asked.now_ms) {
             next if next > asked.now => Standing::Paced(next),

@@ -268,8 +268,8 @@ const CHANGES: &[(&str, &str, usize, &str, &str)] = &[
         TARGET,
         "target = { pool = 'mail' }",
         5,
-        "`queue.orders.target.pool`",
-        "later version",
+        "there is no such [[pool]]",
+        "add the [[pool]]",
     ),
     (
         TARGET,

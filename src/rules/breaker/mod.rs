@@ -15,6 +15,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::lots::KeyHash;
+use words::NOTHING;
+pub use words::{Odds, Said, Standing, Trip, Turn, View};
+
+mod words;
 
 /// Evidence for one story against the other, in natural units: e^9.9 is about twenty thousand to one.
 pub const ENOUGH: f64 = 9.9;
@@ -45,34 +49,6 @@ const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// The two stories that a call is evidence for or against.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Odds {
-    failure: f64,
-    success: f64,
-}
-
-impl Odds {
-    /// The share of calls that fail when all is well, and when the provider is ill; each is moved between 0.001 and 0.98, and
-    /// the second is at least one point above the first.
-    #[must_use]
-    pub fn of(usual: f64, ill: f64) -> Self {
-        let usual = usual.clamp(0.001, 0.97);
-        let ill = ill.clamp(usual + 0.01, 0.98);
-        Self {
-            failure: (ill / usual).ln(),
-            success: ((1.0 - usual) / (1.0 - ill)).ln(),
-        }
-    }
-}
-
-impl Default for Odds {
-    /// 5 % against 30 %.
-    fn default() -> Self {
-        Self::of(0.05, 0.30)
-    }
-}
-
 /// One call that has begun. It is answered, or forgotten, once.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a call that is neither answered nor forgotten counts as being out for ever"]
@@ -80,30 +56,6 @@ pub struct Call {
     number: u64,
     round: u32,
     started: Duration,
-}
-
-/// What a call said of the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
-    /// The provider is well.
-    Good,
-    /// It failed.
-    Bad,
-    /// Nothing: a bad recipient, a throttle.
-    Nothing,
-}
-
-/// The numbers behind a rest: what happened since the evidence began to gather.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trip {
-    /// When it rested (since the clock's start).
-    pub at: Duration,
-    /// So many calls said something,
-    pub calls: u32,
-    /// so many of them failed,
-    pub failed: u32,
-    /// and so many of those were overdue rather than answered.
-    pub overdue: u32,
 }
 
 /// How a provider stands.
@@ -120,58 +72,6 @@ enum State {
         out: usize,
         trip: Trip,
     },
-}
-
-/// The word for how a provider stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It is called.
-    Passing,
-    /// It is left alone.
-    Resting,
-    /// Some jobs are probes.
-    Probing,
-}
-
-impl Standing {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Passing, Self::Resting, Self::Probing];
-
-    /// Its word, as in the label `state`.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Passing => "passing",
-            Self::Resting => "resting",
-            Self::Probing => "probing",
-        }
-    }
-}
-
-/// A change of how a provider stands: what is told and counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// It rests, because of this.
-    Rests(Trip),
-    /// It passes again, with a share that grows.
-    Passes,
-}
-
-/// A reading.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct View {
-    /// How it stands.
-    pub standing: Standing,
-    /// The share that it is given of what is meant for it.
-    pub share: f64,
-    /// The next time that it may be probed, while it rests.
-    pub until: Option<Duration>,
-    /// The numbers behind the last rest, until it passes in full again.
-    pub trip: Option<Trip>,
-    /// Calls that are out.
-    pub out: usize,
-    /// The usual time of a good call, once it is known.
-    pub usual: Option<Duration>,
 }
 
 /// A call that is out.
@@ -199,8 +99,9 @@ pub struct Breaker {
     last_trip: Option<Trip>,
     next: u64,
     out: BTreeMap<u64, Out>,
-    /// Calls below this number were looked at for being overdue.
+    /// Calls below this number were looked at for being overdue; so many of them were and are still out.
     looked: u64,
+    overdue: usize,
     usual: Duration,
     usual_of: u32,
 }
@@ -223,6 +124,7 @@ impl Breaker {
             next: 0,
             out: BTreeMap::new(),
             looked: 0,
+            overdue: 0,
             usual: Duration::ZERO,
             usual_of: 0,
         }
@@ -283,6 +185,9 @@ impl Breaker {
     /// A call is over, and this is what it said.
     pub fn answered(&mut self, call: Call, said: Said, now: Duration) -> Option<Turn> {
         let counted = self.out.remove(&call.number).is_none_or(|out| out.counted);
+        if counted {
+            self.overdue = self.overdue.saturating_sub(1);
+        }
         if said == Said::Good {
             self.learn(now.saturating_sub(call.started));
         }
@@ -308,6 +213,7 @@ impl Breaker {
                 break;
             }
             out.counted = true;
+            self.overdue += 1;
             let counts = out.round == self.round;
             self.looked = number + 1;
             if counts {
@@ -356,6 +262,12 @@ impl Breaker {
     #[must_use]
     pub fn out(&self) -> usize {
         self.out.len()
+    }
+
+    /// How many of those are overdue.
+    #[must_use]
+    pub fn overdue(&self) -> usize {
+        self.overdue
     }
 
     /// The share that it is given of what is meant for it: 1 when it passes in full.
@@ -475,13 +387,6 @@ impl Breaker {
     }
 }
 
-const NOTHING: Trip = Trip {
-    at: Duration::ZERO,
-    calls: 0,
-    failed: 0,
-    overdue: 0,
-};
-
 /// One probe asks; those that follow a good one may overlap.
 fn most_probes(evidence: f64) -> usize {
     if evidence > 0.0 { MOST_PROBES } else { 1 }
@@ -580,7 +485,7 @@ mod tests {
         check("to its end", &format!("xxxxxx1200.{good}9001s"), "passing");
         check(
             "and may fail",
-            &format!("xxx..................xxxxx"),
+            &format!("xxxxxx1200.{good}xxxxxx"),
             "resting",
         );
     }
