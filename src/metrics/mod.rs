@@ -79,15 +79,7 @@ impl Metrics {
             "Whether the file was fine when it was last read: 1 yes, 0 no (the old one stays).",
         )?;
         config_reload_ok.set(1);
-        let denied = counter(
-            &registry,
-            "denied_total",
-            "Requests of somebody who was not let in, or asked for more than they may.",
-            &["reason"],
-        )?;
-        for reason in DENIALS {
-            denied.with_label_values(&[reason]);
-        }
+        let denied = denials(&registry)?;
         Ok(Self {
             flag_value: gauge(
                 &registry,
@@ -239,6 +231,20 @@ fn tell_the_version(registry: &Registry) -> Result<(), prometheus::Error> {
         .with_label_values(&[env!("CARGO_PKG_VERSION")])
         .set(1.0);
     Ok(())
+}
+
+/// The family of denials, each reason at zero.
+fn denials(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let denied = counter(
+        registry,
+        "denied_total",
+        "Requests of somebody who was not let in, or asked for more than they may.",
+        &["reason"],
+    )?;
+    for reason in DENIALS {
+        denied.with_label_values(&[reason]);
+    }
+    Ok(denied)
 }
 
 /// A gauge without labels.

@@ -2,8 +2,6 @@
 //!
 //! [`FlagDocument`] is what people write and see; [`Flag`] is what came of checking it. Nothing else makes a [`Flag`].
 
-use std::sync::Arc;
-
 use serde_json::Value as Json;
 use thiserror::Error;
 
@@ -12,7 +10,6 @@ use super::context::Vocabulary;
 use super::flag_value::read_value;
 use super::lots::Bucketing;
 use super::names::{FlagKey, QueueName};
-use super::route::Force;
 use super::segment::Segments;
 use super::units::Ratio;
 use super::valve::Valve;
@@ -170,52 +167,12 @@ impl Flag {
         }
     }
 
-    /// The flag that says which of these providers of a pool gets a job, as it exists from the start.
-    #[must_use]
-    pub fn neutral_pool(pool: &str, providers: &[Arc<str>]) -> Self {
-        let names = providers.iter().map(ToString::to_string);
-        Self::steering(
-            FlagKey::of_pool(pool),
-            "auto",
-            ["auto".to_owned()].into_iter().chain(names).collect(),
-            "Which provider of the pool gets a job: auto (as the file orders or weighs them), a name, or shares such as mailgun=90,sendgrid=10.",
-        )
-    }
-
-    /// The flag by which an operator forces a provider, as it exists from the start.
-    #[must_use]
-    pub fn neutral_force(provider: &str) -> Self {
-        Self::steering(
-            FlagKey::of_force(provider),
-            Force::None.word(),
-            Force::WORDS.map(str::to_owned).to_vec(),
-            "rest: the provider gets nothing; pass: it gets jobs whatever its breaker says; none: the breaker decides.",
-        )
-    }
-
-    fn steering(key: FlagKey, neutral: &str, choices: Vec<String>, description: &str) -> Self {
-        let document = FlagDocument {
-            key: key.to_string(),
-            kind: Kind::Ops,
-            value_type: ValueType::String,
-            value: neutral.into(),
-            enabled: true,
-            min: None,
-            max: None,
-            choices,
-            description: description.to_owned(),
-            owner: String::new(),
-            runbook: String::new(),
-            rules: Vec::new(),
-            by: None,
-            seed: None,
-            bucketing: Bucketing::default(),
-            managed: None,
-            revision: 0,
-        };
+    /// A flag of the daemon's own that says one of some words.
+    pub(super) fn of_words(key: FlagKey, document: FlagDocument) -> Self {
+        let value = read_value(&document, &document.value).unwrap_or(Value::None);
         Self {
             key,
-            value: Value::Text(neutral.into()),
+            value,
             document,
         }
     }

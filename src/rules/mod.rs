@@ -58,6 +58,7 @@ pub mod segment;
 mod segment_edits;
 pub mod settlement;
 pub mod snapshot;
+mod steering;
 pub mod times;
 pub mod top;
 pub mod units;

@@ -59,6 +59,8 @@ mod preview;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod providers_of_mail;
+#[cfg(test)]
 mod rollout_gem;
 #[cfg(test)]
 mod running;

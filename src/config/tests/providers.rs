@@ -71,73 +71,79 @@ fn a_mail_that_may_have_been_sent_is_parked_unless_somebody_says_otherwise() {
     assert_eq!(unknown("on_unknown = 'failover'"), OnUnknown::Failover);
 }
 
+/// What these lines, below a pool that is fine, are refused with.
+fn refused(rest: &str, expected: &str) {
+    let problems = with(&text(&key(), "", rest), &[])
+        .map(drop)
+        .expect_err(rest)
+        .to_string();
+    assert!(problems.contains(expected), "{rest}\n{problems}");
+    assert!(!problems.contains("canary"), "{problems}");
+}
+
 #[test]
-fn what_cannot_work_is_refused_with_its_cure() {
-    let key = key();
-    let path = key.path().display().to_string();
-    let check = |rest: &str, expected: &str| {
-        let problems = with(&text(&key, "", rest), &[])
-            .map(drop)
-            .expect_err(rest)
-            .to_string();
-        assert!(problems.contains(expected), "{rest}\n{problems}");
-        assert!(!problems.contains("canary"), "{problems}");
-    };
-    check(
+fn a_pool_that_cannot_work_is_refused_with_its_cure() {
+    refused(
         "[[pool]]\nname = 'two'\nproviders = ['mailgum']",
         "did you mean `mailgun`?",
     );
-    check(
+    refused(
         "[[pool]]\nname = 'two'\nproviders = []",
         "name at least one",
     );
-    check(
+    refused(
         "[[pool]]\nname = 'mail'\nproviders = ['ses']",
         "two pools of the name",
     );
-    check("weights = { sendgrid = '10%' }", "none of its providers");
-    check(
+    refused("weights = { sendgrid = '10%' }", "none of its providers");
+}
+
+#[test]
+fn a_provider_that_cannot_work_is_refused_with_its_cure() {
+    let key = key();
+    let path = key.path().display().to_string();
+    refused(
         "[[provider]]\nname = 'ses'\nkind = 'http'\nurl = 'https://x'",
         "two providers of the name",
     );
-    check(
+    refused(
         "[[provider]]\nname = 'auto'\nkind = 'http'\nurl = 'https://x'",
         "meaning of its own",
     );
-    check(
+    refused(
         "[[provider]]\nname = 'a=b'\nkind = 'http'\nurl = 'https://x'",
         "cannot name a provider",
     );
-    check(
+    refused(
         "[[provider]]\nname = 'x'\nkind = 'http'",
         "`provider.x.url` is missing",
     );
-    check(
+    refused(
         "[[provider]]\nname = 'x'\nkind = 'http'\nurl = 'http://elsewhere'",
         "plain http to another machine",
     );
-    check(
+    refused(
         "[[provider]]\nname = 'x'\nkind = 'http'\nurl = 'https://u:canary@elsewhere'",
         "may not hold user or password",
     );
-    check(
+    refused(
         "[[provider]]\nname = 'x'\nkind = 'smtp'\nurl = 'https://elsewhere'",
         "smtp:// or smtps://",
     );
-    check("[[provider]]\nname = 'x'\nkind = 'sendgrid'", "has no key");
-    check(
+    refused("[[provider]]\nname = 'x'\nkind = 'sendgrid'", "has no key");
+    refused(
         &format!("[[provider]]\nname = 'x'\nkind = 'mailgun'\napi_key_file = '{path}'"),
         "`provider.x.domain` is missing",
     );
-    check(
+    refused(
         "[[provider]]\nname = 'x'\nkind = 'sendgrid'\napi_key_file = '/nowhere'",
         "cannot be read",
     );
-    check(
+    refused(
         "[[provider]]\nname = 'x'\nkind = 'http'\nurl = 'https://x'\n[[provider.answer]]\nstatus = '42'\nmeans = 'done'",
         "is no status",
     );
-    check(
+    refused(
         "[[provider]]\nname = 'x'\nkind = 'http'\nurl = 'https://x'\n[[provider.answer]]\nstatus = '200'\nis = 'x'\nmeans = 'done'",
         "found nowhere",
     );

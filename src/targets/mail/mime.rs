@@ -102,7 +102,7 @@ fn attached(part: &Part) -> SinglePart {
 mod tests {
     use serde_json::json;
 
-    use crate::targets::mail::job::tests::{full, mail};
+    use crate::targets::mail::tests::{full, mail};
 
     const NOW_MS: i64 = 784_111_777_000;
 

@@ -3,8 +3,8 @@
 
 mod job;
 mod mime;
+#[cfg(test)]
+pub(super) mod tests;
 
 pub(super) use job::Mail;
-#[cfg(test)]
-pub(super) use job::tests;
 pub use job::{Address, Attachment, MailJob, schema};

@@ -309,6 +309,11 @@ fn ses_is_asked_and_understood() {
         json!(["bcc@example.org"])
     );
     assert!(body["Content"]["Raw"]["Data"].as_str().unwrap().len() > 500);
+}
+
+#[test]
+fn the_answers_of_ses_are_known_by_their_names() {
+    let api = &Ses::of(&provider(Kind::Ses));
     let named = |name: &'static str| [("x-amzn-errortype", name)];
     check(api, 200, &[], json!({"MessageId": "0100"}), "done 0100");
     check(
