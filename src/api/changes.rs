@@ -301,7 +301,7 @@ async fn lines(doors: Arc<Doors>, from: u64) -> Result<(Bytes, Option<u64>), Pro
 
 /// Whether the log is what was written, from its first record to its last.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Chain)]
+#[schema(as = Verified)]
 pub(super) struct ChainView {
     /// Whether it is.
     whole: bool,

@@ -14,13 +14,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::access::{Access, Caller, Peer, SIGN_IN_BY, Stranger};
+use super::access::{Access, Caller, Peer, SIGN_IN_BY, Shown, Stranger};
 use super::error::{
     CROSS_SITE, LONGEST_ECHO, MALFORMED_REQUEST, Problem, SIGN_IN, TOO_OFTEN, WRONG_HOST,
 };
 use super::routes::{self, Route, Within};
 use super::status::STYLE_HASH;
-use super::{Doors, queues};
+use super::{Doors, ofrep, queues};
 use crate::rules::access::Need;
 
 /// What a scraper or an orchestrator asks, by whatever name it found us.
@@ -89,9 +89,14 @@ impl Guard {
 
     fn sign_in(&self, parts: &Parts, peer: Option<Peer>) -> Result<Caller, Problem> {
         let doors = &self.doors;
+        let shown = if parts.uri.path().starts_with(ofrep::PATH) {
+            Shown::BearerOrKey
+        } else {
+            Shown::Bearer
+        };
         let signed_in = doors
             .access
-            .sign_in(&parts.headers, peer, doors.clock.now());
+            .sign_in(&parts.headers, shown, peer, doors.clock.now());
         signed_in.map_err(|stranger| {
             doors.metrics.denied(stranger.word());
             match stranger {

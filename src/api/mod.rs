@@ -99,7 +99,7 @@ pub struct Doors {
     pub events: Arc<Events>,
     /// Who hears of it; `Listeners::default()` to begin with.
     pub listeners: Listeners,
-    /// What is kept for services; `Services::default()` to begin with.
+    /// What is kept for services.
     pub services: Services,
     /// How many changes each actor may make a minute.
     pub pace: Pace,

@@ -6,11 +6,14 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Ref, Type};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Content, ContentBuilder, OpenApi, RefOr, Response as Described};
 use utoipa::openapi::{InfoBuilder, ResponseBuilder};
 
 use super::error::PROBLEM_JSON;
+use super::ofrep;
 use super::routes::{self, Within};
 use super::write::{LONGEST_KEY, LONGEST_NAME};
 use crate::rules::access::Need;
@@ -53,7 +56,7 @@ pub fn openapi() -> OpenApi {
     secure(&mut document);
     for (path, item) in &mut document.paths.paths {
         let reads = [&mut item.get];
-        let evaluates = path.starts_with("/ofrep/"); // reads, in the words of another protocol
+        let evaluates = path.starts_with(ofrep::PATH); // reads, in the words of another protocol
         let guarded = evaluates || path.starts_with("/api/") || path == "/" || path == "/status";
         let writes = [
             &mut item.put,
@@ -110,6 +113,8 @@ fn secure(document: &mut OpenApi) {
         .build();
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer));
+    let key = ApiKeyValue::with_description("X-API-Key", "The same token, as OFREP has it.");
+    components.add_security_scheme(KEY, SecurityScheme::ApiKey(ApiKey::Header(key)));
     for route in routes::TABLE {
         let item = document.paths.paths.get_mut(route.path);
         let Some(operation) = item.and_then(|item| operation_of(item, route.method)) else {
@@ -118,7 +123,11 @@ fn secure(document: &mut OpenApi) {
         if route.need == Need::Nothing {
             continue;
         }
-        operation.security = Some(vec![SecurityRequirement::new(TOKEN, [] as [&str; 0])]);
+        let by = |scheme: &str| SecurityRequirement::new(scheme, [] as [&str; 0]);
+        operation.security = Some(match route.path.starts_with(ofrep::PATH) {
+            true => vec![by(TOKEN), by(KEY)],
+            false => vec![by(TOKEN)],
+        });
         let takes = format!("Takes the role {}.", route.need.roles());
         operation.description = Some(match operation.description.take() {
             Some(text) if !text.is_empty() => format!("{text}\n\n{takes}"),
@@ -141,6 +150,7 @@ fn secure(document: &mut OpenApi) {
 }
 
 const TOKEN: &str = "token";
+const KEY: &str = "key";
 
 /// The operation of a path by its method.
 pub(super) fn operation_of<'i>(item: &'i mut PathItem, method: &str) -> Option<&'i mut Operation> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -14,6 +14,7 @@ use super::answer::Answer;
 use super::body::{Asked, Named};
 use super::error::{BAD_VALUE, MALFORMED_REQUEST, NO_SUCH_OPENING, Problem};
 use super::page::{Page, Paging};
+use super::preview::{PreviewView, compare};
 use super::shapes;
 use super::views::{OpeningView, rfc3339, warnings};
 use super::write::{Turned, Words, Write, WriteQuery, turn};
@@ -91,9 +92,18 @@ pub(super) struct NewOpening {
     dry_run: bool,
 }
 
+/// An opening that is only tried.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TriedOpening {
+    #[serde(flatten)]
+    opening: OpeningView,
+    /// What it would do to messages like the last ones, flag by flag.
+    preview: Vec<PreviewView>,
+}
+
 /// Lays a temporary value over one or several flags.
 #[utoipa::path(post, path = LIST, tag = "openings", params(WriteQuery), request_body = NewOpening, responses(
-    (status = 200, description = "What it would lead to (`dry_run`).", body = OpeningView),
+    (status = 200, description = "What it would lead to, and would do to messages like the last ones (`dry_run`).", body = TriedOpening),
     (status = 201, description = "It is open.", body = OpeningView),
     (status = 404, description = "There is no such flag."),
     (status = 409, description = "A big move; repeat with `confirm` = `size`."),
@@ -123,15 +133,26 @@ pub(super) async fn open(
         ..Words::because(&body.reason)
     };
     turn(doors, sender, edit, None, words, |turned| {
-        let status = if turned.dry_run {
-            StatusCode::OK
-        } else {
-            StatusCode::CREATED
-        };
         let id = OpeningId(turned.after.revision()); // an opening is called by the revision that opened it
-        shown(turned, id, status)
+        if !turned.dry_run {
+            return shown(turned, id, StatusCode::CREATED);
+        }
+        let tried = view(turned, id).map(|opening| TriedOpening {
+            opening,
+            preview: effects(turned, id),
+        });
+        Answer::new(StatusCode::OK, None, &tried)
     })
     .await
+}
+
+/// What an opening that is only tried would do to messages like the last ones, flag by flag.
+fn effects(turned: &Turned, id: OpeningId) -> Vec<PreviewView> {
+    let (before, after) = (&turned.before, &turned.after);
+    let values = after.opening(id).map(|opening| opening.values.iter());
+    let keys = values.into_iter().flatten().map(|(key, _)| key.as_str());
+    keys.map(|key| compare(&turned.doors, before, after, key, None))
+        .collect()
 }
 
 impl NewOpening {
@@ -282,15 +303,18 @@ fn opening_id(id: &str) -> Result<OpeningId, Problem> {
 
 /// An opening that came or went, with what its flags say after that.
 fn shown(turned: &Turned, id: OpeningId, status: StatusCode) -> Answer {
+    Answer::new(status, None, &view(turned, id))
+}
+
+fn view(turned: &Turned, id: OpeningId) -> Option<OpeningView> {
     let opening = turned
         .after
         .opening(id)
         .or_else(|| turned.before.opening(id));
-    let view = opening.map(|opening| {
+    opening.map(|opening| {
         let keys = opening.values.iter().map(|(key, _)| key.as_str());
         OpeningView::show(&turned.after, opening)
             .warned(warnings(&turned.after, keys))
             .tried(turned.dry_run)
-    });
-    Answer::new(status, None, &view)
+    })
 }

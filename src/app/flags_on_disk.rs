@@ -18,6 +18,8 @@ const STORE_FREE_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the newest change is named in the log at most.
 const NAME_HEAD_EVERY: Duration = Duration::from_secs(60);
+/// How often it is written down when flags were last evaluated.
+const KEEP_EVALUATED_EVERY: Duration = Duration::from_secs(60);
 
 /// Opens the flags on disk. A daemon that was killed a moment ago may still hold its lock, so a busy store is asked again.
 pub(super) async fn open_store(
@@ -56,11 +58,13 @@ pub(super) async fn open_store(
 }
 
 /// Writes the snapshot beside the store when one is due, and names the newest change in the log once a minute when there is a new
-/// one: whoever cuts off the end of the store's own log is found out by that. At the stop the last change is kept. Sleeps as long
-/// as nothing changes.
+/// one: whoever cuts off the end of the store's own log is found out by that. Once a minute it is written down when flags were last
+/// evaluated. At the stop the last of both is kept. Sleeps otherwise, as long as nothing changes.
 pub(super) async fn look_after(store: Arc<Store>, clock: Clock, stop: CancellationToken) {
     let mut changes = store.subscribe();
     let mut naming = Naming::default();
+    let mut minutes = tokio::time::interval(KEEP_EVALUATED_EVERY);
+    minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         changes.mark_unchanged();
         let now = clock.now();
@@ -70,9 +74,11 @@ pub(super) async fn look_after(store: Arc<Store>, clock: Clock, stop: Cancellati
             () = stop.cancelled() => break,
             () = tokio::time::sleep(LOOK_EVERY), if owes || unnamed => {}
             _ = changes.changed(), if !owes && !unnamed => {}
+            _ = minutes.tick() => keep_evaluated(&store, false).await,
         }
     }
     keep(&store, None).await;
+    keep_evaluated(&store, true).await;
     naming.name(&store, Duration::MAX);
 }
 
@@ -84,6 +90,22 @@ async fn keep(store: &Arc<Store>, now_ms: Option<i64>) -> bool {
         tracing::error!(%why, "the snapshot beside the store could not be written");
         false
     })
+}
+
+/// Writes down when flags were last evaluated, where waiting for the disk hurts nobody.
+async fn keep_evaluated(store: &Arc<Store>, all: bool) {
+    let store = Arc::clone(store);
+    let kept = tokio::task::spawn_blocking(move || store.keep_evaluated(all)).await;
+    match kept.map_err(|why| why.to_string()) {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => {
+            tracing::warn!(%why, "it could not be written when flags were last evaluated")
+        }
+        Err(why) => tracing::error!(
+            why,
+            "it could not be written when flags were last evaluated"
+        ),
+    }
 }
 
 /// When the newest change is named, and which was last.

@@ -167,8 +167,8 @@ impl House {
             remembered: Remembered::default(),
             events: Arc::default(),
             listeners: Listeners::default(),
-            services: Services::default(),
-            pace: Pace::new(settings.limits.changes_per_minute),
+            services: Services::new(settings.limits.evaluations_per_second),
+            pace: Pace::each_minute(settings.limits.changes_per_minute),
             evaluated: counted_by(&metrics),
         };
         let tasks = Tasks::stopping_with(stop_tasks.clone());

@@ -74,6 +74,8 @@ impl Reload {
         if self.settings.limits != new.limits {
             self.doors.store.limit(new.limits.policy.clone());
             self.doors.pace.limit(new.limits.changes_per_minute);
+            let evaluations = new.limits.evaluations_per_second;
+            self.doors.services.limit(evaluations);
             self.settings.limits = new.limits;
         }
         tracing::info!("the file was read again");

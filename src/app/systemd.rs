@@ -64,7 +64,12 @@ impl Teller {
         let mut dog = Watchdog::new(watchdog.unwrap_or_default());
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => {
+                    if !stopping {
+                        self.stops(&self.line()); // a stop may be over before we come to it
+                    }
+                    return;
+                }
                 () = self.doors.stopping.cancelled(), if !stopping => {
                     stopping = true;
                     said = self.line();

@@ -10,7 +10,7 @@ use super::failure::{Exit, Failure};
 use super::files;
 use super::grammar::{CompatVerb, FlagdVerb, Notation, RedisArgs, RolloutVerb};
 use super::session::Session;
-use crate::compat::resp::{NoAnswer, Redis};
+use crate::compat::redis::{NoAnswer, Place, Redis};
 use crate::compat::rollout::Side;
 use crate::compat::{Imported, NoEqual, flagd, rollout};
 use crate::rules::flag::FlagDocument;
@@ -29,8 +29,16 @@ pub(super) fn compat(session: &mut Session<'_>, verb: &CompatVerb) -> Result<(),
             left_out(session, &exported.refused)
         }
         CompatVerb::Rollout(RolloutVerb::Import { redis, format }) => {
-            let imported = rollout::import(&mut connect(redis)?, &side(redis));
-            imported_to(session, imported.map_err(unreachable)?, *format)
+            let side = side(redis);
+            let imported = rollout::import(&mut connect(redis)?, &side).map_err(unanswered)?;
+            if imported == Imported::default() {
+                let sentence = format!(
+                    "no features: there is no {}; look whether --namespace and --database are right",
+                    side.names()
+                );
+                return Err(Failure::new(Exit::NotFound, sentence));
+            }
+            imported_to(session, imported, *format)
         }
         CompatVerb::Rollout(RolloutVerb::Export {
             file,
@@ -50,9 +58,9 @@ fn export(
     dry_run: bool,
 ) -> Result<(), Failure> {
     let mut redis = connect(asked)?;
-    let written = rollout::export(&mut redis, flags, &side(asked)).map_err(unreachable)?;
+    let written = rollout::export(&mut redis, flags, &side(asked)).map_err(unanswered)?;
     if !dry_run && !written.pairs.is_empty() {
-        redis.set_all(&written.pairs).map_err(unreachable)?;
+        redis.set_all(&written.pairs).map_err(unanswered)?;
     }
     if session.json {
         let pairs = written.pairs.iter();
@@ -116,7 +124,18 @@ fn left_out(session: &mut Session<'_>, refused: &[NoEqual]) -> Result<(), Failur
 fn connect(asked: &RedisArgs) -> Result<Redis, Failure> {
     let password = std::env::var("SLUICEGATE_REDIS_PASSWORD").ok();
     let password = password.as_deref().filter(|password| !password.is_empty());
-    Redis::connect(&asked.redis, password, asked.database).map_err(unreachable)
+    if asked.user.is_some() && password.is_none() {
+        return Err(usage(
+            "--user needs a password: put it into SLUICEGATE_REDIS_PASSWORD",
+        ));
+    }
+    let place = Place {
+        address: &asked.redis,
+        user: asked.user.as_deref(),
+        password,
+        database: asked.database,
+    };
+    Redis::connect(&place).map_err(unanswered)
 }
 
 fn side(asked: &RedisArgs) -> Side {
@@ -131,11 +150,13 @@ fn usage(why: impl Display) -> Failure {
     Failure::new(Exit::Usage, why.to_string())
 }
 
-fn unreachable(why: NoAnswer) -> Failure {
+fn unanswered(why: NoAnswer) -> Failure {
     let exit = match why {
         NoAnswer::Gone(..) => Exit::Unreachable,
-        NoAnswer::Refused(_) => Exit::Denied,
-        NoAnswer::Odd(_) => Exit::Failed,
+        NoAnswer::Denied(..) => Exit::Denied,
+        NoAnswer::NoAddress(_) => Exit::Usage,
+        NoAnswer::Meanwhile => Exit::Conflict,
+        NoAnswer::Odd(..) | NoAnswer::NotText(..) => Exit::Failed,
     };
     Failure::new(exit, why.to_string())
 }

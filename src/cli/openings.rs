@@ -97,6 +97,11 @@ pub(super) fn tell(
         let opened = format!("{}{id} {is} open{whom} until {end}", would(terms));
         console.data(&harmless(&opened));
         console.data(&table.render(console.colour));
+        for told in answer["preview"].as_array().into_iter().flatten() {
+            let text = |field: &str| told[field].as_str().unwrap_or_default();
+            let effect = format!("{}: {}", text("flag"), text("summary"));
+            console.data(&harmless(&effect));
+        }
         if !terms.dry_run {
             console.say(&format!(
                 "to end it sooner: sluicegate flag close {id} --reason \"...\""

@@ -5,9 +5,11 @@
 //! get `true`, and so does the same share of users as before, drawn by the gem's own formula. What the gem keeps beside (its data,
 //! how a percentage is written) stays as it is in Redis.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value as Json, json};
 
-use super::resp::{NoAnswer, Redis};
+use super::redis::{NoAnswer, Redis};
 use super::{Imported, NoEqual};
 use crate::rules::clause::{ClauseDocument, Op, one_of};
 use crate::rules::flag::{Flag, FlagDocument, RuleDocument, ShareDocument};
@@ -17,6 +19,12 @@ use crate::rules::lots::Bucketing;
 const USERS: &str = "users";
 const GROUP: &str = "group-";
 const SHARE: &str = "share";
+
+/// Under this name stand the names of all features.
+const NAMES: &str = "__features__";
+
+/// A feature that is off for all, as the gem writes it.
+const OFF: &str = "0|||{}";
 
 /// Which features are meant, and how their users are known here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +45,10 @@ impl Side {
         }
     }
 
-    fn names(&self) -> String {
-        self.key("__features__")
+    /// The key under which the names of all features stand.
+    #[must_use]
+    pub fn names(&self) -> String {
+        self.key(NAMES)
     }
 }
 
@@ -258,7 +268,8 @@ impl Wanted {
                     _ => {}
                 }
             }
-            ([], None, [share]) if on(&share.value) && self.percent == 0.0 => {
+            // At 100 % the gem lets those in of whom it knows no user; a share does not.
+            ([], None, [share]) if on(&share.value) && share.share < 1.0 && self.percent == 0.0 => {
                 let seed = side.randomized.then_some(flag.key.as_str());
                 let alike = flag.bucketing == Bucketing::Rollout && flag.seed.as_deref() == seed;
                 if !alike || flag.draws_by(rule) != side.by {
@@ -286,7 +297,8 @@ impl Wanted {
 pub fn import(redis: &mut Redis, side: &Side) -> Result<Imported, NoAnswer> {
     let names = redis.get(&side.names())?.unwrap_or_default();
     let mut imported = Imported::default();
-    for name in names.split(',').filter(|name| !name.is_empty()) {
+    let mut seen = BTreeSet::from([""]);
+    for name in names.split(',').filter(|name| seen.insert(name)) {
         // A name without a key is a feature at 0 %.
         let text = redis.get(&side.key(name))?.unwrap_or_default();
         match Feature::read(&text).flag(name, side) {
@@ -306,51 +318,49 @@ pub struct Written {
     pub refused: Vec<NoEqual>,
 }
 
-/// What there is to write so that the gem says what these flags say; nothing is written yet (see [`Redis::set_all`]).
+/// What there is to write so that the gem says what these flags say; nothing is written yet (see [`Redis::set_all`], which writes
+/// none of it if the gem wrote meanwhile).
 ///
 /// # Errors
 /// When Redis does not answer.
 pub fn export(redis: &mut Redis, flags: &[FlagDocument], side: &Side) -> Result<Written, NoAnswer> {
     let mut written = Written::default();
-    let before = redis.get(&side.names())?;
-    let mut names: Vec<&str> = before
-        .iter()
-        .flat_map(|names| names.split(','))
-        .filter(|name| !name.is_empty())
-        .collect();
+    let read = flags.iter().map(|flag| side.key(&flag.key));
+    redis.watch(&read.chain([side.names()]).collect::<Vec<_>>())?;
+    let names = redis.get(&side.names())?.unwrap_or_default();
+    let listed: BTreeSet<&str> = names.split(',').collect();
+    let mut more = Vec::new();
     for flag in flags {
-        if flag.key.contains([',', '|']) {
-            written.refused.push(NoEqual::new(
-                &flag.key,
-                "a comma or bar would corrupt the gem's list of names",
-            ));
-            continue;
-        }
         let key = side.key(&flag.key);
         let found = redis.get(&key)?;
-        let feature = Feature::read(found.as_deref().unwrap_or("0||"));
-        match feature.saying(flag, side) {
-            Ok(next) => {
-                if !names.contains(&flag.key.as_str()) {
-                    names.push(&flag.key);
+        match text(flag, found.as_deref(), side) {
+            Ok(text) => {
+                let there = listed.contains(flag.key.as_str());
+                if !there && !more.contains(&flag.key.as_str()) {
+                    more.push(&flag.key);
                 }
-                let text = if found.is_none() && next == feature {
-                    "0|||{}".to_owned()
-                } else {
-                    next.write()
-                };
-                if found.as_deref() != Some(&text) {
+                // A name without a key says 0 % already.
+                if found.as_ref() != Some(&text) && !(there && found.is_none() && text == OFF) {
                     written.pairs.push((key, text));
                 }
             }
             Err(what) => written.refused.push(NoEqual::new(&flag.key, what)),
         }
     }
-    let names = names.join(",");
-    if before.as_deref().unwrap_or_default() != names {
-        written.pairs.push((side.names(), names));
+    if !more.is_empty() {
+        more.splice(..0, (!names.is_empty()).then_some(names.as_str()));
+        written.pairs.push((side.names(), more.join(",")));
     }
     Ok(written)
+}
+
+/// What stands under a flag's key when it says what the flag says; as it is `found`, if it says so already.
+fn text(flag: &FlagDocument, found: Option<&str>, side: &Side) -> Result<String, String> {
+    if flag.key.contains([',', '|']) || flag.key == NAMES {
+        return Err("a feature of this name would corrupt the gem's list of names".to_owned());
+    }
+    let feature = Feature::read(found.unwrap_or(OFF));
+    Ok(feature.saying(flag, side)?.write())
 }
 
 #[cfg(test)]
@@ -442,6 +452,21 @@ mod tests {
     }
 
     #[test]
+    fn what_would_corrupt_the_list_of_names_is_refused() {
+        let flag = Feature::read("20").flag("chat", &side()).unwrap();
+        for key in ["a,b", "a|b", NAMES] {
+            let flag = FlagDocument {
+                key: key.to_owned(),
+                ..flag.clone()
+            };
+            let why = text(&flag, None, &side()).unwrap_err();
+            assert!(why.contains("corrupt"), "{key}: {why}");
+        }
+        assert_eq!(text(&flag, None, &side()).unwrap(), "20|||{}");
+        assert_eq!(text(&flag, Some("20.0"), &side()).unwrap(), "20.0");
+    }
+
+    #[test]
     fn what_has_no_equal_is_refused_by_name() {
         for (text, sentence) in [
             ("150||", "outside 0 to 100"),
@@ -468,6 +493,10 @@ mod tests {
             ),
             (other(&|flag| flag.enabled = false), "disabled"),
             (other(&|flag| flag.value = "x".into()), "no boolean"),
+            (
+                other(&|flag| flag.rules[1].split[0].share = 1.0),
+                "no equal",
+            ),
             (
                 other(&|flag| flag.rules[0].value = Some(false.into())),
                 "no equal",

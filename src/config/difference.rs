@@ -178,6 +178,9 @@ fn limits(a: &Limits, b: &Limits, found: &mut Found) {
     found.compare("limits", "skip_by_queue", &some_a, &some_b);
     let (per_minute_a, per_minute_b) = (a.changes_per_minute, b.changes_per_minute);
     found.compare("limits", "changes_per_minute", &per_minute_a, &per_minute_b);
+    let (per_second_a, per_second_b) = (a.evaluations_per_second, b.evaluations_per_second);
+    let name = "evaluations_per_second";
+    found.compare("limits", name, &per_second_a, &per_second_b);
     let (a, b) = (&a.policy, &b.policy);
     found.compare("flags", "release_name", &a.release_name, &b.release_name);
     found.compare(

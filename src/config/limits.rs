@@ -13,6 +13,8 @@ pub struct Limits {
     pub policy: Policy,
     /// How many changes one actor may make a minute.
     pub changes_per_minute: u32,
+    /// How many evaluations one token or address may ask for a second.
+    pub evaluations_per_second: u32,
 }
 
 /// The largest share to skip, by queue, in the order of the file.
@@ -50,6 +52,7 @@ pub(super) fn read(limits: Section<'_>, flags: Section<'_>) -> Option<Limits> {
             releases_of_a_team: (most > 0).then_some(most),
         },
         changes_per_minute: limits.get("changes_per_minute")?,
+        evaluations_per_second: limits.get("evaluations_per_second")?,
     })
 }
 
@@ -68,7 +71,10 @@ mod tests {
     #[test]
     fn nothing_said_limits_little() {
         let usual = limits("");
-        assert_eq!(usual.changes_per_minute, 60);
+        assert_eq!(
+            (usual.changes_per_minute, usual.evaluations_per_second),
+            (60, 5_000)
+        );
         assert_eq!(usual.policy.largest_skip("orders").get(), 1.0);
         assert_eq!(usual.policy.release_name, "<stakeholder>.<team>.<id>");
         assert_eq!(usual.policy.releases_of_a_team, Some(20));
@@ -99,6 +105,7 @@ mod tests {
                 "between 0 and 1",
             ),
             ("[limits]\nchanges_per_minute = 0", "from 1 to"),
+            ("[limits]\nevaluations_per_second = 0", "from 1 to"),
             ("[limits]\nskipp = '1%'", "did you mean `skip`?"),
             ("[flags]\nrelease_name = 'a..b'", "parts"),
         ] {

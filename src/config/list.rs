@@ -2,22 +2,22 @@
 //! this list; a test holds `config/sluicegate.toml` to it.
 
 use super::list_people::{MOST_PEOPLE, OFREP, TOKEN, USER};
-use super::list_pool::{MOST_POOLS, MOST_PROVIDERS, POOLS, PROVIDER, PROVIDERS};
+use super::list_pool::{MOST_POOLS, MOST_PROVIDERS, POOLS, PROVIDERS};
+use super::list_queues::QUEUES;
 use super::shape::{
-    ADDRESS, BROKER_URL, FLAG_KEY, HEADER, HOST, LOG_FILTER, MANAGEMENT_URL, MODE, NETWORK, NOTICE,
-    PATH, QUEUE, RATIO, RELEASE_NAME, SOURCE, Setting, Shape, VARIABLE, WEBHOOK_URL, WORD,
-    WORKER_URL, setting,
+    ADDRESS, BROKER_URL, HEADER, HOST, LOG_FILTER, MANAGEMENT_URL, NETWORK, NOTICE, PATH, RATIO,
+    RELEASE_NAME, Setting, Shape, VARIABLE, WEBHOOK_URL, setting,
 };
 use crate::rules::units::Span;
 
-use Shape::{Boolean, Choice, Duration, Free, Integer, OneOf, Section, Sections, Text, Texts};
+use Shape::{Boolean, Duration, Free, Integer, OneOf, Section, Sections, Text, Texts};
 
-const fn seconds(count: u64) -> Span {
+pub(super) const fn seconds(count: u64) -> Span {
     Span::from_secs(count)
 }
 
 const DAY: u64 = 86_400;
-const LONGEST: Span = seconds(3_650 * DAY);
+pub(super) const LONGEST: Span = seconds(3_650 * DAY);
 
 /// Each queue has a thread of its own, and its twelve valves count among the 2,000 flags.
 pub(super) const MOST_QUEUES: usize = 100;
@@ -160,6 +160,9 @@ const LIMITS: &[Setting] = &[
     setting("changes_per_minute", Integer(1, 100_000), "How many changes one person or program may make a minute; more are answered 429 with Retry-After.")
         .or("60")
         .live(),
+    setting("evaluations_per_second", Integer(1, 1_000_000), "How many evaluations one token, or without tokens one address, may ask for a second by OFREP, however many flags each answers; more are answered 429 with Retry-After.")
+        .or("5000")
+        .live(),
 ];
 
 const FLAGS: &[Setting] = &[
@@ -196,192 +199,4 @@ const NOTIFY: &[Setting] = &[
     setting("secret_file", Text(PATH), "A file with the secret that signs notices as Standard Webhooks has it, `whsec_` and base64; others than its owner and group may not read it."),
     setting("secret_env", Text(VARIABLE), "The variable of the environment that holds that secret."),
     setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed the receiver's certificate, instead of the system's."),
-];
-
-const PLACES: &[&str] = &["drop", "dead_letter", "park"];
-
-const QUEUES: &[Setting] = &[
-    setting("name", Text(QUEUE), "The queue's name at the broker.").needed("name = \"orders\""),
-    setting(
-        "vhost",
-        Text(WORD),
-        "Its vhost, when it is not that of the broker's URL; flags then call the queue <vhost>/<name>.",
-    ),
-    setting(
-        "target",
-        Choice(TARGET),
-        "Where messages go that pass the gate.",
-    )
-    .needed("target = { http = \"http://127.0.0.1:8081/jobs\" }"),
-    setting(
-        "slots",
-        Integer(1, 10_000),
-        "Messages at the target at once; 1 when order = \"strict\".",
-    )
-    .or("8"),
-    setting(
-        "prefetch",
-        Integer(1, 65_535),
-        "Messages that the broker may have out with us; without it twice the slots, from 16 to 1000; 32 times, from 256, when order = \"key\".",
-    ),
-    setting(
-        "attempts",
-        Integer(1, 100),
-        "How often a message is tried in all.",
-    )
-    .or("5"),
-    setting(
-        "preset",
-        OneOf(&["celery"], &[]),
-        "Who publishes: it says where id, deadline, not_before and some attributes are, unless they are set here.",
-    ),
-    setting(
-        "key",
-        Text(WORD),
-        "The attribute that rate_each and concurrency_each count by.",
-    ),
-    setting(
-        "attributes",
-        Free(SOURCE),
-        "What is known of a message, by name, and where it is found: header:, property: or body:.",
-    ),
-    setting(
-        "id",
-        Text(SOURCE),
-        "Where the id is; without it the message id, else the correlation id, else a hash of the body.",
-    ),
-    setting(
-        "age",
-        Text(SOURCE),
-        "Where the time of publishing is; without it header timestamp_in_ms, else property timestamp.",
-    ),
-    setting(
-        "deadline",
-        Text(SOURCE),
-        "Where a time is after which the message is useless: seconds or milliseconds since 1970, or ISO 8601.",
-    ),
-    setting(
-        "not_before",
-        Text(SOURCE),
-        "Where a time is before which the message is not to be done; its age counts from then.",
-    ),
-    setting(
-        "deadline_after",
-        Duration(Span::from_millis(1), LONGEST),
-        "A job done later than this after it was published counts as late; sheds nothing by itself.",
-    ),
-    setting(
-        "max_body_bytes",
-        Integer(1, 134_217_728),
-        "The largest body that is read; larger ones are dead-lettered.",
-    )
-    .or("4194304"),
-    setting(
-        "on_skip",
-        OneOf(PLACES, &[]),
-        "What happens to skipped messages.",
-    )
-    .or("park"),
-    setting(
-        "on_expired",
-        OneOf(PLACES, &[]),
-        "What happens to messages that came too late.",
-    )
-    .or("park"),
-    setting(
-        "on_rejected",
-        OneOf(PLACES, &[]),
-        "What happens to messages rejected by `degrade`.",
-    )
-    .or("dead_letter"),
-    setting(
-        "on_unknown",
-        OneOf(&["retry", "failover", "park"], &[]),
-        "What happens to messages that may have been done; of a pool of mail providers park, unless it is set.",
-    )
-    .or("retry"),
-    setting(
-        "order",
-        OneOf(&["none", "key", "strict"], &[]),
-        "Whether order is kept: for each `key`, or for all, one at a time.",
-    )
-    .or("none"),
-    setting(
-        "modes",
-        Texts(MODE),
-        "The light versions that `degrade` may name.",
-    )
-    .or("[]"),
-    setting(
-        "pass",
-        Texts(FLAG_KEY),
-        "Flags whose values are told to the worker.",
-    )
-    .or("[]"),
-    setting(
-        "hold",
-        Duration(seconds(1), seconds(600)),
-        "How long a message may be held undispatched within the prefetch.",
-    )
-    .or("5m"),
-    setting(
-        "dead_letter",
-        Section(DEAD_LETTER),
-        "Where dead letters go, instead of our own stream.",
-    ),
-    setting(
-        "outcomes",
-        Section(OUTCOMES),
-        "Where workers behind an admitted queue report what came of their work, beside POST /api/v1/outcomes.",
-    ),
-    setting("park", Section(PARK), "How the park is kept."),
-];
-
-const TARGET: &[Setting] = &[
-    setting("http", Text(WORKER_URL), "An HTTP worker at this URL."),
-    setting(
-        "handler",
-        Text(WORD),
-        "A Rust handler of this name, in the demo or in a program that embeds the library.",
-    ),
-    setting(
-        "queue",
-        Text(QUEUE),
-        "An admitted queue that workers read, in the same vhost; it holds at most `slots` that are not taken.",
-    ),
-    setting("pool", Text(PROVIDER), "A pool of providers."),
-];
-
-const DEAD_LETTER: &[Setting] =
-    &[
-        setting("queue", Text(QUEUE), "A queue of yours, in the same vhost.")
-            .needed("dead_letter = { queue = \"orders.dead\" }"),
-    ];
-
-const OUTCOMES: &[Setting] = &[setting(
-    "queue",
-    Text(QUEUE),
-    "A queue of reports in JSON, in the same vhost; it is never declared by us.",
-)
-.needed("outcomes = { queue = \"orders.outcomes\" }")];
-
-const PARK: &[Setting] = &[
-    setting(
-        "as",
-        OneOf(&["stream", "queue"], &[]),
-        "Streams, one for each day; or plain durable queues, for brokers without streams.",
-    )
-    .or("stream"),
-    setting(
-        "max_age",
-        Duration(seconds(3_600), LONGEST),
-        "How long parked messages are kept.",
-    )
-    .or("7d"),
-    setting(
-        "max_bytes",
-        Integer(1_048_576, 1_125_899_906_842_624),
-        "How many bytes the stream or queue of one day may hold.",
-    )
-    .or("10737418240"),
 ];

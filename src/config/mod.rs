@@ -37,6 +37,7 @@ mod list;
 mod list_flags;
 mod list_people;
 mod list_pool;
+mod list_queues;
 mod management;
 mod near;
 mod notify;

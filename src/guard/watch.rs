@@ -94,7 +94,11 @@ impl Watch {
             if seen.ends_at_ms != opening.ends_at_ms || opening.strength > seen.strength {
                 *seen = Seen::of(opening, now); // it was extended
             }
-            seen.strength = opening.strength;
+            if opening.strength < seen.strength {
+                // What it went back it does not get again, also when the clock is then set back.
+                seen.over = seen.over.min(now.mono.saturating_add(opening.most_left()));
+                seen.strength = opening.strength;
+            }
             let (what, next) = seen.due(opening, now);
             due.extend(what);
             wait = Some(wait.map_or(next, |wait| wait.min(next)).min(LOOK_EVERY));

@@ -1,6 +1,6 @@
-//! How often each flag was evaluated, and when last. Not kept across a restart.
+//! How often each flag was evaluated since the start, and when last.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -45,6 +45,21 @@ impl Evaluations {
         Arc::clone(tally)
     }
 
+    /// The flag is there no more; whoever still counts for it does so for nobody.
+    pub(super) fn forget(&self, flag: &str) {
+        let mut tallies = self.tallies.write().unwrap_or_else(PoisonError::into_inner);
+        tallies.remove(flag);
+        let _ = self.family.remove_label_values(&[flag]);
+    }
+
+    /// When each flag was last asked for by its name.
+    pub(super) fn all_asked(&self) -> BTreeMap<String, i64> {
+        let tallies = self.tallies.read().unwrap_or_else(PoisonError::into_inner);
+        let all = tallies.iter();
+        all.filter_map(|(flag, tally)| Some((flag.to_string(), tally.last_asked_ms()?)))
+            .collect()
+    }
+
     pub(super) fn find(&self, flag: &str) -> Option<Arc<Tally>> {
         let tallies = self.tallies.read().unwrap_or_else(PoisonError::into_inner);
         tallies.get(flag).cloned()
@@ -63,7 +78,7 @@ impl Tally {
         self.times.inc();
     }
 
-    /// When it was last asked for by its name, milliseconds since 1970; `None`: not since the daemon started.
+    /// When it was last asked for by its name, milliseconds since 1970; `None`: nobody knows of any time.
     #[must_use]
     pub fn last_asked_ms(&self) -> Option<i64> {
         Some(self.asked_ms.load(Ordering::Relaxed)).filter(|at_ms| *at_ms != NEVER)
@@ -73,6 +88,26 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use crate::metrics::Metrics;
+
+    #[test]
+    fn a_flag_that_is_gone_leaves_nothing_and_comes_back_at_zero() {
+        let metrics = Metrics::new(&[]).unwrap();
+        metrics.flag_says("a.b", Some(1.0), Some(2.0));
+        let old = metrics.tally("a.b");
+        old.asked(3, 1_000);
+        metrics.flag_gone("a.b");
+        old.asked(1, 2_000); // by somebody who has not yet heard of it
+        let page = metrics.encode().unwrap();
+        assert!(!page.contains("a.b"), "{page}");
+        assert!(metrics.all_last_evaluated().is_empty());
+        metrics.tally("a.b").asked(1, 3_000);
+        let page = metrics.encode().unwrap();
+        assert!(
+            page.contains("sluicegate_evaluations_total{flag=\"a.b\"} 1"),
+            "{page}"
+        );
+        assert_eq!(metrics.all_last_evaluated()["a.b"], 3_000);
+    }
 
     #[test]
     fn only_who_asks_by_name_says_that_the_flag_is_needed() {

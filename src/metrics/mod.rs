@@ -159,10 +159,15 @@ impl Metrics {
         }
     }
 
-    /// A flag was deleted: it says nothing any more. What was counted of it stays.
+    /// A flag was deleted: none of its series is left. (An error says that a series was not there.)
     pub fn flag_gone(&self, flag: &str) {
         let _ = self.flag_value.remove_label_values(&[flag]);
         let _ = self.opening_ends.remove_label_values(&[flag]);
+        let _ = self.flag_changed.remove_label_values(&[flag]);
+        self.evaluations.forget(flag);
+        for cause in Cause::ALL {
+            let _ = self.flag_changes.remove_label_values(&[flag, cause.word()]);
+        }
     }
 
     /// What a flag says has changed at this time, in seconds since 1970.
@@ -179,11 +184,22 @@ impl Metrics {
         self.evaluations.of(flag)
     }
 
-    /// When a flag was last asked for by its name, by a message or a service, milliseconds since 1970; `None`: not since the
-    /// daemon started. Answers that hold all flags do not count: they do not say which of them are needed.
+    /// When a flag was last asked for by its name, by a message or a service, milliseconds since 1970; `None`: nobody knows of
+    /// any time. Answers that hold all flags do not count: they do not say which of them are needed.
     #[must_use]
     pub fn last_evaluated(&self, flag: &str) -> Option<i64> {
         self.evaluations.find(flag)?.last_asked_ms()
+    }
+
+    /// When each flag was last asked for by its name, where that is known.
+    #[must_use]
+    pub fn all_last_evaluated(&self) -> BTreeMap<String, i64> {
+        self.evaluations.all_asked()
+    }
+
+    /// A flag was last asked for by its name at this time, before the daemon started.
+    pub fn was_evaluated(&self, flag: &str, at_ms: i64) {
+        self.evaluations.of(flag).asked(0, at_ms);
     }
 
     /// What is counted of openings and of telling others about them.

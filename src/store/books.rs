@@ -304,7 +304,7 @@ impl Book {
     }
 }
 
-fn unwritten(why: Fault) -> BookError {
+pub(super) fn unwritten(why: Fault) -> BookError {
     BookError::Unwritten(why.to_string())
 }
 

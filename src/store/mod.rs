@@ -28,6 +28,7 @@ pub use verify::{Break, Chain, Noted};
 mod audiences;
 mod blocked;
 mod books;
+mod evaluated;
 mod export;
 mod former;
 mod history;
@@ -259,7 +260,7 @@ impl Store {
             let key = flag.as_str();
             say(&self.metrics, next, key);
             let value = |of: &Snapshot| of.value(key).map(|(value, _)| value);
-            if value(before) != value(next) {
+            if value(next).is_some() && value(before) != value(next) {
                 let at = seconds(change.at_ms);
                 self.metrics.flag_changed(key, change.cause, at);
             }

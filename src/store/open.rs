@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::Store;
 use super::books::{Books, named};
 use super::history::{Disk, History};
 use super::journal::{Journal, Opener, plain_file};
 use super::kept::Kept;
 use super::lines::Line;
 use super::state::{Fault, SCHEMA, State};
+use super::{Store, evaluated};
 use crate::metrics::Metrics;
 use crate::rules::change::{Actor, Cause, Change, Edit, Refused};
 use crate::rules::flag::FlagDocument;
@@ -137,6 +137,7 @@ struct Found {
 impl<O: Fn() -> Opener> How<'_, O> {
     pub(super) fn open(&self, metrics: Arc<Metrics>) -> Result<Opened, OpenError> {
         let (history, snapshot, notes) = self.open_history()?;
+        evaluated::remember(history.books(), &snapshot, &metrics, self.now_ms);
         Ok(Opened {
             store: Store::with(snapshot, history, metrics),
             notes,
@@ -236,7 +237,9 @@ impl<O: Fn() -> Opener> How<'_, O> {
         }
         match Journal::salvage(aside, &(self.opener)()) {
             Ok(books) => {
-                let damaged = books.iter().filter(|(_, written)| written.is_err());
+                let damaged = books
+                    .iter()
+                    .filter(|(slot, written)| written.is_err() && !evaluated::is_here(slot));
                 let lost = damaged.map(|(slot, _)| {
                     format!(
                         "the store no longer knows {}; look for it at the broker",

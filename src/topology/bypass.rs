@@ -152,7 +152,7 @@ fn who_does_the_work(steps: &mut Steps, queue: &Queue) {
 fn close_the_gate(steps: &mut Steps, queue: &Queue) {
     steps.step("Close the gate: what is in hand is finished or given back");
     steps.run(&format!(
-        "sluicegate flag set queue.{}.pause true --reason \"bypass\" --yes",
+        "sluicegate flag set queue.{}.pause true --reason \"bypass\" --keep --yes",
         queue.name
     ));
     steps.say(&format!(

@@ -1,5 +1,6 @@
 //! The laws of the house. Each is a table or a few lines, and fails with a sentence that says what to do.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What a room may import besides itself. Imports point one way: a room may name only rooms that stand above it here.
@@ -344,4 +345,29 @@ fn every_file_says_what_it_is_for_and_is_short() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Two shapes of one name are one in the OpenAPI document, and one of them is then described wrongly.
+#[test]
+fn no_two_shapes_of_the_api_have_one_name() {
+    let derived = r"derive\([^)]*\bToSchema\b[^)]*\)\]((?:\s*#\[[^\]]*\])*)\s*(?:pub(?:\([^)]*\))? )?(?:struct|enum) (\w+)";
+    let derived = regex::Regex::new(derived).unwrap();
+    let renamed = regex::Regex::new(r"\bas = (\w+)").unwrap();
+    let of_rules = regex::Regex::new(r#"\w+ = "(\w+)" of "#).unwrap();
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (file, text) in rust_files("src") {
+        let derived = derived.captures_iter(&text).map(|found| {
+            let other = renamed.captures(&found[1]);
+            other.map_or(found[2].to_owned(), |other| other[1].to_owned())
+        });
+        let of_rules = of_rules.captures_iter(&text);
+        let of_rules = of_rules.map(|found| found[1].to_owned());
+        for name in derived.chain(of_rules) {
+            places.entry(name).or_default().push(file.clone());
+        }
+    }
+    assert!(places.len() > 50, "the search finds no more: {places:?}");
+    for (name, files) in places {
+        assert_eq!(files.len(), 1, "two shapes are called {name}: {files:?}");
+    }
 }

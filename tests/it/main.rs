@@ -19,6 +19,8 @@ mod manual;
 #[cfg(test)]
 mod faults_broker;
 #[cfg(test)]
+mod faults_doors;
+#[cfg(test)]
 mod faults_messages;
 #[cfg(test)]
 mod faults_path;
@@ -53,6 +55,8 @@ mod openfeature;
 #[cfg(test)]
 mod openings;
 #[cfg(test)]
+mod operators;
+#[cfg(test)]
 mod order;
 #[cfg(test)]
 mod preview;
@@ -66,6 +70,10 @@ mod rollout_gem;
 mod running;
 #[cfg(test)]
 mod settlement;
+#[cfg(test)]
+mod shares;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod topology;
 #[cfg(test)]

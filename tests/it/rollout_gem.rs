@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use sluicegate::compat::redis::{NoAnswer, Place, Redis as Client};
+use sluicegate::compat::rollout::{Feature, Side, export};
+
 use crate::daemon::command;
 use crate::keeper::{Kept, directory, eventually, free_port};
 use crate::scene::secs;
@@ -58,6 +61,17 @@ impl Redis {
         ]);
         let output = client.args(words).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Every key with what stands under it.
+    fn all(&self) -> Vec<(String, String)> {
+        let keys = self.cli(&["KEYS", "*"]);
+        let mut all: Vec<_> = keys
+            .lines()
+            .map(|key| (key.to_owned(), self.get(key)))
+            .collect();
+        all.sort();
+        all
     }
 
     fn get(&self, key: &str) -> String {
@@ -119,7 +133,8 @@ fn features_are_taken_over_and_given_back_byte_for_byte() {
     }
     let names = "chat,mail.v2,search,off,old,odd,gone";
     redis.cli(&["SET", "shop:feature:__features__", names]);
-    let before = redis.cli(&["DEBUG", "DIGEST"]);
+    let before = redis.all();
+    assert_eq!(before.len(), FEATURES.len() + 1);
     let home = directory("rollout");
     let (nothing, file) = (home.join("nothing"), home.join("flags.toml"));
     std::fs::write(&nothing, "").unwrap();
@@ -132,11 +147,7 @@ fn features_are_taken_over_and_given_back_byte_for_byte() {
 
     let (status, written, said) = redis.compat(&["export", "-"], &file);
     assert_eq!((status, written.as_str()), (Some(0), ""), "{said}");
-    assert_eq!(
-        redis.cli(&["DEBUG", "DIGEST"]),
-        before,
-        "not a byte changed"
-    );
+    assert_eq!(redis.all(), before, "not a byte changed");
 
     let more = flags.replacen("share = 0.2", "share = 0.25", 1);
     assert_ne!(more, flags);
@@ -151,13 +162,75 @@ fn features_are_taken_over_and_given_back_byte_for_byte() {
 }
 
 #[test]
+fn nothing_is_written_over_what_the_gem_writes_meanwhile() {
+    let redis = Redis::start();
+    redis.cli(&[
+        "MSET",
+        "feature:chat",
+        "20||",
+        "feature:__features__",
+        "chat",
+    ]);
+    let place = Place {
+        address: &format!("127.0.0.1:{}", redis.port),
+        user: Some("default"),
+        password: Some("s3cret"),
+        database: 2,
+    };
+    let side = Side {
+        namespace: String::new(),
+        by: "account".to_owned(),
+        randomized: false,
+    };
+    let flags = ["chat", "mail"].map(|name| Feature::read("50||").flag(name, &side).unwrap());
+    let mut client = Client::connect(&place).unwrap();
+    let written = export(&mut client, &flags, &side).unwrap();
+    redis.cli(&["SET", "feature:__features__", "chat,new"]);
+    let why = client.set_all(&written.pairs).unwrap_err();
+    assert!(matches!(why, NoAnswer::Meanwhile), "{why}");
+    assert_eq!(redis.get("feature:chat"), "20||");
+
+    let written = export(&mut client, &flags, &side).unwrap();
+    client.set_all(&written.pairs).unwrap();
+    assert_eq!(redis.get("feature:chat"), "50|||{}");
+    assert_eq!(redis.get("feature:mail"), "50|||{}");
+    assert_eq!(redis.get("feature:__features__"), "chat,new,mail");
+}
+
+#[test]
 fn a_redis_that_is_not_there_or_says_no_is_told_from_a_bad_file() {
     let redis = Redis::start();
     let address = format!("127.0.0.1:{}", redis.port);
     let (status, _, said) = command(&["compat", "rollout", "import", "--redis", &address]);
     assert_eq!(status, Some(4), "{said}");
-    assert!(said.contains("NOAUTH"), "{said}");
+    assert!(said.contains("SLUICEGATE_REDIS_PASSWORD"), "{said}");
     let nobody = format!("127.0.0.1:{}", free_port());
     let (status, _, said) = command(&["compat", "rollout", "import", "--redis", &nobody]);
     assert_eq!(status, Some(7), "{said}");
+    let (status, _, said) = command(&["compat", "rollout", "import", "--redis", "redis://x"]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("host:port"), "{said}");
+
+    redis.cli(&["SADD", "shop:feature:__features__", "chat"]);
+    let nothing = directory("odd").join("nothing");
+    std::fs::write(&nothing, "").unwrap();
+    let (status, _, said) = redis.compat(&["import"], &nothing);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(
+        said.contains("shop:feature:__features__ is not of the gem"),
+        "{said}"
+    );
+    let elsewhere = [
+        "compat", "rollout", "import", "--redis", &address, "--user", "ana",
+    ];
+    let (status, _, said) = command(&elsewhere);
+    assert_eq!(status, Some(2), "{said}");
+
+    let redis = Redis::start();
+    let (status, _, said) = redis.compat(&["import"], &nothing);
+    assert_eq!(status, Some(3), "{said}");
+    assert!(
+        said.contains("there is no shop:feature:__features__"),
+        "{said}"
+    );
 }

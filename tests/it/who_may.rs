@@ -1,16 +1,12 @@
-//! Who may come in, at the real program: strangers, tokens, a trusted proxy, TLS, and what is never shown (FAULTS G01, G02, G06, G16,
+//! Who may come in, at the real program: strangers, tokens, a trusted proxy, and what is never shown (FAULTS G01, G02, G06, G16,
 //! G18, G23, G24, G28).
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::json;
 
 use crate::daemon::{PROGRAM, command};
@@ -19,16 +15,16 @@ use crate::keeper::{Kept, directory, eventually, free_port, tail};
 use crate::scene::secs;
 
 /// The program without a broker, and with a door of its own for health and numbers.
-struct Door {
+pub(crate) struct Door {
     process: Kept,
     home: PathBuf,
-    port: u16,
+    pub(crate) port: u16,
     health: u16,
 }
 
 impl Door {
     /// Starts it with these lines in `[daemon]`, and these tables.
-    fn open(home: PathBuf, daemon: &str, tables: &str) -> Self {
+    pub(crate) fn open(home: PathBuf, daemon: &str, tables: &str) -> Self {
         let (port, health) = (free_port(), free_port());
         let text = format!(
             "[daemon]\nlisten = \"127.0.0.1:{port}\"\ndata_dir = \"data\"\nlog = \"trace,lapin=debug\"\n{daemon}\n\
@@ -59,7 +55,7 @@ impl Door {
         door
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         tail(&self.home.join("log"), 2_000)
     }
 
@@ -80,7 +76,7 @@ impl Door {
     }
 
     /// What is answered to these bytes, until the connection ends.
-    fn raw(&self, bytes: &[u8]) -> String {
+    pub(crate) fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(secs(10))).unwrap();
         stream.write_all(bytes).unwrap();
@@ -89,7 +85,7 @@ impl Door {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    fn reads_again(&self, change: impl FnOnce(String) -> String) {
+    pub(crate) fn reads_again(&self, change: impl FnOnce(String) -> String) {
         let file = self.home.join("sluicegate.toml");
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(&file, change(text)).unwrap();
@@ -98,109 +94,12 @@ impl Door {
 }
 
 /// A new token: its secret, and the table for the file.
-fn token(arguments: &[&str]) -> (String, String) {
+pub(crate) fn token(arguments: &[&str]) -> (String, String) {
     let (status, out, err) = command(&[&["token", "new"], arguments].concat());
     assert_eq!(status, Some(0), "{err}");
     let (secret, table) = out.split_once("\n\n").unwrap();
     assert!(!err.contains(secret), "the secret is said once: {err}");
     (format!("Bearer {secret}"), table.to_owned())
-}
-
-/// A certificate for `localhost` that is its own authority, in `cert.pem` and `key.pem`.
-fn certificate(home: &Path) {
-    let script = "exec 2>openssl.log; openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \
-        -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -keyout new.pem -out cert.pem && chmod 600 new.pem && mv new.pem key.pem";
-    let made = Command::new("sh")
-        .args(["-c", script])
-        .current_dir(home)
-        .status()
-        .unwrap();
-    assert!(made.success(), "{}", tail(&home.join("openssl.log"), 20));
-}
-
-/// The answer to a GET over TLS, for whoever trusts the certificate in `home`.
-fn over_tls(home: &Path, port: u16, headers: &str) -> Result<String, String> {
-    let mut roots = RootCertStore::empty();
-    let trusted = CertificateDer::from_pem_file(home.join("cert.pem")).unwrap();
-    roots.add(trusted).unwrap();
-    let ring = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(ring)
-        .with_safe_default_protocol_versions()
-        .unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let client = ClientConnection::new(Arc::new(config), name).unwrap();
-    let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|why| why.to_string())?;
-    stream.set_read_timeout(Some(secs(10))).unwrap();
-    let mut stream = StreamOwned::new(client, stream);
-    let ask = format!(
-        "GET /api/v1/flags HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n"
-    );
-    stream
-        .write_all(ask.as_bytes())
-        .map_err(|why| why.to_string())?;
-    let mut answer = Vec::new();
-    let read = stream.read_to_end(&mut answer);
-    if answer.is_empty() {
-        return Err(format!("{read:?}"));
-    }
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-#[test]
-fn tls_is_spoken_and_another_certificate_taken_up_while_it_runs() {
-    let home = directory("who-tls");
-    certificate(&home);
-    let (ana, table) = token(&["ana", "--role", "viewer"]);
-    let door = Door::open(
-        home.clone(),
-        "tls_cert_file = \"cert.pem\"\ntls_key_file = \"key.pem\"",
-        &table,
-    );
-    let known = format!("authorization: {ana}\r\n");
-    let answer =
-        over_tls(&home, door.port, &known).unwrap_or_else(|why| panic!("{why}\n{}", door.log()));
-    assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.contains("strict-transport-security"),
-        "{answer}"
-    );
-    assert!(
-        over_tls(&home, door.port, "")
-            .unwrap()
-            .starts_with("HTTP/1.1 401")
-    );
-    let plain = door.raw(b"GET /api/v1/flags HTTP/1.1\r\nhost: localhost\r\n\r\n");
-    assert!(
-        !plain.contains("HTTP/1.1"),
-        "plain words are not answered: {plain:?}"
-    );
-    certificate(&home);
-    assert!(
-        over_tls(&home, door.port, &known).is_err(),
-        "the new certificate is not in force yet"
-    );
-    door.reads_again(|text| text);
-    eventually("the new certificate is in force", secs(10), || {
-        over_tls(&home, door.port, &known)
-    });
-    std::fs::write(home.join("cert.pem"), "broken").unwrap();
-    door.reads_again(|text| text);
-    eventually("the broken one is told", secs(10), || {
-        let log = door.log();
-        log.contains("the certificate stays")
-            .then_some(())
-            .ok_or(log)
-    });
-    let (status, said, _) = command(&[
-        "check",
-        "--config",
-        home.join("sluicegate.toml").to_str().unwrap(),
-    ]);
-    assert_eq!(
-        (status, said.contains("no certificate that can be read")),
-        (Some(1), true),
-        "{said}"
-    );
 }
 
 #[test]

@@ -50,6 +50,7 @@ type Decide = dyn Fn(&Got, usize) -> Reply + Send + Sync;
 
 struct Inner {
     got: Mutex<Vec<Got>>,
+    times: Mutex<BTreeMap<String, usize>>,
     decide: Mutex<Arc<Decide>>,
     in_hand: AtomicUsize,
     most_at_once: AtomicUsize,
@@ -69,6 +70,7 @@ impl Worker {
         let port = listener.local_addr().unwrap().port();
         let inner = Arc::new(Inner {
             got: Mutex::default(),
+            times: Mutex::default(),
             decide: Mutex::new(Arc::new(|_, _| Reply::Status(200))),
             in_hand: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),
@@ -118,11 +120,8 @@ impl Worker {
 
     /// How often each id came.
     pub(crate) fn ids(&self) -> BTreeMap<String, usize> {
-        let mut ids = BTreeMap::new();
-        for got in self.got() {
-            *ids.entry(got.id).or_default() += 1;
-        }
-        ids
+        let times = self.inner.times.lock();
+        times.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many requests were being answered at once, at most.
@@ -160,9 +159,11 @@ fn serve(stream: &TcpStream, inner: &Inner) {
 
 fn write_down(inner: &Inner, got: &Got) -> usize {
     let mut ledger = inner.got.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = ledger.iter().filter(|other| other.id == got.id).count();
     ledger.push(got.clone());
-    before
+    let mut times = inner.times.lock().unwrap_or_else(PoisonError::into_inner);
+    let times = times.entry(got.id.clone()).or_default();
+    *times += 1;
+    *times - 1
 }
 
 fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Got> {

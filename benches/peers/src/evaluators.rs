@@ -61,7 +61,7 @@ impl LaunchDarkly {
     /// When the crate does not take them.
     pub fn new(keys: &[String], targeted: &[String]) -> Result<Self> {
         let clause = |attribute: &str, op: &str, values: Json| {
-            json!({"variation": 1, "clauses": [
+            json!({"variation": 1, "trackEvents": false, "clauses": [
                 {"attribute": attribute, "op": op, "values": values, "negate": false}]})
         };
         let flag = |key: &str, targets: &[String], share: u32| {

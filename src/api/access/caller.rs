@@ -11,7 +11,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use tokio_util::sync::CancellationToken;
 
-use super::Person;
+use super::{Person, Source};
 use crate::api::error::{
     LONGEST_ECHO, NO_SUCH_OPENING, NO_SUCH_SEGMENT, Problem, ROLE, SCOPE, SIGN_IN,
 };
@@ -91,6 +91,14 @@ impl Caller {
                 .unwrap_or_default(),
             ..Actor::new(name, via)
         }
+    }
+
+    /// What tells a token or user from others, or, where nobody was asked who they are, an address.
+    pub(in crate::api) fn mark_of_source(&self) -> String {
+        if self.is_known() {
+            return self.mark();
+        }
+        format!("{:?}", Source::of(self.address))
     }
 
     /// What must be said once more to tell this caller's requests from others'.

@@ -32,6 +32,18 @@ pub(super) const SIGN_IN_BY: &str = "send a token that is good now, by the heade
 /// The name that stands for everybody else whom a proxy signs in.
 const EVERYBODY_ELSE: &str = "*";
 
+/// The other header by which programs that speak OFREP may show their token.
+const API_KEY: &str = "x-api-key";
+
+/// By which headers a token may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// `Authorization: Bearer …`
+    Bearer,
+    /// The same, or `X-API-Key: …`, as OFREP has it.
+    BearerOrKey,
+}
+
 /// Who may come in.
 #[derive(Debug)]
 pub struct Access {
@@ -155,12 +167,13 @@ impl Access {
     pub(super) fn sign_in(
         &self,
         headers: &HeaderMap,
+        shown: Shown,
         peer: Option<Peer>,
         now: Now,
     ) -> Result<Caller, Stranger> {
         let book = self.book();
         let address = peer.map(|peer| peer::client(headers, peer.address, &book.proxies));
-        let guess = match book.who(headers, (peer, address), now.ms) {
+        let guess = match book.who((headers, shown), (peer, address), now.ms) {
             Ok((person, auth)) => {
                 return Ok(Caller::new(person, auth, address, book.over.clone()));
             }
@@ -210,7 +223,7 @@ impl Book {
 
     fn who(
         &self,
-        headers: &HeaderMap,
+        (headers, shown): (&HeaderMap, Shown),
         (peer, client): (Option<Peer>, Option<IpAddr>),
         now_ms: i64,
     ) -> Result<(Arc<Person>, &'static str), Stranger> {
@@ -218,7 +231,7 @@ impl Book {
             // A proxy may pass its own callers' credentials on: nobody is asked for any here.
             return whoever_is_here(client).map(|person| (person, ""));
         }
-        if let Some(secret) = bearer(headers) {
+        if let Some(secret) = shown.secret(headers) {
             return self.token(secret, now_ms).map(|person| (person, "token"));
         }
         if let Some(name) = self.signed_in(headers, peer) {
@@ -298,7 +311,28 @@ fn whoever_is_here(client: Option<IpAddr>) -> Result<Arc<Person>, Stranger> {
     }))
 }
 
-/// What is shown as a token: the credentials of `Authorization: Bearer …`. Two such headers are a wrong token.
+impl Shown {
+    /// What is shown as a token; where both headers are there, the bearer's.
+    fn secret(self, headers: &HeaderMap) -> Option<&[u8]> {
+        bearer(headers).or_else(|| match self {
+            Self::Bearer => None,
+            Self::BearerOrKey => key(headers),
+        })
+    }
+}
+
+/// The key of `X-API-Key: …`. Two such headers are a wrong token.
+fn key(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut all = headers.get_all(API_KEY).iter();
+    let (first, second) = (all.next()?.as_bytes(), all.next());
+    Some(if second.is_some() {
+        b""
+    } else {
+        first.trim_ascii()
+    })
+}
+
+/// The credentials of `Authorization: Bearer …`. Two such headers are a wrong token.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let (first, second) = (all.next()?.as_bytes(), all.next());

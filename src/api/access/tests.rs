@@ -61,7 +61,7 @@ fn at(ms: i64, seconds: u64) -> Now {
 
 /// Who is let in: `name/auth`, or the word of the stranger.
 fn who(access: &Access, said: &[(&'static str, &str)], from: Option<Peer>, now: Now) -> String {
-    match access.sign_in(&headers(said), from, now) {
+    match access.sign_in(&headers(said), Shown::Bearer, from, now) {
         Ok(caller) => caller.mark(),
         Err(stranger) => stranger.word().to_owned(),
     }
@@ -107,6 +107,44 @@ fn a_token_is_good_until_its_time_and_while_it_stands_in_the_file() {
         who(&access, &[("authorization", &new)], elsewhere, at(NOON, 0)),
         "wrong_token"
     );
+}
+
+#[test]
+fn a_token_may_be_shown_as_a_key_where_ofrep_is_spoken() {
+    let (good, bad, other) = (secret('a'), secret('x'), format!("Bearer {}", secret('b')));
+    let both = token("web", 'a', "") + &token("ana", 'b', "");
+    for (said, as_ofrep, elsewhere) in [
+        (&[("x-api-key", good.as_str())][..], "token:web", "no_token"),
+        (&[("x-api-key", &bad)], "wrong_token", "no_token"),
+        (&[("x-api-key", "")], "wrong_token", "no_token"),
+        (
+            &[("x-api-key", &good), ("x-api-key", &good)],
+            "wrong_token",
+            "no_token",
+        ),
+        (
+            &[("x-api-key", &good), ("authorization", &other)],
+            "token:ana",
+            "token:ana",
+        ),
+        (
+            &[("x-api-key", &good), ("authorization", "Bearer sg_")],
+            "wrong_token",
+            "wrong_token",
+        ),
+        (
+            &[("x-api-key", &good), ("authorization", "Basic YW5hOng=")],
+            "token:web",
+            "no_token",
+        ),
+    ] {
+        for (shown, awaited) in [(Shown::BearerOrKey, as_ofrep), (Shown::Bearer, elsewhere)] {
+            let access = Access::new(&settings("", &both));
+            let found = access.sign_in(&headers(said), shown, None, at(NOON, 0));
+            let found = found.map_or_else(|why| why.word().to_owned(), |caller| caller.mark());
+            assert_eq!(found, awaited, "{said:?} {shown:?}");
+        }
+    }
 }
 
 #[test]
@@ -160,7 +198,14 @@ fn while_the_file_names_nobody_only_this_machine_is_let_in() {
 fn whoever_listens_signs_in_again_when_the_file_says_otherwise_who_may() {
     let access = Access::new(&settings("", &token("ana", 'a', "")));
     let right = format!("Bearer {}", secret('a'));
-    let sign_in = || access.sign_in(&headers(&[("authorization", &right)]), None, at(NOON, 0));
+    let sign_in = || {
+        access.sign_in(
+            &headers(&[("authorization", &right)]),
+            Shown::Bearer,
+            None,
+            at(NOON, 0),
+        )
+    };
     let ana = sign_in().unwrap();
     access.renew(&settings("log = 'debug'", &token("ana", 'a', "")));
     assert!(!ana.over().is_cancelled(), "the same people");

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::Doors;
 use super::access::Caller;
 use super::body::{self, Named};
+use super::pace::Pace;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use context::{LARGEST, Told};
@@ -29,19 +30,37 @@ mod sheet;
 #[cfg(test)]
 mod tests;
 
+/// What the paths of OFREP begin with.
+pub(super) const PATH: &str = "/ofrep/";
 /// Where a service hears that flags have changed: it then evaluates anew.
 pub(super) const EVENTS: &str = "/ofrep/v1/events";
 /// After so many seconds without a word from its user a service may hang up, and listen again when it is used.
 const INACTIVITY_S: u32 = 120;
 
 /// What the doors keep for services.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Services {
     sheets: Sheets,
     on_their_way: OnTheirWay,
+    pace: Pace,
 }
 
 impl Services {
+    /// Each of them may ask so often a second.
+    #[must_use]
+    pub fn new(evaluations_per_second: u32) -> Self {
+        Self {
+            sheets: Sheets::default(),
+            on_their_way: OnTheirWay::default(),
+            pace: Pace::each_second(evaluations_per_second),
+        }
+    }
+
+    /// From now on so often.
+    pub fn limit(&self, evaluations_per_second: u32) {
+        self.pace.limit(evaluations_per_second);
+    }
+
     fn sheet(&self, store: &Store, metrics: &Metrics) -> Arc<Sheet> {
         self.sheets.of(store.snapshot(), metrics)
     }
@@ -55,8 +74,12 @@ pub(super) struct Ask {
 
 impl FromRequest<Arc<Doors>> for Ask {
     type Rejection = Failure;
-    async fn from_request(request: Request, _: &Arc<Doors>) -> Result<Self, Failure> {
-        let (parts, body): (_, Body) = request.into_parts();
+    async fn from_request(request: Request, doors: &Arc<Doors>) -> Result<Self, Failure> {
+        let (mut parts, body): (_, Body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, doors).await?;
+        let pace = &doors.services.pace;
+        pace.take(&caller.mark_of_source(), doors.clock.now().mono)
+            .map_err(Failure::too_many)?;
         body::says_json(&parts.method, &parts.headers)?;
         let told = Told::read(&body::bytes(body, LARGEST).await?)?;
         Ok(Self {
@@ -125,6 +148,8 @@ pub(super) struct Evaluations {
         (status = 408, description = "The body did not come within 10 s.", body = Failure),
         (status = 413, description = "The body is larger than 64 KiB.", body = Failure),
         (status = 415, description = "It was not sent as application/json.", body = Failure),
+        (status = 429, description = "You ask more often than `evaluations_per_second` of the file allows.", body = Failure,
+         headers(("Retry-After" = u32, description = "Seconds."))),
 ))]
 pub(super) async fn evaluate(
     State(doors): State<Arc<Doors>>,
@@ -153,7 +178,7 @@ pub(super) async fn evaluate(
         (status = 408, description = "The body did not come within 10 s.", body = Failure),
         (status = 413, description = "The body is larger than 64 KiB.", body = Failure),
         (status = 415, description = "It was not sent as application/json.", body = Failure),
-        (status = 429, description = "Too many answers are on their way.", body = Failure,
+        (status = 429, description = "You ask more often than `evaluations_per_second` of the file allows, or too many answers are on their way.", body = Failure,
          headers(("Retry-After" = u32, description = "Seconds."))),
 ))]
 pub(super) async fn evaluate_all(

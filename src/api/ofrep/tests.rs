@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::api::Doors;
-use crate::api::tests::{Got, doors, send};
+use crate::api::tests::{Got, doors, raw, send};
 use crate::rules::change::{Actor, Change, Edit};
 use crate::rules::opening::Restore;
 
@@ -267,4 +267,29 @@ async fn only_a_flag_that_is_asked_for_by_name_is_needed() {
     assert!(last >= crate::api::tests::NOON, "{last}");
     let page = doors.metrics.encode().unwrap();
     assert!(page.contains("sluicegate_evaluations_total{flag=\"checkout\"} 2"));
+}
+
+#[tokio::test]
+async fn a_service_that_asks_too_often_is_told_when_to_come_again() {
+    let doors = furnished();
+    doors.services.limit(3);
+    let nobody = json!({});
+    let ask = || evaluate(&doors, "checkout", &nobody);
+    for _ in 0..2 {
+        assert_eq!(ask().await.status, 200);
+    }
+    assert_eq!(evaluate_all(&doors, &nobody, "").await.status, 200);
+    for got in [ask().await, evaluate_all(&doors, &nobody, "").await] {
+        assert_eq!((got.status.as_u16(), got.header("retry-after")), (429, "1"));
+        let said = got.json();
+        assert_eq!(said["errorCode"], "GENERAL");
+        let details = said["errorDetails"].as_str().unwrap();
+        assert!(details.contains("ask again after Retry-After"), "{details}");
+    }
+    let authz = raw("GET", "/api/v1/authz/checkout", "");
+    let passes = authz.to(&doors).await.status;
+    assert_eq!(
+        passes, 403,
+        "a proxy that asks for all its clients is not slowed"
+    );
 }

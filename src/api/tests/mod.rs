@@ -113,8 +113,8 @@ fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
         remembered: Remembered::default(),
         events: Arc::default(),
         listeners: Listeners::default(),
-        services: Services::default(),
-        pace: Pace::new(60),
+        services: Services::new(5_000),
+        pace: Pace::each_minute(60),
         evaluated: LastEvaluated::default(),
     })
 }

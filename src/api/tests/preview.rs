@@ -142,6 +142,44 @@ async fn the_lots_are_those_that_will_be_drawn() {
     assert_eq!(skipped, foretold, "explain and preview agree");
 }
 
+/// What is foretold of an account, explained of it, told to a service of it and done with its message is the same.
+#[tokio::test]
+async fn one_account_gets_one_answer_at_every_door() {
+    let doors = busy();
+    let messages = (0..200).map(|number| {
+        let (id, account) = (format!("m-{number}"), format!("a-{number}"));
+        message(&id, &account, NOON - 60_000 + number * 300, 1_000, &[])
+    });
+    take(&doors, messages);
+    let rules = json!({"rules": [{"name": "ring", "by": "account", "split": [{"value": 1.0, "share": 0.3}]}]});
+    let foretold = send("POST", PREVIEW, &json!({"patch": rules}))
+        .to(&doors)
+        .await
+        .json();
+    turn(&doors, "queue.orders.skip", rules).await;
+    let mut in_the_ring = 0;
+    for number in 0..200 {
+        let asking = format!("/api/v1/explain?account=a-{number}");
+        let flag = get(&format!("{asking}&flag=queue.orders.skip"));
+        let explained = flag.to(&doors).await.json();
+        let message = get(&format!("{asking}&queue=orders&id=m-{number}"));
+        let message = message.to(&doors).await.json();
+        let context = json!({"context": {"account": format!("a-{number}")}});
+        let service = send(
+            "POST",
+            "/ofrep/v1/evaluate/flags/queue.orders.skip",
+            &context,
+        );
+        let service = service.to(&doors).await.json();
+        assert_eq!(explained["value"], service["value"], "a-{number}");
+        let is_in = explained["value"] == 1.0;
+        assert_eq!(message["reason"] == "skipped", is_in, "{message}");
+        in_the_ring += u64::from(is_in);
+    }
+    assert!((30..90).contains(&in_the_ring), "{in_the_ring}");
+    assert_eq!(foretold["effect"]["accounts"], in_the_ring, "{foretold}");
+}
+
 #[tokio::test]
 async fn without_data_it_says_so() {
     let doors = busy();
@@ -249,4 +287,51 @@ async fn what_would_be_refused_is_refused_here() {
         "",
     )
     .await;
+}
+
+#[tokio::test]
+async fn an_opening_that_is_only_tried_is_previewed_flag_by_flag() {
+    let doors = busy();
+    let ask = |dry_run: bool| {
+        let values = json!({"queue.orders.skip": 1.0, "queue.orders.rate": "5/s"});
+        let acme = json!([{"attribute": "account", "op": "in", "values": ["a-3"]}]);
+        let body = match dry_run {
+            true => json!({"values": {"queue.orders.skip": 1.0}, "when": acme, "reason": "x"}),
+            false => json!({"values": values, "confirm": 100, "reason": "x", "dry_run": true}),
+        };
+        let path = format!("/api/v1/openings?dry_run={dry_run}");
+        send("POST", &path, &body)
+    };
+    let nothing = check("nothing came", &doors, ask(true), "200", "no data").await;
+    assert_eq!(nothing.json()["preview"][0]["effect"], Value::Null);
+    a_minute(&doors);
+    let got = check("for one", &doors, ask(true), "200", "").await.json();
+    assert_eq!((&got["dry_run"], &got["id"]), (&json!(true), &json!("o1")));
+    let preview = &got["preview"][0];
+    let effect = &preview["effect"];
+    assert_eq!(
+        (&preview["flag"], &effect["changed"], &effect["accounts"]),
+        (&json!("queue.orders.skip"), &json!(100), &json!(1))
+    );
+    // As `…/preview` says it.
+    let acme = json!([{"attribute": "account", "op": "in", "values": ["a-3"]}]);
+    let alone = json!({"open": {"value": 1.0, "when": acme}});
+    let alone = send("POST", PREVIEW, &alone).to(&doors).await.json();
+    assert_eq!((preview, &preview["revision"]), (&alone, &json!(0)));
+    let got = check("several", &doors, ask(false), "200", "").await.json();
+    let told: Vec<(&str, bool)> = got["preview"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["flag"].as_str().unwrap(), one["effect"].is_object()))
+        .collect();
+    assert_eq!(
+        told,
+        [("queue.orders.skip", true), ("queue.orders.rate", false)]
+    );
+    assert_eq!(doors.store.snapshot().revision(), 0);
+    let real = json!({"values": {"queue.orders.skip": 0.1}, "reason": "x"});
+    let real = send("POST", "/api/v1/openings", &real);
+    let real = check("a real one", &doors, real, "201", "").await.json();
+    assert_eq!(real.get("preview"), None);
 }

@@ -404,6 +404,31 @@ async fn nobody_says_himself_who_he_is_or_what_he_may() {
 }
 
 #[tokio::test]
+async fn services_show_their_token_by_either_header() {
+    let doors = guarded();
+    let ask = |path: &str| send("POST", path, &json!({"context": {}}));
+    let key = |ask: Ask| ask.with("x-api-key", &secret("service-all"));
+    let evaluate = "/ofrep/v1/evaluate/flags/queue.orders.skip";
+    for ask in [
+        ask(evaluate).by("service-all"),
+        key(ask(evaluate)),
+        key(ask("/ofrep/v1/evaluate/flags")),
+    ] {
+        check("either", &doors, ask, "200", "").await;
+    }
+    check(
+        "no other door",
+        &doors,
+        key(get("/api/v1/flags")),
+        "401 sign-in",
+        "",
+    )
+    .await;
+    let wrong = ask(evaluate).with("x-api-key", &secret("nobody"));
+    check("a wrong key", &doors, wrong, "401 sign-in", "").await;
+}
+
+#[tokio::test]
 async fn an_idempotency_key_is_its_owners_alone() {
     let doors = guarded();
     let open = |who: &str| {

@@ -69,6 +69,9 @@ pub(in crate::cli) struct RedisArgs {
     /// Its address; its password, if it has one, is in SLUICEGATE_REDIS_PASSWORD.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6379")]
     pub(in crate::cli) redis: String,
+    /// The user to sign in as, if it is not Redis' default user.
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) user: Option<String>,
     /// The number of its database.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub(in crate::cli) database: u32,

@@ -4,7 +4,7 @@ pub(in crate::cli) const COMPAT: &str = "\
 Examples:
   sluicegate compat flagd import flags.json > flags.toml
   sluicegate compat rollout import > flags.toml
-  sluicegate flag apply flags.toml --dry-run";
+  sluicegate flag apply flags.toml --dry-run --reason \"see the plan\"";
 
 pub(in crate::cli) const COMPAT_FLAGD: &str = "\
 Examples:

@@ -119,8 +119,8 @@ fn doors(stopping: CancellationToken) -> Doors {
         remembered: Remembered::default(),
         events: Arc::default(),
         listeners: Listeners::default(),
-        services: Services::default(),
-        pace: Pace::new(60),
+        services: Services::new(5_000),
+        pace: Pace::each_minute(60),
         evaluated: LastEvaluated::default(),
     }
 }
@@ -169,6 +169,7 @@ fn an_opening_lives_and_ends_by_the_commands_that_help_shows() {
     assert!(refused.talk.contains("--yes"), "{}", refused.talk);
     let dry = daemon.done(&format!("{line} --dry-run"));
     assert!(dry.starts_with("dry run, nothing was changed"), "{dry}");
+    assert!(dry.contains("queue.orders.skip: no data: "), "{dry}");
     assert_eq!(daemon.now(SKIP), json!(0.0));
 
     let opened = daemon.done(&format!("{line} --yes"));

@@ -307,3 +307,62 @@ shop.reports says false to account=acme: rule acme (revision 2)
     let preview = daemon.done("sluicegate flag preview queue.orders.skip 30% --when account=acme");
     assert!(preview.starts_with("no data"), "{preview}");
 }
+
+#[test]
+fn a_team_with_many_release_flags_is_warned_and_a_bad_name_is_refused_with_the_pattern() {
+    let daemon = Daemon::start();
+    daemon.store.limit(crate::rules::policy::Policy {
+        releases_of_a_team: Some(1),
+        ..Default::default()
+    });
+    let create = |key: &str, more: &str| {
+        daemon.types(&format!(
+            "sluicegate flag create {key} --kind release --type boolean --value false -r OPS-7 {more}"
+        ))
+    };
+    let named = create("basket", "--owner web");
+    assert_eq!(named.code, 6, "{}", named.talk);
+    assert!(
+        named.talk.contains("<stakeholder>.<team>.<id>"),
+        "{}",
+        named.talk
+    );
+    let owned = create("shop.web.a", "");
+    assert_eq!(owned.code, 6, "{}", owned.talk);
+    assert!(owned.talk.contains("needs an owner"), "{}", owned.talk);
+    let first = create("shop.web.a", "--owner web");
+    assert_eq!(
+        (first.code, first.talk.contains("warning")),
+        (0, false),
+        "{}",
+        first.talk
+    );
+    let warning = "warning: web has 2 open release flags";
+    for more in ["--owner web --dry-run", "--owner web"] {
+        let second = create("shop.web.b", more);
+        assert_eq!(
+            (second.code, second.talk.contains(warning)),
+            (0, true),
+            "{}",
+            second.talk
+        );
+    }
+    for line in [
+        "flag set shop.web.a true -r on",
+        "flag rule add shop.web.a acme --when account=acme --value true -r on",
+        "flag open shop.web.a true --for 5m -r on",
+    ] {
+        let said = daemon.types(&format!("sluicegate {line}"));
+        assert_eq!(
+            (said.code, said.talk.contains(warning)),
+            (0, true),
+            "{line}: {}",
+            said.talk
+        );
+    }
+    let programs = daemon.done("sluicegate flag set shop.web.a false -r off --json");
+    assert!(
+        programs.contains("web has 2 open release flags"),
+        "{programs}"
+    );
+}

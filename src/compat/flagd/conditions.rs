@@ -156,10 +156,9 @@ fn clause(operator: &str, given: &[Json], negated: bool) -> Result<ClauseDocumen
     };
     match (operator, given) {
         ("==" | "===" | "!=" | "!==", [one, other]) => {
-            let (attribute, literal) = match attribute(one) {
-                Ok(attribute) => (attribute, other),
-                Err(_) => (attribute(other)?, one),
-            };
+            let turned = matches!(operation(other), Some(("var", _)));
+            let (var, literal) = if turned { (other, one) } else { (one, other) };
+            let attribute = attribute(var)?;
             let equal = operator.starts_with('=') != negated;
             match literal {
                 Json::Null => Ok(made(attribute, Op::Exists, vec![(!equal).into()])),

@@ -194,82 +194,95 @@ fn a_boolean_answer_names_a_variant() {
     assert_eq!(export([flag]).json["flags"]["on"]["state"], "DISABLED");
 }
 
+/// A targeting that is refused, with a sentence that says so.
+fn refused(targeting: Json, sentence: &str) {
+    let why = read(targeting.clone()).unwrap_err();
+    assert!(why.contains(sentence), "{targeting}: {why}");
+}
+
 #[test]
-fn what_has_no_equal_is_refused_by_name() {
-    let red = |condition: Json| json!({"if": [condition, "red"]});
-    for (targeting, sentence) in [
-        (json!("green"), "\"green\" is none of its variants"),
-        (red(json!({"<": [{"var": "age"}, 18]})), "`<` with"),
-        (
-            red(json!({"var": "beta"})),
-            "`var` with [\"beta\"] has no equal",
-        ),
-        (
-            red(json!({"!": {"starts_with": [{"var": "a"}, "b"]}})),
-            "`!` of `starts_with`",
-        ),
-        (
-            red(json!({"==": [{"var": "$flagd.timestamp"}, 1]})),
-            "open the flag for a time",
-        ),
-        (
-            red(json!({"==": [{"var": ["a", "b"]}, 1]})),
-            "for what is missing",
-        ),
-        (red(json!({"==": [{"var": "a"}, ""]})), "the empty text"),
-        (red(json!({"$ref": "nobody"})), "not among `$evaluators`"),
-        (
-            red(json!({"sem_ver": [{"var": "v"}, "!=", "1.0"]})),
-            "\"!=\" has no equal",
-        ),
-        (red(json!({"and": []})), "`and` of nothing"),
-        (
-            json!({"fractional": [["red", 1], ["blue", 2]]}),
-            "a total weight of 3",
-        ),
-        (
-            json!({"fractional": [["red", {"var": "w"}], ["blue", 1]]}),
-            "computed ones",
-        ),
-        (
-            json!({"fractional": [{"cat": [{"var": "a"}, {"var": "b"}]}, ["red"]]}),
-            "has no equal",
-        ),
-        (json!({"fractional": [["red", 0]]}), "no share above zero"),
-        (
-            json!({"if": [{"$ref": "at acme"}, {"fractional": [["red"], ["blue"]]}, {"fractional": [{"var": "email"}, ["red"]]}]}),
-            "a flag has one seed",
-        ),
-    ] {
-        let why = read(targeting.clone()).unwrap_err();
-        assert!(why.contains(sentence), "{targeting}: {why}");
-    }
+fn conditions_without_an_equal_are_refused_by_name() {
+    let refused = |condition: Json, sentence| refused(json!({"if": [condition, "red"]}), sentence);
+    refused(json!({"<": [{"var": "age"}, 18]}), "`<` with");
+    refused(json!({"var": "beta"}), "`var` with [\"beta\"] has no equal");
+    refused(
+        json!({"!": {"starts_with": [{"var": "a"}, "b"]}}),
+        "`!` of `starts_with`",
+    );
+    refused(
+        json!({"==": [{"var": "$flagd.timestamp"}, 1]}),
+        "open the flag for a time",
+    );
+    refused(
+        json!({"==": [1, {"var": "$flagd.timestamp"}]}),
+        "open the flag for a time",
+    );
+    refused(
+        json!({"==": [{"var": "a"}, {"var": "b"}]}),
+        "cannot be compared",
+    );
+    refused(json!({"==": [1, 1]}), "only an attribute");
+    refused(
+        json!({"==": [{"var": ["a", "b"]}, 1]}),
+        "for what is missing",
+    );
+    refused(json!({"==": [{"var": "a"}, ""]}), "the empty text");
+    refused(json!({"$ref": "nobody"}), "not among `$evaluators`");
+    refused(
+        json!({"sem_ver": [{"var": "v"}, "!=", "1.0"]}),
+        "\"!=\" has no equal",
+    );
+    refused(json!({"and": []}), "`and` of nothing");
+}
+
+#[test]
+fn outcomes_without_an_equal_are_refused_by_name() {
+    refused(json!("green"), "\"green\" is none of its variants");
+    refused(
+        json!({"fractional": [["red", 1], ["blue", 2]]}),
+        "a total weight of 3",
+    );
+    refused(
+        json!({"fractional": [["red", {"var": "w"}], ["blue", 1]]}),
+        "computed ones",
+    );
+    let by_two = json!({"cat": [{"var": "a"}, {"var": "b"}]});
+    refused(json!({"fractional": [by_two, ["red"]]}), "has no equal");
+    refused(json!({"fractional": [["red", 0]]}), "no share above zero");
+    let (by_key, by_email) = (
+        json!({"fractional": [["red"], ["blue"]]}),
+        json!({"fractional": [{"var": "email"}, ["red"]]}),
+    );
+    refused(
+        json!({"if": [{"$ref": "at acme"}, by_key, by_email]}),
+        "a flag has one seed",
+    );
+}
+
+#[test]
+fn a_file_or_a_flag_that_is_not_flagds_is_refused_by_name() {
     assert!(import("{\"flags\": []}").is_err());
-    for (flag, sentence) in [
-        (
-            json!({"state": "ENABLED", "variants": {"a": 1}}),
-            "no `defaultVariant`",
-        ),
-        (
-            json!({"state": "ENABLED", "variants": {"a": 1, "b": "x"}, "defaultVariant": "a"}),
-            "not all of one type",
-        ),
-        (
-            json!({"state": "ON", "variants": {"a": 1}, "defaultVariant": "a"}),
-            "`ENABLED` or `DISABLED`",
-        ),
-        (
-            json!({"state": "ENABLED", "variants": {"a": []}, "defaultVariant": "a"}),
-            "neither boolean",
-        ),
-    ] {
+    let check = |flag: Json, sentence: &str| {
         let imported = import(&json!({"flags": {"f": flag}}).to_string()).unwrap();
-        assert!(
-            imported.refused[0].to_string().contains(sentence),
-            "{flag}: {}",
-            imported.refused[0]
-        );
-    }
+        let why = imported.refused[0].to_string();
+        assert!(why.contains(sentence), "{flag}: {why}");
+    };
+    let flag = |state: &str, variants: Json, default: &str| json!({"state": state, "variants": variants, "defaultVariant": default});
+    check(
+        json!({"state": "ENABLED", "variants": {"a": 1}}),
+        "no `defaultVariant`",
+    );
+    check(
+        flag("ENABLED", json!({"a": 1}), "b"),
+        "\"b\" is none of its variants",
+    );
+    check(flag("ENABLED", json!({}), "a"), "no `variants`");
+    check(
+        flag("ENABLED", json!({"a": 1, "b": "x"}), "a"),
+        "not all of one type",
+    );
+    check(flag("ON", json!({"a": 1}), "a"), "`ENABLED` or `DISABLED`");
+    check(flag("ENABLED", json!({"a": []}), "a"), "neither boolean");
 }
 
 #[test]

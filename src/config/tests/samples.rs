@@ -130,6 +130,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("limits.skip", "50%"),
     ("limits.skip_by_queue.orders", "50%"),
     ("limits.changes_per_minute", "3"),
+    ("limits.evaluations_per_second", "3"),
     ("flags.release_name", "<team>.<id>"),
     ("flags.releases_of_a_team", "3"),
     ("amqp.url", "amqps://u:canary@localhost"),

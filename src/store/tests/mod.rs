@@ -19,6 +19,7 @@ pub(crate) use full_disk::on_a_disk_that_fills;
 
 mod books;
 mod broken;
+mod evaluated;
 mod full_disk;
 mod log;
 mod rescue;
@@ -323,8 +324,11 @@ fn metrics_tell_what_flags_say_and_what_changed() {
         .turn(&change(Edit::Delete("f.a".parse().unwrap())))
         .unwrap();
     let page = metrics.encode().unwrap();
-    assert!(!page.contains("flag_value{flag=\"f.a\"}"), "{page}");
-    check("sluicegate_flag_changes_total{cause=\"operator\",flag=\"f.a\"} 2");
+    assert!(!page.contains("f.a"), "nothing is left of it: {page}");
+    let key = "f.a".parse().unwrap();
+    let former = store.former(&key, 5).unwrap();
+    store.turn(&change(Edit::Undo(key, former))).unwrap();
+    check("sluicegate_flag_value{flag=\"f.a\"} 3");
 }
 
 fn any_edit() -> impl Strategy<Value = Edit> {
