@@ -20,8 +20,8 @@ pub use words::{Odds, Said, Standing, Trip, Turn, View};
 
 mod words;
 
-/// Evidence for one story against the other, in natural units: e^9.9 is about twenty thousand to one.
-pub const ENOUGH: f64 = 9.9;
+/// Evidence for one story against the other, in natural units: e^10.1 is about twenty-four thousand to one.
+pub const ENOUGH: f64 = 10.1;
 /// The rests before a probe, one after the other; the last one is repeated.
 const RESTS: [Duration; 4] = [secs(1), secs(2), secs(4), secs(5)];
 /// Who was ill for so long is asked less often.
@@ -142,7 +142,7 @@ impl Breaker {
                 not_before,
                 out,
                 ..
-            } => not_before <= now && out < most_probes(evidence),
+            } => evidence < ENOUGH && not_before <= now && out < most_probes(evidence),
         }
     }
 
@@ -194,12 +194,10 @@ impl Breaker {
         if call.round != self.round {
             return None;
         }
-        if let State::Probing { out, .. } = &mut self.state {
-            *out = out.saturating_sub(1);
-        }
         if counted {
             return None; // it was overdue, and counted then
         }
+        self.probe_is_over();
         self.weigh(said, false, now)
     }
 
@@ -217,6 +215,7 @@ impl Breaker {
             let counts = out.round == self.round;
             self.looked = number + 1;
             if counts {
+                self.probe_is_over();
                 turn = self.weigh(Said::Bad, true, now).or(turn);
             }
         }
@@ -311,15 +310,22 @@ impl Breaker {
         self.usual = (self.usual * (weight - 1) + took) / weight;
     }
 
+    fn probe_is_over(&mut self) {
+        if let State::Probing { out, .. } = &mut self.state {
+            *out = out.saturating_sub(1);
+        }
+    }
+
     /// Adds what a call of this round said to the evidence.
     fn weigh(&mut self, said: Said, overdue: bool, now: Duration) -> Option<Turn> {
         let step = match said {
             Said::Good => -self.odds.success,
             Said::Bad => self.odds.failure,
-            Said::Nothing => return None,
+            Said::Nothing => 0.0,
         };
         match &mut self.state {
             State::Resting { .. } => None,
+            State::Passing { .. } if said == Said::Nothing => None,
             State::Passing { .. } => {
                 self.sum = (self.sum + step).max(0.0);
                 if self.sum == 0.0 {
@@ -331,14 +337,15 @@ impl Breaker {
                 self.gathering.overdue += u32::from(overdue);
                 (self.sum >= ENOUGH).then(|| self.rest(now))
             }
-            State::Probing { evidence, .. } => {
+            State::Probing { evidence, out, .. } => {
                 // A failure early on says that the rest was too short.
                 if said == Said::Bad && *evidence < ENOUGH / 2.0 {
                     self.rest(now);
                     return None;
                 }
                 *evidence -= step;
-                if *evidence < ENOUGH {
+                // The last ones are waited for: what hangs is silent at first, and looks like nothing.
+                if *evidence < ENOUGH || *out > 0 {
                     return None;
                 }
                 self.begin_round();

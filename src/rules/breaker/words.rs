@@ -24,9 +24,9 @@ impl Odds {
 }
 
 impl Default for Odds {
-    /// 5 % against 30 %.
+    /// 5 % against 33 %.
     fn default() -> Self {
-        Self::of(0.05, 0.30)
+        Self::of(0.05, 0.33)
     }
 }
 
