@@ -85,7 +85,7 @@ pub(super) const PROVIDERS: &[Setting] = &[
     setting("rate", Text(RATE), "The most jobs that it is given for each unit of time, such as \"50/s\"."),
     setting("per_day", Integer(1, 1_000_000_000), "The most jobs that it is given in one day (UTC)."),
     setting("deadline", Duration(Span::from_millis(100), Span::from_secs(300)), "How long one of its answers may take.").or("10s"),
-    setting("usual_failures", Text(RATIO), "The share of its calls that fail when all is well; it rests when there is evidence of six or seven times as many.").or("5%"),
+    setting("usual_failures", Text(RATIO), "The share of its calls that fail when all is well; it rests when there is evidence of seven times as many.").or("5%"),
     setting("idempotent", Boolean, "Whether it does a job once that comes twice under the same idempotency-key; it is told the key in any case.").or("false"),
     setting("ca_file", Text(PATH), "A PEM file with the authorities that may have signed its certificate, instead of the public ones."),
     setting("answer", Sections(ANSWERS, MOST_ANSWERS), "What an answer of it means, beside what is known of its kind; the first that fits counts."),

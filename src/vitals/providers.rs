@@ -18,7 +18,7 @@ const OURS_RESTS: Duration = Duration::from_secs(60);
 /// So many refused domains are remembered of a provider.
 const MOST_DOMAINS: usize = 1_000;
 /// How many times the usual share of failures is illness.
-const ILL_IS: f64 = 6.6;
+const ILL_IS: f64 = 7.2;
 
 /// What the file says of a provider, as far as its health asks.
 #[derive(Debug, Clone)]

@@ -15,13 +15,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::lots::KeyHash;
-use words::NOTHING;
+use words::{NOTHING, Out};
 pub use words::{Odds, Said, Standing, Trip, Turn, View};
 
 mod words;
 
-/// Evidence for one story against the other, in natural units: e^10.1 is about twenty-four thousand to one.
-pub const ENOUGH: f64 = 10.1;
+/// Evidence for one story against the other, in natural units: e^10.25 is about twenty-eight thousand to one.
+pub const ENOUGH: f64 = 10.25;
 /// The rests before a probe, one after the other; the last one is repeated.
 const RESTS: [Duration; 4] = [secs(1), secs(2), secs(4), secs(5)];
 /// Who was ill for so long is asked less often.
@@ -72,14 +72,6 @@ enum State {
         out: usize,
         trip: Trip,
     },
-}
-
-/// A call that is out.
-#[derive(Debug, Clone, Copy)]
-struct Out {
-    started: Duration,
-    round: u32,
-    counted: bool,
 }
 
 /// The breaker of one provider.

@@ -24,9 +24,9 @@ impl Odds {
 }
 
 impl Default for Odds {
-    /// 5 % against 33 %.
+    /// 5 % against 36 %.
     fn default() -> Self {
-        Self::of(0.05, 0.33)
+        Self::of(0.05, 0.36)
     }
 }
 
@@ -113,3 +113,11 @@ pub(super) const NOTHING: Trip = Trip {
     failed: 0,
     overdue: 0,
 };
+
+/// A call that is out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Out {
+    pub(super) started: Duration,
+    pub(super) round: u32,
+    pub(super) counted: bool,
+}
