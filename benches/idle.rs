@@ -145,7 +145,7 @@ fn daemon(stage: &Stage, worker: u16) -> Result<Files> {
     for number in 0..1_000 {
         let _ = write!(
             flags,
-            "[[flag]]\nkey = \"team-{}.switch-{number}\"\nkind = \"release\"\ntype = \"boolean\"\nvalue = true\n\
+            "[[flag]]\nkey = \"team-{}.switch-{number}\"\nkind = \"config\"\ntype = \"boolean\"\nvalue = true\n\
              description = \"Something that is turned on step by step, number {number}\"\n",
             number % 20
         );

@@ -21,6 +21,8 @@
 //! - what the worker asks of the world: [`seams`]; who answers: [`amqp`] or [`memory`] for queues, [`targets`] for work;
 //! - what came of work that was handed over to an admitted queue: [`outcomes`], [`rules::handed`]; its back-pressure:
 //!   [`rules::pressure`];
+//! - what comes to a queue, seen from beside it without a daemon: [`amqp::beside`], [`rules::arrivals`], and what relief would do,
+//!   [`rules::relief::rehearsal`];
 //! - which provider of a pool gets a job: [`rules::route`]; when one rests: [`rules::breaker`]; who asks them: [`targets::pool`];
 //! - what is told to whoever listens, as it happens: [`events`]; what services read: [`api`], in its room `ofrep`;
 //! - how flags come from other systems and go back to them: [`compat`];

@@ -14,6 +14,7 @@ fn main() -> ExitCode {
             connect,
             json,
         } => app::check(&config, connect, json),
+        Command::Tap { options, json } => app::tap(&options, json),
         Command::Schema => app::schema(),
         Command::Offline(asked) => app::offline(&asked),
         Command::Client(command) => cli::client_command(&command),

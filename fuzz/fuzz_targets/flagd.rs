@@ -14,5 +14,10 @@ fuzz_target!(|input: &str| {
     let written = export(&imported.flags);
     assert!(written.refused.is_empty(), "{:?}", written.refused);
     let again = import(&written.json.to_string()).expect("what was written can be read");
-    assert!(again.refused.is_empty(), "{} {:?}", written.json, again.refused);
+    assert!(
+        again.refused.is_empty(),
+        "{} {:?}",
+        written.json,
+        again.refused
+    );
 });

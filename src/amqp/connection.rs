@@ -139,11 +139,12 @@ impl Tries {
     }
 }
 
+/// A number from 0 to 1, at random.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that draws at random: a hundred daemons must not come back at the same moment"
 )]
-fn draw() -> f64 {
+pub(super) fn draw() -> f64 {
     rand::RngExt::random(&mut rand::rng())
 }
 

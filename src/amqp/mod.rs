@@ -3,6 +3,7 @@
 
 mod acks;
 mod admitted;
+pub mod beside;
 pub mod check;
 mod connection;
 mod declare;

@@ -112,7 +112,8 @@ pub(super) async fn depth(channel: &Channel, queue: &str) -> Result<u64, Lost> {
     Ok(look(channel, queue).await?.ready)
 }
 
-async fn look(channel: &Channel, queue: &str) -> Result<Seen, Lost> {
+/// What the broker says of a queue; it is never declared.
+pub(super) async fn look(channel: &Channel, queue: &str) -> Result<Seen, Lost> {
     let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()

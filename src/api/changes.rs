@@ -42,7 +42,8 @@ pub(super) struct ChangeView {
     at: String,
     /// Who.
     by: Who,
-    /// What caused it: operator, expiry (an opening came to its end), or file (a file of flags was applied).
+    /// What caused it: operator, expiry (an opening came to its end), health (a queue is well, or its opening's end would hurt), or file (a
+    /// file of flags was applied).
     cause: &'static str,
     /// Why.
     reason: String,

@@ -17,9 +17,11 @@ use super::queues::{find, none};
 use super::schemas::named;
 use super::views::rfc3339;
 use super::{Doors, QueueDoor};
-use crate::rules::chain::{self, Chain, Message};
+use crate::rules::chain::{self, Auto, Chain, Message};
 use crate::rules::context::Attribute;
 use crate::rules::explain::{self, Explanation};
+use crate::rules::relief::asking::Asking;
+use crate::rules::relief::valve::AutoValve;
 use crate::rules::sample::{Sample, told};
 use crate::rules::snapshot::Snapshot;
 use crate::rules::units::Span;
@@ -230,7 +232,7 @@ fn of_message(
     {
         kept = queue.vitals.recent.kept();
         if let Some(sample) = kept.find(id) {
-            return of_sample(queue, snapshot, sample);
+            return of_sample(doors, queue, snapshot, sample);
         }
         note = Some(NOT_AMONG_THE_LAST);
     }
@@ -241,10 +243,12 @@ fn of_message(
     let has_id = told.0.iter().any(|(name, _)| name == "id");
     let declared = &queue.settings.reading.attributes;
     let story = self::told(&gate.asks, declared, &told.0, published_ms);
+    let auto = queue.vitals.auto_valve();
     let message = Message {
         facts: &story.facts,
         has_id,
         now_ms,
+        auto: asked(auto.as_deref(), doors),
     };
     Ok(MessageExplained {
         chain: chain_of(queue, snapshot, message)?,
@@ -258,7 +262,14 @@ fn of_message(
     })
 }
 
+/// The automatic valve, to be asked now.
+fn asked<'a>(valve: Option<&'a (AutoValve, Asking)>, doors: &Doors) -> Option<Auto<'a>> {
+    let now = doors.clock.now().mono;
+    valve.map(|(valve, asking)| Auto { valve, asking, now })
+}
+
 fn of_sample(
+    doors: &Doors,
     queue: &QueueDoor,
     snapshot: &Snapshot,
     sample: &Sample,
@@ -269,10 +280,12 @@ fn of_sample(
     let names = unknown
         .iter()
         .filter_map(|slot| gate.asks.names().get(*slot));
+    let auto = queue.vitals.auto_valve();
     let message = Message {
         facts: &facts,
         has_id: true,
         now_ms: sample.taken_ms,
+        auto: asked(auto.as_deref(), doors),
     };
     Ok(MessageExplained {
         chain: chain_of(queue, snapshot, message)?,

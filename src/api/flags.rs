@@ -142,7 +142,7 @@ pub(super) async fn patch(
     }
     let of_value = body.document.keys().all(|field| field == "value");
     named(&mut body.document, "key", &key, "")?;
-    let document = patched(flag.document(), body.document, "")?;
+    let document = patched(&flag.document(), body.document, "")?;
     let edit = match ramp {
         Some(over) if of_value => Edit::SetOver(
             flag.key.clone(),

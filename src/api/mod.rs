@@ -50,7 +50,9 @@ mod preview;
 mod providers;
 mod queues;
 mod release;
+mod relieve;
 mod routes;
+mod scale;
 mod schemas;
 mod seats;
 mod segments;
@@ -147,7 +149,9 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(changes::verify))
         .routes(routes!(queues::list))
         .routes(routes!(queues::read))
+        .routes(routes!(scale::read))
         .routes(routes!(release::release))
+        .routes(routes!(relieve::relieve))
         .routes(routes!(lanes::list))
         .routes(routes!(providers::providers))
         .routes(routes!(providers::pools))

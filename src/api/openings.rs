@@ -22,6 +22,7 @@ use crate::rules::change::Edit;
 use crate::rules::clause::ClauseDocument;
 use crate::rules::names::FlagKey;
 use crate::rules::opening::{DEFAULT_LENGTH, NotAnOpening, Opening, OpeningId, Restore};
+use crate::rules::relief::health::{Until, UntilWell};
 use crate::rules::units::Span;
 
 const LIST: &str = "/api/v1/openings";
@@ -63,10 +64,11 @@ pub(super) struct NewOpening {
     #[serde(default, rename = "for")]
     #[schema(value_type = Option<String>, example = "30m")]
     length: Option<Span>,
-    /// Until when (RFC 3339), instead of `for`.
+    /// Until when, instead of `for`: a time (RFC 3339), or, on valves of queues, their health, such as
+    /// `on-time >= 98% for 10m, at most 8h`.
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    until: Option<jiff::Timestamp>,
+    #[schema(value_type = Option<String>, example = "on-time >= 98% for 10m, at most 8h")]
+    until: Option<Until>,
     /// How it ends.
     #[serde(default)]
     #[schema(schema_with = shapes::restore, required = false)]
@@ -112,8 +114,8 @@ pub(super) async fn open(
     State(doors): State<Arc<Doors>>,
     Write { body, sender }: Write<NewOpening>,
 ) -> Result<Answer, Problem> {
-    let ends_at_ms = body.ends_at_ms(doors.clock.now().ms)?;
-    let values = body
+    let end = End::of(body.length, body.until, doors.clock.now().ms)?;
+    let values: Vec<(FlagKey, Value)> = body
         .values
         .into_iter()
         .map(|(key, value)| match key.parse::<FlagKey>() {
@@ -121,11 +123,16 @@ pub(super) async fn open(
             Err(why) => Err(Problem::new(BAD_VALUE, why.to_string()).at("/values")),
         })
         .collect::<Result<_, _>>()?;
+    if end.until.is_some() {
+        let keys = values.iter().map(|(key, _)| key.as_str());
+        can_be_well(&doors, keys)?;
+    }
     let edit = Edit::Open {
         values,
         when: body.when,
-        ends_at_ms,
+        ends_at_ms: end.at_ms,
         restore: body.restore,
+        until: end.until,
     };
     let words = Words {
         confirm: body.confirm,
@@ -155,20 +162,68 @@ fn effects(turned: &Turned, id: OpeningId) -> Vec<PreviewView> {
         .collect()
 }
 
-impl NewOpening {
-    fn ends_at_ms(&self, now_ms: i64) -> Result<i64, Problem> {
-        match (self.length, self.until) {
+/// When an opening ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// At the latest, milliseconds since 1970.
+    pub(super) at_ms: i64,
+    /// Sooner, once its queue is well.
+    pub(super) until: Option<UntilWell>,
+}
+
+impl End {
+    /// As it was said, else in the usual time.
+    pub(super) fn of(
+        length: Option<Span>,
+        until: Option<Until>,
+        now_ms: i64,
+    ) -> Result<Self, Problem> {
+        match (length, until) {
             (Some(_), Some(_)) => Err(Problem::new(
                 BAD_VALUE,
                 "say either how long (`for`) or until when (`until`), not both",
             )
             .at("/until")),
-            (None, Some(until)) => Ok(until.as_millisecond()),
-            (length, None) => {
-                let length = length.unwrap_or(DEFAULT_LENGTH).as_millis();
-                Ok(now_ms.saturating_add(length))
-            }
+            (None, Some(Until::Well(until))) => Ok(Self::when_well(until, now_ms)),
+            (None, Some(Until::At(time))) => Ok(Self {
+                at_ms: time.as_millisecond(),
+                until: None,
+            }),
+            (length, None) => Ok(Self {
+                at_ms: now_ms.saturating_add(length.unwrap_or(DEFAULT_LENGTH).as_millis()),
+                until: None,
+            }),
         }
+    }
+
+    /// When its queue is well.
+    pub(super) fn when_well(until: UntilWell, now_ms: i64) -> Self {
+        Self {
+            at_ms: now_ms.saturating_add(until.at_most.as_millis()),
+            until: Some(until),
+        }
+    }
+}
+
+/// Refuses what is to end by the health of a queue of which nobody knows what is on time.
+fn can_be_well<'k>(doors: &Doors, mut keys: impl Iterator<Item = &'k str>) -> Result<(), Problem> {
+    let snapshot = doors.store.snapshot();
+    let unknown = keys.find_map(|key| {
+        let (queue, _) = snapshot.valve(key)?;
+        let name = queue.name.as_str();
+        let mut served = doors.queues.iter();
+        let door = served.find(|door| door.settings.name.as_str() == name)?;
+        (!door.settings.knows_deadlines()).then(|| name.to_owned())
+    });
+    match unknown {
+        None => Ok(()),
+        Some(name) => Err(Problem::new(
+            BAD_VALUE,
+            format!(
+                "nobody knows what is on time in `{name}`: set `deadline_after` (or `deadline`) for it in the file, or end this at a time"
+            ),
+        )
+        .at("/until")),
     }
 }
 
@@ -306,7 +361,8 @@ fn shown(turned: &Turned, id: OpeningId, status: StatusCode) -> Answer {
     Answer::new(status, None, &view(turned, id))
 }
 
-fn view(turned: &Turned, id: OpeningId) -> Option<OpeningView> {
+/// How an opening stands, or stood, with what its flags say after that.
+pub(super) fn view(turned: &Turned, id: OpeningId) -> Option<OpeningView> {
     let opening = turned
         .after
         .opening(id)

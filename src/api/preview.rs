@@ -206,6 +206,7 @@ impl Proposal {
                 when: open.when,
                 ends_at_ms: now_ms.saturating_add(DEFAULT_LENGTH.as_millis()),
                 restore: Restore::Snap,
+                until: None,
             }),
             _ => Err(Problem::new(
                 BAD_DOCUMENT,
@@ -287,6 +288,13 @@ fn holds_back(key: &str, valve: Valve, told: &Effect) -> String {
         format!(" About {come} messages a minute come to the queue.")
     });
     format!("no data: `{key}` {waits}; how long they would wait is not foretold.{come}")
+}
+
+impl PreviewView {
+    /// Accounts of which messages get another verdict.
+    pub(super) fn accounts(&self) -> Option<usize> {
+        self.effect.as_ref()?.accounts
+    }
 }
 
 impl EffectView {

@@ -93,6 +93,22 @@ struct SettingsView {
     on_unknown: &'static str,
     /// The light versions that `degrade` may name.
     modes: Vec<String>,
+    /// What the automatic valve may do.
+    relief: ReliefSettingsView,
+}
+
+/// What the automatic valve may do.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReliefSettings)]
+struct ReliefSettingsView {
+    /// The share that is shed in any case, from 0 to 1.
+    floor: f64,
+    /// The share that is shed at most.
+    ceiling: f64,
+    /// By so much the share that is shed may rise at once.
+    step: f64,
+    /// What becomes of a key that brings too much: observe, limit or degrade.
+    bad_actor: &'static str,
 }
 
 /// A valve as it stands now.
@@ -247,6 +263,12 @@ fn settings(queue: &config::Queue) -> SettingsView {
             OnUnknown::Park => "park",
         },
         modes: queue.modes.clone(),
+        relief: ReliefSettingsView {
+            floor: queue.relief.bounds.floor.get(),
+            ceiling: queue.relief.bounds.ceiling.get(),
+            step: queue.relief.bounds.step.get(),
+            bad_actor: queue.relief.bad_actor.word(),
+        },
     }
 }
 

@@ -21,7 +21,7 @@ use super::shapes;
 use super::views::tag;
 use super::write::{Turned, Wants, Words, Write, WriteQuery, turn};
 use crate::rules::change::{Edit, Refused};
-use crate::rules::clause::{ClauseDocument, named_segments};
+use crate::rules::clause::ClauseDocument;
 use crate::rules::segment::{Segment, SegmentDocument, SegmentName};
 use crate::rules::snapshot::Snapshot;
 
@@ -71,12 +71,9 @@ impl SegmentView {
     /// How this segment of `snapshot` stands, without its members.
     pub(super) fn show(snapshot: &Snapshot, segment: &Segment) -> Self {
         let frame = segment.frame().clone();
-        let names = |clauses: &[ClauseDocument]| {
-            named_segments(clauses).any(|named| named == segment.name.as_str())
-        };
         let users = snapshot
             .flags()
-            .filter(|flag| flag.document().rules.iter().any(|rule| names(&rule.when)));
+            .filter(|flag| flag.names_segment(segment.name.as_str()));
         Self {
             name: frame.name,
             description: frame.description,

@@ -288,7 +288,7 @@ fn resolve(doors: &Doors, said: OneEdit, at: &str) -> Result<Seen, Problem> {
             let flag = standing(&flag)?;
             let in_patch = format!("{at}/patch");
             named(&mut patch, "key", flag.key.as_str(), &in_patch)?;
-            let patched = patched(flag.document(), patch, &in_patch)?;
+            let patched = patched(&flag.document(), patch, &in_patch)?;
             (Edit::Replace(Box::new(patched)), must(seen, at)?)
         }
         OneEdit::Delete { flag, seen } => {

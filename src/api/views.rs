@@ -14,6 +14,7 @@ use crate::rules::clause::ClauseDocument;
 use crate::rules::flag::{Flag, Kind, Managed, RuleDocument, ValueType};
 use crate::rules::lots::Bucketing;
 use crate::rules::opening::{Opening, Restore};
+use crate::rules::relief::health::UntilWell;
 use crate::rules::snapshot::Snapshot;
 
 /// A flag: its document, what it says now, and what is laid over it.
@@ -92,7 +93,7 @@ impl FlagView {
 
     /// How this flag of `snapshot` stands.
     pub(super) fn show(snapshot: &Snapshot, flag: &Flag) -> Self {
-        let document = flag.document().clone();
+        let document = flag.document();
         let (now, opening) = snapshot
             .value(flag.key.as_str())
             .unwrap_or_else(|| (flag.value.clone(), None));
@@ -174,9 +175,9 @@ pub(super) fn warnings<'k>(
     let policy = snapshot.policy();
     let flags = keys.into_iter().filter_map(|key| snapshot.flag(key));
     let releases = flags.filter(|flag| flag.kind() == Kind::Release);
-    let teams: BTreeSet<&str> = releases.map(|flag| policy.team(flag.document())).collect();
-    let theirs = snapshot.flags().map(|flag| flag.document());
-    policy.warnings(theirs.filter(|flag| teams.contains(policy.team(flag))))
+    let teams: BTreeSet<String> = releases.map(|flag| policy.team(flag)).collect();
+    let theirs = snapshot.flags().map(|flag| &**flag);
+    policy.warnings(theirs.filter(|flag| teams.contains(&policy.team(flag))))
 }
 
 /// An opening: a temporary value laid over one or several flags.
@@ -202,9 +203,15 @@ pub(super) struct OpeningView {
     /// When it was opened (RFC 3339).
     #[schema(format = DateTime)]
     opened_at: String,
-    /// When it ends (RFC 3339).
+    /// When it ends (RFC 3339), at the latest.
     #[schema(format = DateTime)]
     ends_at: String,
+    /// That it ends sooner, once its queue is well; `null`: at its time.
+    #[schema(value_type = Option<String>, example = "on-time >= 98% for 10m, at most 8h")]
+    until: Option<UntilWell>,
+    /// Present and true when it was extended by itself, once, because its end would have hurt.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    extended: bool,
     /// How it ends.
     #[schema(schema_with = shapes::restore)]
     restore: Restore,
@@ -250,6 +257,8 @@ impl OpeningView {
             reason: opening.reason.clone(),
             opened_at: rfc3339(opening.opened_at_ms),
             ends_at: rfc3339(opening.ends_at_ms),
+            until: opening.until,
+            extended: opening.extended,
             restore: opening.restore,
             over_at: rfc3339(opening.over_at_ms()),
             strength: opening.strength,

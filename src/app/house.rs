@@ -9,11 +9,13 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::bad_actors;
 use super::entrances::Entrances;
 use super::flags_on_disk::{gated, look_after, open_store};
 use super::pools;
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
+use super::sight::Eyes;
 use super::surroundings;
 use crate::api::{
     Access, Doors, LastEvaluated, Listeners, Pace, QueueDoor, Remembered, Services, Tls,
@@ -278,6 +280,7 @@ impl House {
             board: self.board.clone(),
             metrics: Arc::clone(&self.metrics),
             clock: self.clock,
+            sight: Arc::new(Eyes(Arc::clone(&self.doors))),
         }
     }
 
@@ -327,6 +330,7 @@ impl House {
         }
         let guarded = self.guarded();
         self.tasks.spawn("guard", |stop| guard::run(guarded, stop));
+        bad_actors::watch(&self.doors, self.clock, &mut self.tasks);
         let teller = self.teller;
         self.tasks.spawn("notices", |stop| teller.run(stop));
         self.entrances.serve(&self.doors, &mut self.tasks);

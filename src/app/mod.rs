@@ -3,6 +3,7 @@
 //! Each queue's worker runs on a thread and runtime of its own; API, store and scrape on another: a choked door never slows
 //! messages, nor the reverse. May import every room but `cli`'s commands.
 
+mod bad_actors;
 mod check;
 pub mod demo;
 mod entrances;
@@ -14,9 +15,11 @@ mod pools;
 mod queue_thread;
 mod reload;
 mod reports;
+mod sight;
 mod story;
 mod surroundings;
 mod systemd;
+mod tap;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -33,6 +36,7 @@ pub use demo::demo;
 pub use house::Ended;
 use house::House;
 pub use offline::offline;
+pub use tap::tap;
 
 /// `sluicegate run`: the daemon, until SIGTERM or SIGINT; exit 0 when everything in hand was finished.
 ///

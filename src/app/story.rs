@@ -150,7 +150,7 @@ impl Story {
             Chapter::Calm => "\n  The rush is over and all is well. What is still open closes by itself at its end.\n\n".to_owned(),
             Chapter::Overload => "\n  A rush begins: `orders` gets 600 jobs a second, and its workers can do 200. A job that is done later than\n  10 s after it was published is useless.\n\n".to_owned(),
             Chapter::Failing => format!(
-                "\n  Now the queue is longer than 10 s, so every job is done too late: the workers are busy, and it is all for nothing.\n  In another terminal, let the late ones go, so that the others are done in time:\n\n      {program} flag open queue.orders.max_age 9s --for 10m --reason \"INC-481\"{url}\n\n"
+                "\n  Now the queue is longer than 10 s, so every job is done too late: the workers are busy, and it is all for nothing.\n  In another terminal, relieve it, so that what can be done is done in time:\n\n      {program} relieve orders --deadline 10s --reason \"INC-481\"{url}\n\n"
             ),
             Chapter::Mended => {
                 let (parked, _) = self.orders.put_away();

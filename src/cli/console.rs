@@ -113,7 +113,7 @@ impl Console {
 
 /// Text from elsewhere without control, hidden and direction characters, so that it can neither drive the terminal nor forge a
 /// line nor look like another.
-pub(super) fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_control() || is_hidden(c) {

@@ -10,7 +10,7 @@ use super::rules;
 use super::session::{Seen, Session, fields, flag_path, would};
 use super::table::{Cell, Side, Table, Tint};
 use super::views::{FlagView, read};
-use super::words::{lasting, moment, shown, typed, until};
+use super::words::{lasting, moment, shown, typed};
 use crate::rules::names::FlagKey;
 
 /// `flag list`
@@ -64,7 +64,7 @@ fn table_of(flags: &[FlagView], now_ms: i64) -> Table {
             Some(over) => (
                 Tint::Notable,
                 over.id.as_str(),
-                until(&over.ends_at, now_ms),
+                over.ends(now_ms),
                 format!("{}: {}{}", over.owner, over.reason, over.only_for()),
             ),
             None => (Tint::Plain, "", String::new(), String::new()),
@@ -170,7 +170,7 @@ fn openings_of(flag: &FlagView, now_ms: i64) -> Table {
             shown(over.on(&flag.key), &flag.value_type).into(),
             over.owner.as_str().into(),
             moment(&over.opened_at).into(),
-            until(&over.ends_at, now_ms).into(),
+            over.ends(now_ms).into(),
             over.whom().into(),
             over.reason.as_str().into(),
         ]);
@@ -252,7 +252,7 @@ pub(super) async fn set(
             let note = format!(
                 "it will be in force when the opening {} ends ({}): until then {key} stays at {}",
                 over.id,
-                until(&over.ends_at, now_ms),
+                over.ends(now_ms),
                 shown(over.on(&flag.key), &flag.value_type)
             );
             console.say(&note);

@@ -1,7 +1,7 @@
 //! The command line: what may be typed ([`grammar`]), and the commands that ask a daemon over HTTP.
 //!
 //! Data goes to stdout, talk to stderr. Nobody is asked where no terminal is: then what is missing is named, with its flag. The
-//! commands that are a daemon themselves (`run`, `demo`, `check`) are carried out by `app`. May import `clock`, `compat`, `config`,
+//! commands that are a daemon themselves or go to the broker (`run`, `demo`, `check`, `tap`) are carried out by `app`. May import `clock`, `compat`, `config`,
 //! `rules` and `topology`.
 
 use std::path::{Path, PathBuf};
@@ -13,16 +13,17 @@ use clap::{CommandFactory, Parser};
 use crate::clock::Clock;
 use crate::rules::names::QueueName;
 use client::Client;
-use console::{Console, harmless};
+use console::Console;
 use failure::{Exit, Failure};
 use grammar::{
     ChangesArgs, ChangesVerb, Cli, CompatVerb, Door, ExplainArgs, FlagVerb, ProviderVerb,
-    QueueVerb, RuleVerb, SegmentVerb, Terms, TokenVerb, TopologyArgs, Verb,
+    QueueVerb, RelieveArgs, RuleVerb, SegmentVerb, Terms, TokenVerb, TopologyArgs, Verb,
 };
 use session::Session;
 
+pub use console::harmless;
 pub use documents::flags_file;
-pub use grammar::DemoOptions;
+pub use grammar::{DemoOptions, TapOptions};
 pub use offline::{Offline, OfflineTask};
 
 mod beside;
@@ -48,6 +49,8 @@ mod plan;
 mod providers;
 mod queues;
 mod release;
+mod relief;
+mod relieve;
 mod rules;
 mod segments;
 mod session;
@@ -78,6 +81,13 @@ pub enum Command {
         /// whether the findings are wanted as JSON
         json: bool,
     },
+    /// `tap`: look at what comes to a queue.
+    Tap {
+        /// what at, and for how long
+        options: Box<TapOptions>,
+        /// whether JSON lines are wanted
+        json: bool,
+    },
     /// `schema`: print the JSON Schema of the configuration.
     Schema,
     /// `store`, and `changes verify --data-dir`: look into the store of a daemon that does not run.
@@ -99,6 +109,7 @@ enum Task {
     Segment(SegmentVerb),
     Changes(ChangesArgs),
     Explain(QueueName, ExplainArgs),
+    Relieve(RelieveArgs),
     Queue(QueueVerb),
     Provider(ProviderVerb),
     Token(TokenVerb),
@@ -115,6 +126,7 @@ impl Task {
         match self {
             Self::Flag(verb) => verb.terms(),
             Self::Segment(verb) => verb.terms(),
+            Self::Relieve(asked) => Some(&asked.terms),
             Self::Queue(verb) => verb.terms(),
             Self::Provider(verb) => verb.terms(),
             _ => None,
@@ -156,6 +168,9 @@ impl From<Cli> for Command {
                     json,
                 };
             }
+            Verb::Tap(options) => {
+                return Self::Tap { options, json };
+            }
             Verb::Schema => return Self::Schema,
             Verb::Store(verb) => return Self::Offline(Offline::of(verb, json)),
             Verb::Changes(asked) => match Offline::verifying(&asked, json) {
@@ -165,6 +180,7 @@ impl From<Cli> for Command {
             Verb::Flag(verb) => Task::Flag(verb),
             Verb::Segment(verb) => Task::Segment(verb),
             Verb::Explain { queue, about } => Task::Explain(queue, about),
+            Verb::Relieve(asked) => Task::Relieve(asked),
             Verb::Queue(verb) => Task::Queue(verb),
             Verb::Provider(verb) => Task::Provider(verb),
             Verb::Token(verb) => Task::Token(verb),
@@ -266,6 +282,7 @@ async fn perform(task: &Task, session: &mut Session<'_>) -> Result<(), Failure> 
             }
         },
         Task::Explain(name, about) => explain::queue(session, name, about).await,
+        Task::Relieve(asked) => relieve::relieve(session, asked).await,
         Task::Queue(verb) => queue(session, verb).await,
         Task::Provider(verb) => providers::provider(session, verb).await,
         Task::Token(TokenVerb::New(asked)) => token::new(session, asked),

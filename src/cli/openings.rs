@@ -9,7 +9,7 @@ use super::grammar::{Length, OpenArgs, Terms};
 use super::session::{Session, fields, would};
 use super::table::{Side, Table};
 use super::views::{FlagView, read};
-use super::words::{moment, shown, typed, until};
+use super::words::{end_of, moment, shown, typed, until};
 use crate::rules::clause::ClauseDocument;
 use crate::rules::names::{FlagKey, segment};
 use crate::rules::opening::{OpeningId, Restore};
@@ -93,7 +93,7 @@ pub(super) fn tell(
     };
     session.show(answer, |console| {
         let is = if terms.dry_run { "would be" } else { "is" };
-        let end = format!("{} ({})", moment(ends_at), until(ends_at, now_ms));
+        let end = end_of(ends_at, answer["until"].as_str(), now_ms);
         let opened = format!("{}{id} {is} open{whom} until {end}", would(terms));
         console.data(&harmless(&opened));
         console.data(&table.render(console.colour));

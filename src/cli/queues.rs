@@ -6,6 +6,7 @@ use super::console::harmless;
 use super::failure::{Exit, Failure};
 use super::grammar::{Keep, Length, Terms};
 use super::openings;
+use super::relief;
 use super::session::{Seen, Session, would};
 use super::table::{Cell, Side, Table, Tint};
 use super::views::{FlagView, KeyLoad, LaneView, QueueView, Settled, ValveNow, read};
@@ -34,6 +35,8 @@ fn table_of(queues: &[QueueView]) -> Table {
         ("STATE", Side::Left),
         ("READY", Side::Right),
         ("OLDEST", Side::Right),
+        ("OFFERED/S", Side::Right),
+        ("CAN DO/S", Side::Right),
         ("IN/S", Side::Right),
         ("DONE/S", Side::Right),
         ("SHED/S", Side::Right),
@@ -45,11 +48,18 @@ fn table_of(queues: &[QueueView]) -> Table {
     for queue in queues {
         let vitals = &queue.vitals;
         let open = open_valves(queue);
+        let relief = vitals.relief.as_ref();
         table.row([
             queue.name.as_str().into(),
             Cell::tinted(&vitals.state, tint_of(&vitals.state)),
             known(vitals.ready, |ready| ready.to_string()).into(),
             known(vitals.oldest_age_seconds, lasting).into(),
+            known(relief, |relief| per_second(relief.offered_per_second)).into(),
+            known(
+                relief.and_then(|relief| relief.capacity_per_second),
+                per_second,
+            )
+            .into(),
             per_second(vitals.received_per_second).into(),
             per_second(vitals.done_per_second).into(),
             per_second(vitals.shed_per_second).into(),
@@ -111,6 +121,7 @@ pub(super) async fn one(session: &mut Session<'_>, name: &QueueName) -> Result<(
             console.data(&format!("\n{}", harmless(&queue.vitals.state_detail)));
         }
         console.data(&format!("\n{}", surroundings_of(&queue)));
+        relief::show(&queue.vitals, console);
         queue.blocked.show(&queue.name, console);
         console.data(&format!("\n{}", account_of(&queue).render(colour)));
         for (title, unit, keys) in [

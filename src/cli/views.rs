@@ -10,6 +10,7 @@ use super::clauses;
 use super::documents;
 use super::failure::{Exit, Failure};
 use super::release::Blocked;
+use super::words::until;
 use crate::rules::clause::ClauseDocument;
 use crate::rules::document::RuleDocument;
 
@@ -95,12 +96,23 @@ pub(super) struct OpeningView {
     pub(super) reason: String,
     pub(super) opened_at: String,
     pub(super) ends_at: String,
+    /// That it ends sooner, once its queue is well.
+    until: Option<String>,
 }
 
 impl OpeningView {
     /// The number in its id: a later opening has a higher one.
     pub(super) fn number(&self) -> u64 {
         self.id.trim_start_matches('o').parse().unwrap_or_default()
+    }
+
+    /// When it ends: `in 29m`, `when well, else in 7h 58m`.
+    pub(super) fn ends(&self, now_ms: i64) -> String {
+        let at_most = until(&self.ends_at, now_ms);
+        match self.until {
+            Some(_) => format!("when well, else {at_most}"),
+            None => at_most,
+        }
     }
 
     /// For whom it is, in words.
@@ -176,6 +188,8 @@ pub(super) struct Vitals {
     pub(super) done_per_second: f64,
     pub(super) shed_per_second: f64,
     pub(super) on_time_ratio: Option<f64>,
+    #[serde(default)]
+    pub(super) slots: u32,
     pub(super) service_p50_seconds: Option<f64>,
     pub(super) service_p99_seconds: Option<f64>,
     #[serde(default)]
@@ -186,6 +200,42 @@ pub(super) struct Vitals {
     pub(super) top_by_count: Vec<KeyLoad>,
     #[serde(default)]
     pub(super) top_by_work: Vec<KeyLoad>,
+    #[serde(default)]
+    pub(super) relief: Option<Relief>,
+}
+
+/// How a queue stands to its load.
+#[derive(Debug, Deserialize)]
+pub(super) struct Relief {
+    pub(super) mode: String,
+    #[serde(default)]
+    pub(super) idle_because: String,
+    pub(super) offered_per_second: f64,
+    pub(super) capacity_per_second: Option<f64>,
+    pub(super) workers_wanted: Option<f64>,
+    pub(super) deadline_seconds: Option<f64>,
+    pub(super) limit_seconds: Option<f64>,
+    pub(super) need_seconds: Option<f64>,
+    pub(super) gamma: Option<f64>,
+    pub(super) expected_ratio: f64,
+    #[serde(default)]
+    pub(super) shed: u64,
+    #[serde(default)]
+    pub(super) would_shed: u64,
+    #[serde(default)]
+    pub(super) bad_actors: Vec<BadActor>,
+}
+
+/// A key that is to blame.
+#[derive(Debug, Deserialize)]
+pub(super) struct BadActor {
+    pub(super) key: Option<String>,
+    pub(super) because: String,
+    pub(super) workers: Option<f64>,
+    pub(super) fair_workers: Option<f64>,
+    pub(super) ratio: Option<f64>,
+    pub(super) for_seconds: f64,
+    pub(super) answer: String,
 }
 
 #[derive(Debug, Deserialize)]

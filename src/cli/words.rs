@@ -67,6 +67,12 @@ pub(super) fn until(ends_at: &str, now_ms: i64) -> String {
     }
 }
 
+/// When an opening ends: `2026-11-21 18:00:00Z (in 30m)`, or `on-time >= 98% for 10m, at most 8h (in 8h)`.
+pub(super) fn end_of(ends_at: &str, until_well: Option<&str>, now_ms: i64) -> String {
+    let end = until_well.map_or_else(|| moment(ends_at), str::to_owned);
+    format!("{end} ({})", until(ends_at, now_ms))
+}
+
 /// A time of the daemon's to the second: `2026-11-21 18:00:00Z`.
 pub(super) fn moment(time: &str) -> String {
     time.parse::<jiff::Timestamp>().map_or_else(

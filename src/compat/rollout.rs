@@ -183,7 +183,7 @@ impl Feature {
             ..base
         };
         let flag = Flag::try_from(document).map_err(|why| why.to_string())?;
-        Ok(flag.document().clone())
+        Ok(flag.document())
     }
 
     /// This feature, saying what `flag` says; what says so already keeps its bytes.

@@ -237,6 +237,13 @@ fn queue(a: &Queue, b: &Queue, found: &mut Found) {
         a.dead_letter_queue != b.dead_letter_queue,
     );
     compare("outcomes.queue", a.outcomes_queue != b.outcomes_queue);
+    let (ra, rb) = (&a.relief, &b.relief);
+    compare("relief.floor", ra.bounds.floor != rb.bounds.floor);
+    compare("relief.ceiling", ra.bounds.ceiling != rb.bounds.ceiling);
+    compare("relief.step", ra.bounds.step != rb.bounds.step);
+    compare("relief.bad_actor", ra.bad_actor != rb.bad_actor);
+    compare("relief.degrade_to", ra.degrade_to != rb.degrade_to);
+    compare("relief.degrade_for", ra.degrade_for != rb.degrade_for);
     compare("park.as", a.park.streams != b.park.streams);
     compare("park.max_age", a.park.max_age != b.park.max_age);
     compare("park.max_bytes", a.park.max_bytes != b.park.max_bytes);

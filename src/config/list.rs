@@ -10,7 +10,7 @@ use super::shape::{
 };
 use crate::rules::units::Span;
 
-use Shape::{Boolean, Duration, Free, Integer, OneOf, Section, Sections, Text, Texts};
+use Shape::{Boolean, Duration, Free, Integer, Section, Sections, Text, Texts};
 
 pub(super) const fn seconds(count: u64) -> Span {
     Span::from_secs(count)

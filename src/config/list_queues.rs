@@ -2,7 +2,9 @@
 
 use super::list::{LONGEST, seconds};
 use super::list_pool::PROVIDER;
-use super::shape::{FLAG_KEY, MODE, QUEUE, SOURCE, Setting, Shape, WORD, WORKER_URL, setting};
+use super::shape::{
+    FLAG_KEY, MODE, QUEUE, RATIO, SOURCE, Setting, Shape, WORD, WORKER_URL, setting,
+};
 use crate::rules::units::Span;
 
 use Shape::{Choice, Duration, Free, Integer, OneOf, Section, Text, Texts};
@@ -144,6 +146,11 @@ pub(super) const QUEUES: &[Setting] = &[
         "Where workers behind an admitted queue report what came of their work, beside POST /api/v1/outcomes.",
     ),
     setting("park", Section(PARK), "How the park is kept."),
+    setting(
+        "relief",
+        Section(RELIEF),
+        "What the automatic valve may do, when `skip_mode` says auto.",
+    ),
 ];
 
 const TARGET: &[Setting] = &[
@@ -173,6 +180,45 @@ const OUTCOMES: &[Setting] = &[setting(
     "A queue of reports in JSON, in the same vhost; it is never declared by us.",
 )
 .needed("outcomes = { queue = \"orders.outcomes\" }")];
+
+const RELIEF: &[Setting] = &[
+    setting(
+        "floor",
+        Text(RATIO),
+        "The share that it sheds in any case, drawn by lot.",
+    )
+    .or("0%"),
+    setting(
+        "ceiling",
+        Text(RATIO),
+        "The share that it sheds at most; [limits] skip holds for it, too.",
+    )
+    .or("100%"),
+    setting(
+        "step",
+        Text(RATIO),
+        "By so much the share that it sheds may rise at once; it may fall at once in any case.",
+    )
+    .or("100%"),
+    setting(
+        "bad_actor",
+        OneOf(&["observe", "limit", "degrade"], &[]),
+        "What becomes of a `key` that brings more than three times its fair share: it is reported; or cut to its share, when skip_mode is auto; or degraded by an opening.",
+    )
+    .or("observe"),
+    setting(
+        "degrade_to",
+        Text(WORD),
+        "What that opening lays on `degrade`: reject, or one of `modes`.",
+    )
+    .or("reject"),
+    setting(
+        "degrade_for",
+        Duration(seconds(60), seconds(86_400)),
+        "How long that opening lasts; it ends sooner when the key brings less again.",
+    )
+    .or("30m"),
+];
 
 const PARK: &[Setting] = &[
     setting(

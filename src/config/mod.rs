@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::rules::facts::Reading;
 use crate::rules::names::{FlagKey, QueueName};
 pub use crate::rules::order::Order;
+use crate::rules::relief::valve::Bounds;
 pub use crate::rules::settlement::{Disposition, OnUnknown};
 use secret::{Key, Secret};
 
@@ -48,6 +49,7 @@ mod preset;
 mod problems;
 pub mod provider;
 mod queue;
+mod relief;
 mod schema;
 pub mod secret;
 mod shape;
@@ -213,6 +215,56 @@ pub struct ParkSettings {
     pub max_bytes: u64,
 }
 
+/// `[queue.relief]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReliefSettings {
+    /// What the automatic valve may shed.
+    pub bounds: Bounds,
+    /// What becomes of a key that brings too much.
+    pub bad_actor: BadActor,
+    /// What is laid on `degrade` for such a key.
+    pub degrade_to: String,
+    /// For how long.
+    pub degrade_for: Duration,
+}
+
+impl Default for ReliefSettings {
+    fn default() -> Self {
+        Self {
+            bounds: Bounds::default(),
+            bad_actor: BadActor::Observe,
+            degrade_to: "reject".to_owned(),
+            degrade_for: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// What becomes of a key that brings more than three times its fair share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadActor {
+    /// It is reported.
+    Observe,
+    /// While the automatic valve sheds, it is cut to its fair share.
+    Limit,
+    /// An opening degrades it.
+    Degrade,
+}
+
+impl BadActor {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Observe, Self::Limit, Self::Degrade];
+
+    /// Its word, as the file has it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Limit => "limit",
+            Self::Degrade => "degrade",
+        }
+    }
+}
+
 /// `[[queue]]`
 #[derive(Debug, Clone)]
 pub struct Queue {
@@ -259,6 +311,8 @@ pub struct Queue {
     pub outcomes_queue: Option<String>,
     /// The park.
     pub park: ParkSettings,
+    /// What the automatic valve may do.
+    pub relief: ReliefSettings,
     /// How long a message may be held undispatched within the prefetch.
     pub hold: Duration,
 }
@@ -284,6 +338,12 @@ impl Queue {
             Why::Blocked => Disposition::Park,
             _ => Disposition::DeadLetter,
         }
+    }
+
+    /// Whether the file says when a job of this queue is too late.
+    #[must_use]
+    pub fn knows_deadlines(&self) -> bool {
+        self.deadline_after.is_some() || self.reading.deadline.is_some()
     }
 
     /// The admitted queue; empty when the target is none.

@@ -7,6 +7,7 @@ use super::build::Section;
 use super::pool::Pool;
 use super::preset;
 use super::problems::Notes;
+use super::relief;
 use super::{Attributes, Disposition, OnUnknown, Order, ParkSettings, Queue, TargetSettings};
 use crate::rules::facts::Reading;
 use crate::rules::names::QueueName;
@@ -64,6 +65,7 @@ fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue
         .and_then(|slots_and_order| prefetch(section, slots_and_order, &path, notes));
     let dead_letter_queue = dead_letter_queue(section, broker_name.as_deref(), &path, notes);
     let park = park(section.section("park"));
+    let relief = relief::of(section, &path, notes);
     Some(Queue {
         name: name?,
         broker_name: broker_name?,
@@ -86,6 +88,7 @@ fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue
         dead_letter_queue,
         outcomes_queue: section.section("outcomes").get("queue"),
         park: park?,
+        relief: relief?,
         hold: section.get("hold")?,
     })
 }

@@ -98,6 +98,7 @@ async fn changes_and_openings_are_told_as_they_are_recorded() {
         when: vec![],
         ends_at_ms: 61_000,
         restore: Restore::Snap,
+        until: None,
     };
     let close = Edit::Close(crate::rules::opening::OpeningId(1));
     for (edit, kind) in [(open, "opening_began"), (close, "opening_ended")] {

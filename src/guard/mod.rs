@@ -1,5 +1,5 @@
-//! Ends openings when their time is over, step by step where they ask for it, and reminds before. Turns knobs through the store
-//! like anyone.
+//! Ends openings when their time is over, or when the queue is well that they are for, step by step where they ask for it, and
+//! reminds before. One whose end would hurt is extended, once. Turns knobs through the store like anyone.
 //!
 //! Wall clocks jump. How far an opening is follows from whichever of two clocks is further: its end on the wall clock, and the time
 //! that was left when we first saw it, on the clock that never jumps. Nothing is kept beside the openings themselves, so that a
@@ -16,12 +16,17 @@ use crate::metrics::Metrics;
 use crate::notices::Board;
 use crate::rules::change::{Actor, Cause, Change, Edit, Refused};
 use crate::rules::notice::{Kind, Notice};
-use crate::rules::opening::Opening;
+use crate::rules::opening::{Opening, Restore};
 use crate::rules::record::Touched;
 use crate::rules::snapshot::Snapshot;
 use crate::store::{Store, Turned};
+pub use actors::{TooMuch, degrade};
+use health::Health;
+pub use health::{Blind, Seen, Sight};
 use watch::{Due, LOOK_EVERY, Watch};
 
+mod actors;
+mod health;
 mod watch;
 
 /// With nothing to do we sleep until a change wakes us, or this long.
@@ -40,6 +45,8 @@ pub struct Given {
     pub metrics: Arc<Metrics>,
     /// The clock.
     pub clock: Clock,
+    /// Who sees how queues do.
+    pub sight: Arc<dyn Sight>,
 }
 
 /// Ends openings until told to stop.
@@ -80,6 +87,7 @@ pub fn end_what_is_over(given: &Given) {
 struct Guard {
     given: Given,
     watch: Watch,
+    health: Health,
     /// How often in a row what is owed could not be written, and when to try again.
     failed: u32,
     retry_at: Duration,
@@ -90,6 +98,7 @@ impl Guard {
         Self {
             given,
             watch: Watch::default(),
+            health: Health::default(),
             failed: 0,
             retry_at: Duration::ZERO,
         }
@@ -97,6 +106,7 @@ impl Guard {
 
     /// Does what is due; gives the time (since the clock's start) of the next look.
     fn tick(&mut self, now: Now) -> Duration {
+        self.end_what_is_well(now);
         let snapshot = self.given.store.snapshot();
         let (due, next) = self.watch.due(&snapshot, now);
         let mut overdue = 0;
@@ -128,17 +138,80 @@ impl Guard {
         self.tell(Kind::Reminder, opening, now);
     }
 
+    /// Ends the openings whose queues are well, or has them begin their way back.
+    fn end_what_is_well(&mut self, now: Now) {
+        let snapshot = self.given.store.snapshot();
+        self.health.retain(&snapshot);
+        for opening in snapshot.openings() {
+            let sight = Arc::clone(&self.given.sight);
+            if let Some(why) = self.health.ends(&*sight, &snapshot, opening, now) {
+                self.is_well(opening, &why, now);
+            }
+        }
+    }
+
+    fn is_well(&mut self, opening: &Opening, why: &str, now: Now) {
+        let (id, owner) = (opening.id, &opening.owner);
+        let goes_back = opening.restore != Restore::Snap;
+        let edit = match goes_back {
+            true => Edit::Ramp(id, 1.0),
+            false => Edit::Close(id),
+        };
+        match self.turn(edit, Cause::Health, why, now) {
+            Ok(_) if goes_back => {
+                tracing::info!(%id, owner, opened_because = opening.reason, why, "an opening goes back in steps: its queue is well");
+                self.health.goes_back(id);
+                self.tell(Kind::Ramping, opening, now);
+            }
+            Ok(_) => {
+                tracing::info!(%id, owner, opened_because = opening.reason, why, "an opening ended: its queue is well");
+            }
+            Err(Refused::NoOpening(_)) => {} // somebody closed it just now
+            Err(refused) => {
+                tracing::error!(%id, %refused, "an opening could not be ended though its queue is well; it is tried again");
+            }
+        }
+    }
+
+    /// Whether an opening whose time is over lasts longer, because its end would hurt now.
+    fn is_extended(&self, opening: &Opening, now: Now) -> bool {
+        let snapshot = self.given.store.snapshot();
+        let found = health::extension(&*self.given.sight, &snapshot, opening, now.mono);
+        let Some((by, why)) = found else {
+            return false;
+        };
+        let (id, ends_at_ms) = (opening.id, now.ms.saturating_add(by.as_millis()));
+        match self.turn(Edit::Extend(id, ends_at_ms), Cause::Health, &why, now) {
+            Ok(_) => {
+                tracing::warn!(
+                    %id, owner = opening.owner, opened_because = opening.reason, by = %by, why,
+                    "an opening was extended by itself: its end would hurt now; it will not be extended so again"
+                );
+                self.given.metrics.openings().extended();
+                true
+            }
+            Err(Refused::NoOpening(_)) => true, // somebody closed it just now
+            Err(refused) => {
+                tracing::error!(%id, %refused, "an opening whose end would hurt could not be extended, and ends");
+                false
+            }
+        }
+    }
+
     fn step(&self, opening: &Opening, strength: f64, now: Now) {
         let edit = Edit::Ramp(opening.id, strength);
         let begins = opening.strength >= 1.0 && !opening.beneath;
-        if begins {
+        if begins && self.is_extended(opening, now) {
+            return;
+        }
+        if begins && self.health.is_to_be_told(opening.id) {
             tracing::info!(
                 id = %opening.id, owner = opening.owner, opened_because = opening.reason, over_s = opening.way_back().as_secs(),
                 "an opening goes back in steps: its time is over"
             );
             self.tell(Kind::Ramping, opening, now);
         }
-        match self.turn(edit, "it goes back in steps", now) {
+        match self.turn(edit, Cause::Expiry, "it goes back in steps", now) {
             Ok(_) | Err(Refused::NoOpening(_)) => {} // somebody closed it just now
             Err(refused) => {
                 tracing::error!(id = %opening.id, %refused, "an opening could not go back a step; it is tried again");
@@ -146,10 +219,13 @@ impl Guard {
         }
     }
 
-    /// Whether it is closed now.
+    /// Whether it is closed or extended now.
     fn end(&mut self, opening: &Opening, now: Now) -> bool {
         let (id, owner, why) = (opening.id, &opening.owner, &opening.reason);
-        match self.turn(Edit::Close(id), "its time was over", now) {
+        if opening.strength >= 1.0 && self.is_extended(opening, now) {
+            return true;
+        }
+        match self.turn(Edit::Close(id), Cause::Expiry, "its time was over", now) {
             Ok(Turned::Written) => {
                 tracing::info!(%id, owner, opened_because = why, "an opening ended: its time was over");
             }
@@ -165,9 +241,9 @@ impl Guard {
         true
     }
 
-    fn turn(&self, edit: Edit, why: &str, now: Now) -> Result<Turned, Refused> {
+    fn turn(&self, edit: Edit, cause: Cause, why: &str, now: Now) -> Result<Turned, Refused> {
         self.given.store.turn_even_unwritten(&Change {
-            cause: Cause::Expiry,
+            cause,
             ..Change::new(edit, Actor::new("guard", "guard"), why, now.ms)
         })
     }

@@ -7,10 +7,12 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::rules::names::FlagKey;
-use crate::rules::opening::{OpeningId, Restore};
+use crate::rules::opening::OpeningId;
 use crate::rules::ramp::Stage;
 use crate::rules::record::{ChangeRecord, EditKind};
 use crate::rules::snapshot::{GatedQueue, Stored};
+
+mod health;
 
 const START_MS: i64 = 1_800_000_000_000;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -24,6 +26,7 @@ fn given(clock: Clock) -> Given {
         board: Board::default(),
         metrics,
         clock,
+        sight: Arc::new(Blind),
     }
 }
 
@@ -100,6 +103,7 @@ impl Scene {
             when: vec![],
             ends_at_ms: self.now.ms + minutes * 60_000,
             restore,
+            until: None,
         };
         OpeningId(self.turn(edit).unwrap().revision())
     }
@@ -238,10 +242,11 @@ fn it_goes_back_in_steps_that_leave_the_flags_own_revision_alone() {
         .turn(Edit::Set(key("queue.orders.skip"), json!(0.1)))
         .unwrap();
     let refused = scene.turn(Edit::Open {
-        values: vec![(key("queue.orders.max_age"), json!("30s"))],
+        values: vec![(key("queue.orders.degrade"), json!("reject"))],
         when: vec![],
         ends_at_ms: scene.now.ms + 60_000,
         restore: ramp(10),
+        until: None,
     });
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("no way in steps"), "{refused}");

@@ -8,7 +8,7 @@ use reqwest::{Certificate, StatusCode};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::told::{Page, QueueTold};
+use super::told::{BindingTold, ExchangeTold, Page, QueueTold};
 use crate::config::Management;
 use crate::config::secret::Secret;
 use crate::rules::names::segment;
@@ -118,6 +118,32 @@ impl Client {
         );
         let page: Option<Page> = self.get(&path).await?;
         Ok(page.map_or_else(Vec::new, |page| page.items))
+    }
+
+    /// What leads to a queue; `None`: it shows no such queue.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    pub(super) async fn bindings(
+        &self,
+        vhost: &str,
+        queue: &str,
+    ) -> Result<Option<Vec<BindingTold>>, Trouble> {
+        let path = format!("/api/queues/{}/{}/bindings", segment(vhost), segment(queue));
+        self.get(&path).await
+    }
+
+    /// An exchange; `None`: it shows no such exchange.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    pub(super) async fn exchange(
+        &self,
+        vhost: &str,
+        name: &str,
+    ) -> Result<Option<ExchangeTold>, Trouble> {
+        let path = format!("/api/exchanges/{}/{}", segment(vhost), segment(name));
+        self.get(&path).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Trouble> {

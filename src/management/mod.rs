@@ -2,6 +2,7 @@
 //! heads are. It only reads, and is never needed for a message: while it is away, all of that is unknown.
 //! May import `clock`, `config`, `rules`, `topology` and `vitals`.
 
+mod bindings;
 mod client;
 mod findings;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 mod told;
 mod watch;
 
+pub use bindings::{bound, kind_of, published};
 pub use client::{Client, Trouble};
 pub use watch::{Watched, watch};
 

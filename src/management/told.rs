@@ -24,8 +24,28 @@ pub(super) struct QueueTold {
     pub(super) operator_policy: Json,
     pub(super) effective_policy_definition: Table,
     consumer_details: Option<Vec<ConsumerTold>>,
+    /// Counts since the queue was made; missing before the first message.
+    message_stats: Table,
     /// Seconds since 1970; a text or nothing when it is not known.
     head_message_timestamp: Json,
+}
+
+/// A binding of a queue.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct BindingTold {
+    /// The exchange; empty: the default one.
+    pub(super) source: String,
+    pub(super) routing_key: String,
+    pub(super) arguments: Table,
+}
+
+/// An exchange.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ExchangeTold {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
 }
 
 /// A table; RabbitMQ writes an empty one as a list.
@@ -82,6 +102,11 @@ impl QueueTold {
     /// How many consumers read it, when told.
     pub(super) fn consumers(&self) -> Option<usize> {
         self.consumer_details.as_ref().map(Vec::len)
+    }
+
+    /// How many messages were published to it since it was made, a few seconds ago.
+    pub(super) fn published(&self) -> Option<u64> {
+        self.message_stats.0.get("publish")?.as_u64()
     }
 
     /// When the message at its head was published, milliseconds since 1970, where that is told.

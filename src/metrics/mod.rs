@@ -21,6 +21,7 @@ pub use ledger::Ledger;
 pub use openings::{Openings, Sent};
 pub use providers::PoolMetrics;
 pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
+pub use relief::{GROUNDS, ReliefFigures, ReliefMetrics};
 
 mod evaluations;
 mod histogram;
@@ -29,6 +30,7 @@ mod openings;
 mod providers;
 mod queue;
 mod register;
+mod relief;
 
 /// All numbers.
 #[derive(Debug)]
@@ -302,6 +304,8 @@ mod tests {
         }
         for series in [
             "sluicegate_messages_in_hand{queue=\"orders\"} 0",
+            "sluicegate_relief_workers_wanted{queue=\"orders\"} 0",
+            "sluicegate_relief_shed_total{grounds=\"fair_share\",queue=\"orders\"} 0",
             "sluicegate_flag_changes_total{cause=\"expiry\",flag=\"queue.orders.skip\"} 0",
         ] {
             assert!(page.contains(series), "{series} is missing");

@@ -44,6 +44,7 @@ impl Sent {
 pub struct Openings {
     overdue: IntGauge,
     reminders: IntCounter,
+    extended: IntCounter,
     notices: IntCounterVec,
 }
 
@@ -74,6 +75,13 @@ impl Openings {
                 nothing,
             )?
             .with_label_values(nothing),
+            extended: counter(
+                registry,
+                "opening_extensions_total",
+                "Openings that were extended by themselves, once, because their end would have hurt.",
+                nothing,
+            )?
+            .with_label_values(nothing),
             notices,
         })
     }
@@ -86,6 +94,11 @@ impl Openings {
     /// Somebody was reminded of one.
     pub fn reminded(&self) {
         self.reminders.inc();
+    }
+
+    /// One was extended by itself.
+    pub fn extended(&self) {
+        self.extended.inc();
     }
 
     /// So many notices came to this end.

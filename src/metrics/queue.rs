@@ -11,6 +11,7 @@ use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeV
 use super::histogram::{AGE, Histogram, PROCESSING};
 use super::ledger::Ledger;
 use super::register::{counter, gauge, int_gauge};
+use super::relief::{ReliefFamilies, ReliefMetrics};
 
 /// The outcomes of `processing_seconds`.
 pub const OUTCOMES: [&str; 6] = [
@@ -59,6 +60,8 @@ pub struct QueueMetrics {
     lane_messages: IntGauge,
     blocked_keys: IntGauge,
     target_full: IntCounter,
+    /// How it stands to its load, and what the automatic valve does.
+    pub relief: ReliefMetrics,
     reported: [IntCounter; Reported::ALL.len()],
     not_counted: [IntCounter; NOT_COUNTED.len()],
 }
@@ -193,6 +196,7 @@ pub(super) struct Families {
     blocked_keys: IntGaugeVec,
     lanes: LaneFamilies,
     onward: OnwardFamilies,
+    relief: ReliefFamilies,
 }
 
 /// The families that tell of lanes.
@@ -303,6 +307,7 @@ impl Families {
             )?,
             lanes: LaneFamilies::register(registry)?,
             onward: OnwardFamilies::register(registry)?,
+            relief: ReliefFamilies::register(registry)?,
         })
     }
 
@@ -326,6 +331,7 @@ impl Families {
             blocked_keys: self.blocked_keys.with_label_values(of),
             publish_failures: self.onward.publish_failures.with_label_values(of),
             target_full: self.onward.target_full.with_label_values(of),
+            relief: self.relief.queue(name),
             reported: Reported::ALL
                 .map(|one| self.onward.reported.with_label_values(&[name, one.word()])),
             not_counted: NOT_COUNTED

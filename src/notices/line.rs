@@ -230,6 +230,8 @@ mod tests {
             restore: Restore::Snap,
             strength: 1.0,
             beneath: false,
+            until: None,
+            extended: false,
         };
         Arc::new(Notice::by_itself(Kind::Reminder, &opening, vec![], 0, 7))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::change::{Cause, Change, Edit, Refused};
+use super::change::{Change, Edit, Refused};
 use super::clause::{ClauseDocument, Op, named_segments};
 use super::flag::{Flag, Value};
 use super::names::FlagKey;
@@ -53,7 +53,7 @@ impl Snapshot {
             change.edit,
             Edit::Close(_) | Edit::Extend(..) | Edit::Ramp(..) | Edit::Undo(..)
         );
-        if ends || change.cause == Cause::Expiry {
+        if ends || change.cause.is_the_guards() {
             return Ok(());
         }
         // One number is confirmed for the whole change, so it is the largest: else two big moves at once could never be made.
@@ -91,8 +91,9 @@ impl Snapshot {
             )),
             accounts: 0,
         };
-        for rule in &after.document().rules {
-            if before.document().rules.contains(rule) {
+        let (rules, former) = (after.document().rules, before.document().rules);
+        for rule in &rules {
+            if former.contains(rule) {
                 continue;
             }
             let values = rule
@@ -142,15 +143,21 @@ impl Snapshot {
         let names = move |when: &[ClauseDocument]| named_segments(when).any(|name| name == segment);
         let tells = move |flag: &Flag| {
             let key = flag.key.as_str();
-            let of_rules = flag.document().rules.iter();
+            let document = flag.document();
+            let of_rules = document.rules.iter();
             let of_rules = of_rules.filter(|rule| names(&rule.when)).flat_map(|rule| {
                 let shares = rule.split.iter().map(|share| &share.value);
                 rule.value.iter().chain(shares)
             });
             let openings = self.openings_on(key).filter(|laid| names(&laid.when));
             let of_openings = openings.filter_map(|laid| laid.value_on(key));
-            let differs =
-                |value| points(&flag.key, Some(flag.value.clone()), flag.read(value).ok()) > 0;
+            let differs = |value| {
+                points(
+                    &flag.key,
+                    Some(flag.value.clone()),
+                    document.read(value).ok(),
+                ) > 0
+            };
             of_rules.chain(of_openings).any(differs)
         };
         let queues = self.queues().iter();
@@ -241,7 +248,7 @@ mod tests {
         let edit = Edit::PutSegment(serde_json::from_value(segment).unwrap());
         let snapshot = snapshot.with(&change(edit)).unwrap();
         let flag = snapshot.flag("queue.orders.degrade").unwrap();
-        let mut document = flag.document().clone();
+        let mut document = flag.document();
         document.rules = serde_json::from_value(json!([
             {"name": "some", "when": [{"segment": "some"}], "value": value}
         ]))

@@ -1,6 +1,8 @@
 //! Why a message runs, is shed or waits: the valves of its queue in the order of [`decide`](super::gate::decide), each with what it
 //! asked, what it found, and whether it decided.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -13,6 +15,10 @@ use super::gate::{Degrade, Gate};
 use super::lots::Lots;
 use super::names::FlagKey;
 use super::opening::OpeningId;
+use super::relief::asking::{Asking, SkipMode};
+use super::relief::classes::Class;
+use super::relief::decision::{Decision, Grounds};
+use super::relief::valve::AutoValve;
 use super::snapshot::Snapshot;
 use super::units::{Ratio, Span};
 use super::valve::Valve;
@@ -93,6 +99,19 @@ pub struct Message<'a> {
     pub has_id: bool,
     /// When it is asked, milliseconds since 1970.
     pub now_ms: i64,
+    /// The automatic valve; `None`: nothing is known of it yet, and it sheds nothing.
+    pub auto: Option<Auto<'a>>,
+}
+
+/// The automatic valve of a queue, as it stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Auto<'a> {
+    /// The valve.
+    pub valve: &'a AutoValve,
+    /// How it is asked.
+    pub asking: &'a Asking,
+    /// The time, since the clock's start.
+    pub now: Duration,
 }
 
 /// Explains what the gate of a queue says of a message; `None`: the queue has no gate.
@@ -169,6 +188,7 @@ impl<'a> Following<'a> {
             Self::not_before,
             Self::degrade,
             Self::skip,
+            Self::auto,
         ];
         let ended = steps.into_iter().find_map(|step| step(self));
         ended.unwrap_or(Ended::Runs)
@@ -268,6 +288,34 @@ impl<'a> Following<'a> {
         Some(match skips {
             None => Ended::Depends,
             Some(_) => self.shed(Why::Skipped, Gate::by(&gate.skip, reason)),
+        })
+    }
+
+    /// What the automatic valve says, also while people alone turn `skip`.
+    fn auto(&mut self) -> Option<Ended> {
+        let (auto, facts) = (self.message.auto?, self.message.facts);
+        let candidate = auto.asking.candidate(self.gate, facts, self.message.now_ms);
+        let decision = auto.valve.decide(auto.now, &candidate);
+        let limit = auto.valve.limit(Class::Priority(candidate.priority));
+        let mut said = decision.to_string();
+        if let (Decision::Pass(_), Some(limit)) = (decision, limit) {
+            said = format!("{said} ({limit})");
+        }
+        let mode = self.gate.skip_mode;
+        let decides = mode == SkipMode::Auto && decision.sheds();
+        let found = match mode {
+            SkipMode::Auto => said,
+            SkipMode::Observe => format!("it is only observed: {said}"),
+            SkipMode::Manual => format!("people alone turn skip; by itself it would say: {said}"),
+        };
+        self.link("skip_mode", found, decides, None);
+        let by_lot = matches!(
+            decision,
+            Decision::Shed(Grounds::Floor | Grounds::Outranked, _)
+        );
+        decides.then(|| match by_lot && !self.message.has_id {
+            true => Ended::Depends,
+            false => self.shed(Why::Skipped, self.gate.skip_mode_by.clone()),
         })
     }
 
@@ -396,6 +444,7 @@ mod tests {
             facts,
             has_id,
             now_ms: NOW,
+            auto: None,
         };
         explain(snapshot, "orders", message).unwrap()
     }
@@ -511,6 +560,7 @@ mod tests {
             when: vec![super::super::clause::one_of("account", &["acme"])],
             ends_at_ms: 61_000,
             restore: Default::default(),
+            until: None,
         };
         let change = Change {
             confirm: Some(100),

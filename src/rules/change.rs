@@ -8,6 +8,7 @@ use super::clause::ClauseDocument;
 use super::flag::{BadFlag, FlagDocument};
 use super::names::FlagKey;
 use super::opening::{LONGEST, OpeningId, Restore};
+use super::relief::health::UntilWell;
 use super::segment::{BadSegment, SegmentDocument, SegmentName};
 use super::units::Span;
 
@@ -46,13 +47,15 @@ pub enum Cause {
     Operator,
     /// An opening that came to its end.
     Expiry,
+    /// How a queue does: an opening that ends because it is well again, or lasts longer because its end would hurt.
+    Health,
     /// The file of flags.
     File,
 }
 
 impl Cause {
     /// All causes.
-    pub const ALL: [Cause; 3] = [Cause::Operator, Cause::Expiry, Cause::File];
+    pub const ALL: [Cause; 4] = [Cause::Operator, Cause::Expiry, Cause::Health, Cause::File];
 
     /// The word of the label.
     #[must_use]
@@ -60,8 +63,15 @@ impl Cause {
         match self {
             Self::Operator => "operator",
             Self::Expiry => "expiry",
+            Self::Health => "health",
             Self::File => "file",
         }
+    }
+
+    /// Whether it is the daemon's own work on openings: what may be refused was refused when they came.
+    #[must_use]
+    pub const fn is_the_guards(self) -> bool {
+        matches!(self, Self::Expiry | Self::Health)
     }
 }
 
@@ -103,10 +113,13 @@ pub enum Edit {
         ends_at_ms: i64,
         /// how it ends
         restore: Restore,
+        /// that it ends sooner, once its queue is well
+        until: Option<UntilWell>,
     },
     /// Another end of an opening, which holds whole again if it went back already.
     Extend(OpeningId, i64),
-    /// A step of a ramp: so much of the opening still holds.
+    /// A step of a ramp: so much of the opening still holds. By its queue's health it begins before the opening's end, which is
+    /// then now.
     Ramp(OpeningId, f64),
     /// The end of an opening, before or at its time.
     Close(OpeningId),

@@ -8,6 +8,7 @@ use super::clause::{Clause, all_hold};
 use super::context::{Attribute, Context, Slot};
 use super::lots::Lots;
 use super::opening::OpeningId;
+use super::rule_name::{RuleName, RuleNames};
 
 /// Why a flag gave the value that it gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Choice<T> {
     pub(super) laid: Arc<[Laid<T>]>,
     pub(super) enabled: bool,
     pub(super) rules: Arc<[Rule<T>]>,
+    /// As many as there are rules.
+    pub(super) names: RuleNames,
     /// The value for everybody.
     pub(super) value: T,
     /// The opening by which that value is on its way.
@@ -71,7 +74,6 @@ pub(super) struct Laid<T> {
 /// One rule.
 #[derive(Debug, Clone)]
 pub(super) struct Rule<T> {
-    pub(super) name: Arc<str>,
     pub(super) when: Box<[Clause]>,
     pub(super) gives: Gives<T>,
 }
@@ -82,7 +84,7 @@ pub(super) enum Gives<T> {
     /// One value for all of them.
     Value(T),
     /// Shares of them get values; the rest falls through.
-    Split(Split<T>),
+    Split(Box<Split<T>>),
 }
 
 /// Values for shares of keys.
@@ -117,6 +119,7 @@ impl<T> Choice<T> {
             laid: Arc::default(),
             enabled: true,
             rules: Arc::default(),
+            names: RuleNames::default(),
             value,
             way: None,
         }
@@ -201,11 +204,9 @@ impl<T> Choice<T> {
 
     /// The name of the rule that a reason speaks of.
     #[must_use]
-    pub fn rule(&self, reason: Reason) -> Option<&Arc<str>> {
+    pub fn rule(&self, reason: Reason) -> Option<RuleName> {
         match reason {
-            Reason::Rule(number) | Reason::Split(number) => {
-                self.rules.get(usize::from(number)).map(|rule| &rule.name)
-            }
+            Reason::Rule(number) | Reason::Split(number) => Some(self.names.get(number)),
             _ => None,
         }
     }
@@ -214,7 +215,7 @@ impl<T> Choice<T> {
     pub fn map<U>(&self, convert: impl Fn(&T) -> U) -> Choice<U> {
         let gives = |gives: &Gives<T>| match gives {
             Gives::Value(value) => Gives::Value(convert(value)),
-            Gives::Split(split) => Gives::Split(Split {
+            Gives::Split(split) => Gives::Split(Box::new(Split {
                 by: split.by,
                 lots: split.lots.clone(),
                 shares: split
@@ -222,7 +223,7 @@ impl<T> Choice<T> {
                     .iter()
                     .map(|(limit, value)| (*limit, convert(value)))
                     .collect(),
-            }),
+            })),
         };
         Choice {
             laid: self
@@ -239,11 +240,11 @@ impl<T> Choice<T> {
                 .rules
                 .iter()
                 .map(|rule| Rule {
-                    name: Arc::clone(&rule.name),
                     when: rule.when.clone(),
                     gives: gives(&rule.gives),
                 })
                 .collect(),
+            names: self.names.clone(),
             value: convert(&self.value),
             way: self.way,
         }
@@ -272,8 +273,8 @@ impl<T> Choice<T> {
     }
 
     /// The names of its rules, in their order.
-    pub fn rules(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.rules.iter().map(|rule| &rule.name)
+    pub fn rules(&self) -> impl Iterator<Item = &str> {
+        self.names.iter()
     }
 
     /// Its openings, newest first, and whether each lies there for everybody.

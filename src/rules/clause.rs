@@ -1,23 +1,14 @@
 //! A clause: a condition on one attribute, or on membership of a segment. [`ClauseDocument`] is what people write, [`Clause`] what
 //! is asked.
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
-use regex::Regex;
 use schemars::JsonSchema;
-use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use thiserror::Error;
 
 use super::audience::Audiences;
-use super::comparison::{
-    bad, compares, compares_versions, each, members, network, number, pattern, text, version,
-    written_version,
-};
-use super::context::{Attribute, Context, Slot, Vocabulary};
-use super::members::Members;
+use super::comparison::Comparison;
+use super::context::{Context, Slot, Vocabulary};
 use super::segment::{SegmentName, Segments};
 
 /// The most values of a clause; more belong into a segment.
@@ -122,23 +113,16 @@ pub enum BadClause {
 
 /// A clause, ready to be asked.
 #[derive(Debug, Clone)]
-pub struct Clause {
-    pub(super) test: Test,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Test {
-    In(Slot, Members),
-    NotIn(Slot, Members),
-    Segment { number: u16, inside: bool },
-    StartsWith(Slot, Box<[Box<str>]>),
-    EndsWith(Slot, Box<[Box<str>]>),
-    Contains(Slot, Box<[Box<str>]>),
-    Matches(Slot, Box<[Regex]>),
-    Number(Slot, Op, Box<[f64]>),
-    Semver(Slot, Op, Box<[Version]>),
-    Cidr(Slot, Box<[IpNet]>),
-    Exists(Slot, bool),
+pub enum Clause {
+    /// Who belongs to the segment of this number, or who does not.
+    Segment {
+        /// the segment
+        number: u16,
+        /// `false`: who does not
+        inside: bool,
+    },
+    /// Whose attribute compares so.
+    Attribute(Slot, Comparison),
 }
 
 impl Clause {
@@ -151,89 +135,48 @@ impl Clause {
         segments: &Segments,
         vocabulary: &mut Vocabulary,
     ) -> Result<Self, BadClause> {
-        let test = match (&document.attribute, &document.segment) {
-            (None, Some(name)) => of_segment(document, name, segments)?,
+        match (&document.attribute, &document.segment) {
+            (None, Some(name)) => of_segment(document, name, segments),
             (Some(name), None) => {
                 let slot = vocabulary.slot(attribute_name(name)?);
-                of_attribute(document, slot)?
+                Ok(Self::Attribute(slot, Comparison::of(document)?))
             }
-            _ => return Err(BadClause::Neither),
-        };
-        Ok(Self { test })
+            _ => Err(BadClause::Neither),
+        }
     }
 
     /// Whether it holds. A missing attribute fails it, except of `not_in` and `ne`.
+    #[inline]
     pub fn holds<C: Context + ?Sized>(&self, context: &C, audiences: &Audiences) -> bool {
-        let any = |slot: &Slot, holds: &dyn Fn(&Attribute) -> bool| {
-            context.attribute(*slot).is_some_and(holds)
-        };
-        match &self.test {
-            Test::In(slot, members) => context
-                .attribute(*slot)
-                .is_some_and(|found| members.contains(found)),
-            Test::NotIn(slot, members) => context
-                .attribute(*slot)
-                .is_none_or(|found| !members.contains(found)),
-            Test::Segment { number, inside } => audiences.includes(*number, context) == *inside,
-            Test::StartsWith(slot, values) => any(slot, &|found| {
-                values
-                    .iter()
-                    .any(|value| found.text().starts_with(&**value))
-            }),
-            Test::EndsWith(slot, values) => any(slot, &|found| {
-                values.iter().any(|value| found.text().ends_with(&**value))
-            }),
-            Test::Contains(slot, values) => any(slot, &|found| {
-                values.iter().any(|value| found.text().contains(&**value))
-            }),
-            Test::Matches(slot, patterns) => any(slot, &|found| {
-                patterns
-                    .iter()
-                    .any(|pattern| pattern.is_match(found.text()))
-            }),
-            Test::Number(slot, op, values) => {
-                let found = context.attribute(*slot);
-                match found.map(Attribute::number) {
-                    None => *op == Op::Ne,
-                    Some(None) => false,
-                    Some(Some(number)) if *op == Op::Ne => values.iter().all(|v| number != *v),
-                    Some(Some(number)) => values.iter().any(|value| compares(*op, number, *value)),
-                }
-            }
-            Test::Semver(slot, op, values) => any(slot, &|found| {
-                version(found.text()).is_some_and(|found| {
-                    values
-                        .iter()
-                        .any(|value| compares_versions(*op, &found, value))
-                })
-            }),
-            Test::Cidr(slot, networks) => any(slot, &|found| {
-                let address = found.text().parse::<IpAddr>();
-                address.is_ok_and(|address| networks.iter().any(|net| net.contains(&address)))
-            }),
-            Test::Exists(slot, there) => context.attribute(*slot).is_some() == *there,
+        match self {
+            Self::Segment { number, inside } => audiences.includes(*number, context) == *inside,
+            Self::Attribute(slot, comparison) => comparison.holds(context.attribute(*slot)),
         }
     }
 
     /// The segment that it asks about.
     #[must_use]
     pub fn segment(&self) -> Option<u16> {
-        match self.test {
-            Test::Segment { number, .. } => Some(number),
-            _ => None,
+        match self {
+            Self::Segment { number, .. } => Some(*number),
+            Self::Attribute(..) => None,
         }
     }
 }
 
 /// Whether all of them hold.
+#[inline]
 pub fn all_hold<C: Context + ?Sized>(
     clauses: &[Clause],
     context: &C,
     audiences: &Audiences,
 ) -> bool {
-    clauses
-        .iter()
-        .all(|clause| clause.holds(context, audiences))
+    for clause in clauses {
+        if !clause.holds(context, audiences) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Checks and compiles the clauses of one rule, segment or opening.
@@ -274,7 +217,7 @@ fn of_segment(
     document: &ClauseDocument,
     name: &str,
     segments: &Segments,
-) -> Result<Test, BadClause> {
+) -> Result<Clause, BadClause> {
     let inside = match document.op {
         None | Some(Op::In) => true,
         Some(Op::NotIn) => false,
@@ -286,54 +229,7 @@ fn of_segment(
     let known = name.parse::<SegmentName>().ok();
     let number = known.and_then(|name| segments.number(&name));
     let number = number.ok_or_else(|| BadClause::NoSegment(name.chars().take(80).collect()))?;
-    Ok(Test::Segment { number, inside })
-}
-
-fn of_attribute(document: &ClauseDocument, slot: Slot) -> Result<Test, BadClause> {
-    let values = &document.values;
-    let op = document
-        .op
-        .ok_or_else(|| BadClause::Shape("say how to compare: op, such as \"in\"".to_owned()))?;
-    if values.len() > MOST_VALUES {
-        return Err(BadClause::Shape(format!(
-            "a clause has at most {MOST_VALUES} values; make a segment of them"
-        )));
-    }
-    if values.is_empty() && op != Op::Exists {
-        return Err(BadClause::Shape(format!(
-            "{op:?} needs values to compare with"
-        )));
-    }
-    Ok(match op {
-        Op::In => Test::In(slot, members(op, values)?),
-        Op::NotIn => Test::NotIn(slot, members(op, values)?),
-        Op::StartsWith => Test::StartsWith(slot, each(op, values, text)?),
-        Op::EndsWith => Test::EndsWith(slot, each(op, values, text)?),
-        Op::Contains => Test::Contains(slot, each(op, values, text)?),
-        Op::Matches => Test::Matches(slot, each(op, values, pattern)?),
-        Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => {
-            Test::Number(slot, op, each(op, values, number)?)
-        }
-        Op::SemverEq
-        | Op::SemverLt
-        | Op::SemverLe
-        | Op::SemverGt
-        | Op::SemverGe
-        | Op::SemverMajor
-        | Op::SemverMinor => Test::Semver(slot, op, each(op, values, written_version)?),
-        Op::Cidr => Test::Cidr(slot, each(op, values, network)?),
-        Op::Exists => match values.as_slice() {
-            [] => Test::Exists(slot, true),
-            [Json::Bool(there)] => Test::Exists(slot, *there),
-            _ => {
-                return Err(bad(
-                    op,
-                    &Json::from(values.clone()),
-                    "it takes [true], [false] or nothing",
-                ));
-            }
-        },
-    })
+    Ok(Clause::Segment { number, inside })
 }
 
 /// The segments that clauses name.
@@ -366,6 +262,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::rules::context::Attribute;
 
     fn clause(document: Json) -> Result<(Clause, Vocabulary), BadClause> {
         let document: ClauseDocument = serde_json::from_value(document).unwrap();

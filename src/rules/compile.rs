@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::choice::{Choice, Gives, Laid, Rule, Split};
 use super::clause::{BadClause, compile_all};
 use super::context::Vocabulary;
-use super::flag::{BadFlag, Flag, RuleDocument, Value};
+use super::flag::{BadFlag, Flag, FlagDocument, RuleDocument, Value};
 use super::lots::Lots;
 use super::opening::{Opening, OpeningId};
+use super::rule_name::RuleNames;
 use super::segment::Segments;
 use super::units::Ratio;
 
@@ -22,26 +23,26 @@ pub fn compile<'a>(
     vocabulary: &mut Vocabulary,
 ) -> Result<Choice<Value>, BadFlag> {
     let key = flag.key.as_str();
+    let document = flag.document();
     let clauses = |rule: &str, when, vocabulary: &mut Vocabulary| {
         compile_all(when, segments, vocabulary).map_err(|why| bad_clause(flag, rule, why))
     };
-    let rules = flag.document().rules.iter().map(|rule| {
+    let rules = document.rules.iter().map(|rule| {
         Ok(Rule {
-            name: rule.name.as_str().into(),
             when: clauses(&rule.name, &rule.when, vocabulary)?,
-            gives: gives(flag, rule, vocabulary)?,
+            gives: gives(&document, rule, vocabulary)?,
         })
     });
     let rules = rules.collect::<Result<Arc<[_]>, BadFlag>>()?;
     let mut laid: Vec<Laid<Value>> = Vec::new();
     let openings: Vec<&Arc<Opening>> = openings.collect();
-    let (value, way) = on_its_way(flag, &openings)?;
+    let (value, way) = on_its_way(flag, &document, &openings)?;
     let mut below = value.clone();
     for opening in openings {
         let Some(json) = opening.value_on(key).filter(|_| !opening.beneath) else {
             continue;
         };
-        let value = weakened(flag.read(json)?, opening, &below);
+        let value = weakened(document.read(json)?, opening, &below);
         if opening.when.is_empty() {
             below = value.clone();
         }
@@ -54,8 +55,9 @@ pub fn compile<'a>(
     laid.reverse();
     Ok(Choice {
         laid: laid.into(),
-        enabled: flag.document().enabled,
+        enabled: document.enabled,
         rules,
+        names: RuleNames::of(document.rules.iter().map(|rule| &*rule.name)),
         value,
         way,
     })
@@ -64,12 +66,13 @@ pub fn compile<'a>(
 /// What the flag itself says while its value is on its way to the one that was set.
 fn on_its_way(
     flag: &Flag,
+    document: &FlagDocument,
     openings: &[&Arc<Opening>],
 ) -> Result<(Value, Option<OpeningId>), BadFlag> {
     let way = openings.iter().rev().find(|opening| opening.beneath);
     match way.and_then(|way| Some((way, way.value_on(flag.key.as_str())?))) {
         Some((way, former)) => {
-            let value = weakened(flag.read(former)?, way, &flag.value);
+            let value = weakened(document.read(former)?, way, &flag.value);
             Ok((value, Some(way.id)))
         }
         None => Ok((flag.value.clone(), None)),
@@ -86,26 +89,25 @@ fn weakened(whole: Value, opening: &Opening, below: &Value) -> Value {
 }
 
 fn gives(
-    flag: &Flag,
+    flag: &FlagDocument,
     rule: &RuleDocument,
     vocabulary: &mut Vocabulary,
 ) -> Result<Gives<Value>, BadFlag> {
     if let Some(value) = &rule.value {
         return Ok(Gives::Value(flag.read(value)?));
     }
-    let document = flag.document();
-    let lots = Lots::of(document.bucketing, &document.key, document.seed.as_deref());
+    let lots = Lots::of(flag.bucketing, &flag.key, flag.seed.as_deref());
     let mut taken = 0.0;
     let shares = rule.split.iter().map(|share| {
         taken += share.share;
         let taken = Ratio::try_from(f64::min(taken, 1.0)).unwrap_or(Ratio::ZERO);
         Ok((lots.limit(taken), flag.read(&share.value)?))
     });
-    Ok(Gives::Split(Split {
-        by: vocabulary.slot(document.draws_by(rule)),
+    Ok(Gives::Split(Box::new(Split {
+        by: vocabulary.slot(flag.draws_by(rule)),
         shares: shares.collect::<Result<_, BadFlag>>()?,
         lots,
-    }))
+    })))
 }
 
 fn bad_clause(flag: &Flag, rule: &str, why: BadClause) -> BadFlag {

@@ -1,11 +1,10 @@
 //! What a flag is asked with: attributes, found by slot so that no name is looked up when it is asked.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::lots::KeyHash;
+use super::lots::{ByText, KeyHash};
 
 /// The longest attribute that is kept as it is; a longer one is replaced by its hash.
 pub const LONGEST_ATTRIBUTE: usize = 256;
@@ -39,12 +38,14 @@ impl Attribute {
     }
 
     /// Its text.
+    #[inline]
     #[must_use]
     pub fn text(&self) -> &Arc<str> {
         &self.text
     }
 
     /// The hash of its text.
+    #[inline]
     #[must_use]
     pub fn hash(&self) -> KeyHash {
         self.hash
@@ -85,6 +86,7 @@ pub trait Context {
 }
 
 impl Context for [Option<Attribute>] {
+    #[inline]
     fn attribute(&self, slot: Slot) -> Option<&Attribute> {
         self.get(usize::from(slot.0))?.as_ref()
     }
@@ -97,7 +99,7 @@ pub struct Vocabulary(Arc<Names>);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Names {
     names: Vec<Arc<str>>,
-    slots: HashMap<Arc<str>, Slot>,
+    slots: ByText<Arc<str>, Slot>,
 }
 
 impl Vocabulary {

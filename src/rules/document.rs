@@ -5,8 +5,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 
 use super::clause::ClauseDocument;
+use super::flag::BadFlag;
+use super::flag_value::read_value;
 use super::lots::Bucketing;
-use super::value::ValueType;
+use super::value::{Value, ValueType};
 
 /// What a flag is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -122,6 +124,38 @@ pub struct ShareDocument {
 }
 
 impl FlagDocument {
+    /// A flag of which nothing else is said.
+    #[must_use]
+    pub fn plain(key: &str, kind: Kind, value_type: ValueType, value: Json) -> Self {
+        Self {
+            key: key.to_owned(),
+            kind,
+            value_type,
+            value,
+            enabled: true,
+            min: None,
+            max: None,
+            choices: Vec::new(),
+            description: String::new(),
+            owner: String::new(),
+            runbook: String::new(),
+            rules: Vec::new(),
+            by: None,
+            seed: None,
+            bucketing: Bucketing::default(),
+            managed: None,
+            revision: 0,
+        }
+    }
+
+    /// Reads a value that this flag could take.
+    ///
+    /// # Errors
+    /// When it does not fit the flag's type, bounds or choices.
+    pub fn read(&self, value: &Json) -> Result<Value, BadFlag> {
+        read_value(self, value)
+    }
+
     /// Whether `other` has the same bounds, choices and description.
     #[must_use]
     pub fn same_frame(&self, other: &Self) -> bool {

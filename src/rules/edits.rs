@@ -80,7 +80,7 @@ impl Snapshot {
             }
             Edit::Open { .. } => self.open(edit, change, touched),
             Edit::Extend(id, ends_at_ms) => self.extend(*id, *ends_at_ms, change, touched),
-            Edit::Ramp(id, strength) => self.step(*id, *strength, touched),
+            Edit::Ramp(id, strength) => self.step(*id, *strength, change, touched),
             Edit::Close(id) => self.close(*id, touched),
             Edit::Several(edits) => self.several(edits, change, touched),
         }
@@ -94,7 +94,7 @@ impl Snapshot {
     ) -> Result<(), Refused> {
         let most = match change.cause {
             Cause::File => MOST_FLAGS + MOST_SEGMENTS,
-            Cause::Operator | Cause::Expiry => MOST_EDITS,
+            Cause::Operator | Cause::Expiry | Cause::Health => MOST_EDITS,
         };
         if edits.is_empty() || edits.len() > most {
             return Err(Refused::Limit(format!(
@@ -171,7 +171,7 @@ impl Snapshot {
                     .to_owned(),
             ));
         }
-        if let Some(objection) = self.policy.objection(flag.document()) {
+        if let Some(objection) = self.policy.objection(&flag.document()) {
             return Err(Refused::Limit(format!("`{}`: {objection}", flag.key)));
         }
         self.place(flag, touched)
@@ -186,7 +186,7 @@ impl Snapshot {
     ) -> Result<(), Refused> {
         let old = self.standing(&document.key, seen)?;
         managed_by_others(&old, change)?;
-        if (document.value_type, document.kind) != (old.document().value_type, old.kind()) {
+        if (document.value_type, document.kind) != (old.value_type(), old.kind()) {
             return Err(Refused::Limit(format!(
                 "the type and kind of `{}` never change; create a flag with another key",
                 old.key
@@ -290,7 +290,7 @@ impl Snapshot {
         }
         let largest = next.policy.largest_skip(queue.name.as_str());
         let beyond = |value: &Value| matches!(value, Value::Ratio(share) if *share > largest);
-        if valve == Valve::Skip && change.cause != Cause::Expiry && choice.values().any(beyond) {
+        if valve == Valve::Skip && !change.cause.is_the_guards() && choice.values().any(beyond) {
             return Err(Refused::Limit(format!(
                 "[limits] of the file lets `{key}` skip at most {largest}; no change goes beyond it"
             )));
@@ -302,7 +302,7 @@ impl Snapshot {
         );
         if is_an_edit
             && !change.keep
-            && change.cause != Cause::Expiry
+            && !change.cause.is_the_guards()
             && stays_shut(next)
             && !stays_shut(self)
         {
@@ -323,7 +323,7 @@ impl Snapshot {
         });
         let said: Vec<&Json> = of_rules.chain([&document.value]).collect();
         said.into_iter()
-            .filter_map(|json| flag.read(json).ok())
+            .filter_map(|json| document.read(json).ok())
             .any(|value| valve.sheds_at(&value))
     }
 }
@@ -381,6 +381,7 @@ mod tests {
             when: vec![],
             ends_at_ms: 61_000,
             restore: Restore::Snap,
+            until: None,
         })
     }
 
@@ -460,6 +461,7 @@ mod tests {
                 when: vec![],
                 ends_at_ms,
                 restore: Restore::Snap,
+                until: None,
             })
         };
         let unexplained = Change {
@@ -471,6 +473,7 @@ mod tests {
             when: vec![],
             ends_at_ms: 2_000,
             restore: Restore::Snap,
+            until: None,
         });
         let unknown = change(Edit::Close(OpeningId(9)));
         let pause = open("queue.orders.pause", json!(true));
@@ -496,6 +499,7 @@ mod tests {
                 when: vec![],
                 ends_at_ms: 61_000,
                 restore: Restore::Snap,
+                until: None,
             })
         };
         check("neither", both(None), "\"confirm\": 100");

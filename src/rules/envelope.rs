@@ -101,6 +101,14 @@ pub fn seal_without_original(raw: &Raw, stamp: &Stamp) -> Sealed {
     }
 }
 
+/// Whether a message in this envelope was in our hands before as one that was to be done: it is offered no second time.
+#[must_use]
+pub fn came_before(raw: &Raw) -> bool {
+    let not_yet = Why::NotYet.word().as_bytes();
+    raw.header(ORIGINAL).is_some()
+        && !matches!(raw.header(REASON), Some(Field::LongString(why)) if why.as_slice() == not_yet)
+}
+
 /// Takes a message out of its envelope: the original, and how often it was tried. A message without one is its own original.
 #[must_use]
 pub fn open(raw: Raw) -> (Raw, u32) {
@@ -339,6 +347,7 @@ mod tests {
             by: By {
                 opening: Some(crate::rules::opening::OpeningId(41)),
                 rule: Some("acme-bulk".into()),
+                numbers: None,
             },
             at_ms: 1_000,
             attempt: 2,

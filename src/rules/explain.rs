@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::audience::Audiences;
 use super::choice::{Choice, Gives, Reason, Rule, Split};
-use super::clause::{Clause, ClauseDocument, Test};
+use super::clause::{Clause, ClauseDocument};
 use super::context::{Attribute, Context};
 use super::flag::{FlagDocument, RuleDocument};
 use super::opening::OpeningId;
@@ -145,11 +145,15 @@ pub(super) fn explain_choice<T, C: Context + ?Sized>(
             steps.push(asking.opening(laid.opening, &laid.when));
         }
     }
-    for (number, rule) in choice.rules.iter().enumerate() {
+    for (number, (rule, name)) in choice.rules.iter().zip(choice.rules()).enumerate() {
         if decided(&steps) || !choice.enabled {
-            not_asked.push(rule.name.to_string());
+            not_asked.push(name.to_owned());
         } else {
-            steps.push(asking.rule(rule, document, number, &show));
+            let step = asking.rule(rule, &document, number, &show);
+            steps.push(Step {
+                rule: Some(name.to_owned()),
+                ..step
+            });
         }
     }
     // Beneath all of that lies the opening by which the value itself is on its way.
@@ -174,7 +178,8 @@ pub(super) fn explain_choice<T, C: Context + ?Sized>(
 /// A reason in words: `static`, `default`, `disabled`, `rule <name>`, `split <name>`, `opening <id>`.
 #[must_use]
 pub fn words<T>(choice: &Choice<T>, reason: Reason) -> String {
-    let name = choice.rule(reason).map_or("", |name| name);
+    let name = choice.rule(reason);
+    let name = name.as_deref().unwrap_or_default();
     match reason {
         Reason::Static => "static".to_owned(),
         Reason::Default => "default".to_owned(),
@@ -216,7 +221,7 @@ impl<C: Context + ?Sized> Asking<'_, C> {
         let drew = |split: &Drawn| split.shares.iter().any(|share| share.drawn);
         Step {
             opening: None,
-            rule: Some(rule.name.to_string()),
+            rule: None,
             holds,
             clauses,
             decides: holds && split.as_ref().is_none_or(drew),
@@ -239,18 +244,9 @@ impl<C: Context + ?Sized> Asking<'_, C> {
         let mut shown = written.clone();
         let values_left_out = shown.values.len().saturating_sub(MOST_SHOWN);
         shown.values.truncate(MOST_SHOWN);
-        let (found, through) = match &clause.test {
-            Test::Segment { number, .. } => self.in_segment(*number),
-            Test::In(slot, _)
-            | Test::NotIn(slot, _)
-            | Test::StartsWith(slot, _)
-            | Test::EndsWith(slot, _)
-            | Test::Contains(slot, _)
-            | Test::Matches(slot, _)
-            | Test::Number(slot, ..)
-            | Test::Semver(slot, ..)
-            | Test::Cidr(slot, _)
-            | Test::Exists(slot, _) => (self.context.attribute(*slot), None),
+        let (found, through) = match clause {
+            Clause::Segment { number, .. } => self.in_segment(*number),
+            Clause::Attribute(slot, _) => (self.context.attribute(*slot), None),
         };
         Asked {
             clause: shown,

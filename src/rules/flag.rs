@@ -2,12 +2,14 @@
 //!
 //! [`FlagDocument`] is what people write and see; [`Flag`] is what came of checking it. Nothing else makes a [`Flag`].
 
+use std::collections::BTreeSet;
+
 use serde_json::Value as Json;
 use thiserror::Error;
 
-use super::clause::{BadClause, Clause, attribute_name};
+use super::clause::{BadClause, Clause, attribute_name, named_segments};
 use super::context::Vocabulary;
-use super::flag_value::read_value;
+use super::kept::Kept;
 use super::lots::Bucketing;
 use super::names::{FlagKey, QueueName};
 use super::segment::Segments;
@@ -17,14 +19,19 @@ use super::valve::Valve;
 pub use super::document::{FlagDocument, Kind, Managed, RuleDocument, ShareDocument};
 pub use super::value::{Value, ValueType};
 
-/// A flag that was checked.
+/// A flag that was checked. What is asked often stands beside its document, which is kept small.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flag {
     /// Its key.
     pub key: FlagKey,
     /// The value for everybody.
     pub value: Value,
-    document: FlagDocument,
+    kind: Kind,
+    value_type: ValueType,
+    revision: u64,
+    /// The segments that its rules name.
+    segments: Box<[Box<str>]>,
+    document: Kept,
 }
 
 /// Why a flag or value was refused; each sentence says the cure.
@@ -103,6 +110,8 @@ pub enum BadFlag {
 
 /// The largest value, in bytes of JSON.
 pub const LARGEST_VALUE: usize = 4_096;
+/// In how many objects and arrays the innermost part of a value lies at most, so that whoever reads JSON can read it.
+pub const DEEPEST_VALUE: usize = 64;
 /// The most rules of a flag.
 pub const MOST_RULES: usize = 100;
 /// The most shares of a split.
@@ -111,22 +120,54 @@ const LONGEST_TEXT: usize = 1_024;
 const LONGEST_NAME: usize = 100;
 
 impl Flag {
-    /// The flag as people see it.
+    /// The flag as people see it, read anew each time: a few microseconds.
     #[must_use]
-    pub fn document(&self) -> &FlagDocument {
-        &self.document
+    pub fn document(&self) -> FlagDocument {
+        let plain = |_| {
+            // Never: what is nested too deep to be read again is no value.
+            let value = self.value.to_json();
+            FlagDocument::plain(self.key.as_str(), self.kind, self.value_type, value)
+        };
+        self.document.document().unwrap_or_else(plain)
     }
 
     /// What the flag is for.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.document.kind
+        self.kind
+    }
+
+    /// The type of its value.
+    #[must_use]
+    pub fn value_type(&self) -> ValueType {
+        self.value_type
     }
 
     /// The revision of its last change.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        self.document.revision
+        self.revision
+    }
+
+    /// Whether a rule names this segment.
+    #[must_use]
+    pub fn names_segment(&self, segment: &str) -> bool {
+        self.segments.iter().any(|named| &**named == segment)
+    }
+
+    /// The flag of a document that was checked and says this value to everybody.
+    fn of(key: FlagKey, value: Value, document: &FlagDocument) -> Self {
+        let rules = document.rules.iter();
+        let segments: BTreeSet<&str> = rules.flat_map(|rule| named_segments(&rule.when)).collect();
+        Self {
+            key,
+            value,
+            kind: document.kind,
+            value_type: document.value_type,
+            revision: document.revision,
+            segments: segments.into_iter().map(Into::into).collect(),
+            document: Kept::of(document),
+        }
     }
 
     /// The valve of `queue` at its neutral value, as it exists from the start.
@@ -140,41 +181,22 @@ impl Flag {
             Valve::Timeout => (Some(0.001), Some(1_500.0)),
             _ => (None, None),
         };
+        let plain = FlagDocument::plain(key.as_str(), Kind::Ops, facts.value_type, valve.neutral());
         let document = FlagDocument {
-            key: key.to_string(),
-            kind: Kind::Ops,
-            value_type: facts.value_type,
-            value: valve.neutral(),
-            enabled: true,
             min,
             max,
             choices: valve.choices(modes),
             description: facts.help.to_owned(),
-            owner: String::new(),
-            runbook: String::new(),
-            rules: Vec::new(),
-            by: None,
-            seed: None,
-            bucketing: Bucketing::default(),
-            managed: None,
-            revision: 0,
+            ..plain
         };
-        let value = read_value(&document, &document.value).unwrap_or(Value::None);
-        Self {
-            key,
-            value,
-            document,
-        }
+        let value = document.read(&document.value).unwrap_or(Value::None);
+        Self::of(key, value, &document)
     }
 
     /// A flag of the daemon's own that says one of some words.
-    pub(super) fn of_words(key: FlagKey, document: FlagDocument) -> Self {
-        let value = read_value(&document, &document.value).unwrap_or(Value::None);
-        Self {
-            key,
-            value,
-            document,
-        }
+    pub(super) fn of_words(key: FlagKey, document: &FlagDocument) -> Self {
+        let value = document.read(&document.value).unwrap_or(Value::None);
+        Self::of(key, value, document)
     }
 
     /// The same flag with another value for everybody, at another revision.
@@ -182,17 +204,11 @@ impl Flag {
     /// # Errors
     /// When the value does not fit the flag's type, bounds or choices.
     pub fn with_value(&self, value: &Json, revision: u64) -> Result<Self, BadFlag> {
-        let read = self.read(value)?;
-        let document = FlagDocument {
-            value: read.to_json(),
-            revision,
-            ..self.document.clone()
-        };
-        Ok(Self {
-            key: self.key.clone(),
-            value: read,
-            document,
-        })
+        let mut document = self.document();
+        let read = document.read(value)?;
+        document.value = read.to_json();
+        document.revision = revision;
+        Ok(Self::of(self.key.clone(), read, &document))
     }
 
     /// This valve as it comes with the daemon, with the value and all else that people gave to `old`, the same valve as it was
@@ -201,7 +217,7 @@ impl Flag {
     /// # Errors
     /// When the value, or one of a rule, no longer fits, such as a mode that left the file.
     pub fn taking_over(&self, old: &Self) -> Result<Self, BadFlag> {
-        let own = self.document.clone();
+        let own = self.document();
         Self::try_from(FlagDocument {
             kind: own.kind,
             value_type: own.value_type,
@@ -209,7 +225,7 @@ impl Flag {
             max: own.max,
             choices: own.choices,
             description: own.description,
-            ..old.document.clone()
+            ..old.document()
         })
     }
 
@@ -217,10 +233,10 @@ impl Flag {
     /// description come with the daemon.
     #[must_use]
     pub fn framing(&self, written: &FlagDocument) -> FlagDocument {
-        let own = self.document.clone();
         if !FlagKey::comes_with_us(self.key.as_str()) {
             return written.clone();
         }
+        let own = self.document();
         FlagDocument {
             min: own.min,
             max: own.max,
@@ -230,12 +246,12 @@ impl Flag {
         }
     }
 
-    /// Reads a value that this flag could take.
+    /// Reads a value that this flag could take; of several, [`FlagDocument::read`] is quicker.
     ///
     /// # Errors
     /// When it does not fit the flag's type, bounds or choices.
     pub fn read(&self, value: &Json) -> Result<Value, BadFlag> {
-        read_value(&self.document, value)
+        self.document().read(value)
     }
 }
 
@@ -258,7 +274,7 @@ impl TryFrom<FlagDocument> for Flag {
                 });
             }
         }
-        let value = read_value(&document, &document.value)?;
+        let value = document.read(&document.value)?;
         document.value = value.to_json();
         document.rules = checked_rules(&document)?;
         // flagd's lots may be drawn with nothing before the key.
@@ -267,11 +283,7 @@ impl TryFrom<FlagDocument> for Flag {
         for name in document.by.iter().chain(seed) {
             attribute_name(name).map_err(|why| shape(&document, why.to_string()))?;
         }
-        Ok(Self {
-            key,
-            value,
-            document,
-        })
+        Ok(Self::of(key, value, &document))
     }
 }
 
@@ -290,7 +302,7 @@ fn checked_rules(flag: &FlagDocument) -> Result<Vec<RuleDocument>, BadFlag> {
             format!("a flag has at most {MOST_RULES} rules; make segments of some"),
         ));
     }
-    let mut names = std::collections::HashSet::new();
+    let mut names = BTreeSet::new();
     let mut checked = Vec::new();
     for rule in &flag.rules {
         if !(1..=LONGEST_NAME).contains(&rule.name.len()) || rule.name.chars().any(char::is_control)
@@ -332,7 +344,7 @@ fn checked_rule(flag: &FlagDocument, rule: &RuleDocument) -> Result<RuleDocument
     let mut checked = rule.clone();
     match (&rule.value, rule.split.as_slice()) {
         (Some(value), []) if rule.by.is_none() => {
-            checked.value = Some(read_value(flag, value)?.to_json());
+            checked.value = Some(flag.read(value)?.to_json());
         }
         (Some(_), []) => return wrong("draws `by` an attribute, but has no `split`"),
         (None, []) => return wrong("needs a `value`, or a `split` into shares"),
@@ -348,7 +360,7 @@ fn checked_rule(flag: &FlagDocument, rule: &RuleDocument) -> Result<RuleDocument
                 all += size
                     .map_err(|why| shape(flag, format!("rule {:?}: {why}", rule.name)))?
                     .get();
-                share.value = read_value(flag, &share.value)?.to_json();
+                share.value = flag.read(&share.value)?.to_json();
             }
             if all > 1.0 + 1e-9 {
                 return wrong(&format!(
@@ -385,12 +397,7 @@ mod tests {
                 "{} needs help",
                 each.name()
             );
-            assert_eq!(
-                Flag::try_from(flag.document().clone()),
-                Ok(flag),
-                "{}",
-                each.name()
-            );
+            assert_eq!(Flag::try_from(flag.document()), Ok(flag), "{}", each.name());
         }
     }
 
@@ -443,8 +450,8 @@ mod tests {
             ),
             (
                 Valve::SkipMode,
-                json!("auto"),
-                "`queue.orders.skip_mode` is one of manual, got \"auto\"",
+                json!("always"),
+                "`queue.orders.skip_mode` is one of manual, observe, auto, got \"always\"",
             ),
             (
                 Valve::Concurrency,
@@ -472,6 +479,22 @@ mod tests {
                 sentence
             );
         }
+    }
+
+    #[test]
+    fn a_value_is_read_again_as_deep_as_it_may_be_and_refused_beyond() {
+        let nested = |depth| {
+            let inner = (1..depth).fold(json!(1), |inner, _| json!([inner]));
+            let value = json!({ "in": inner });
+            let split = json!([{"name": "a", "split": [{"value": value, "share": 1.0}]}]);
+            let document = json!({"key": "a", "kind": "config", "type": "object", "value": value, "rules": split});
+            serde_json::from_value::<FlagDocument>(document).unwrap()
+        };
+        let deepest = nested(DEEPEST_VALUE);
+        let flag = Flag::try_from(deepest.clone()).unwrap();
+        assert_eq!(flag.document(), deepest);
+        let why = Flag::try_from(nested(DEEPEST_VALUE + 1)).unwrap_err();
+        assert!(why.to_string().contains("more than 64 deep"), "{why}");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! How the value of a flag is read: it fits the type, the bounds and the choices of its flag, or is refused.
 
+use std::sync::Arc;
+
 use serde_json::Value as Json;
 
 use super::document::FlagDocument;
-use super::flag::{BadFlag, LARGEST_VALUE};
+use super::flag::{BadFlag, DEEPEST_VALUE, LARGEST_VALUE};
 use super::route::Route;
 use super::units::{Ratio, Span};
 use super::value::{Value, ValueType};
@@ -28,6 +30,11 @@ pub(super) fn read_value(flag: &FlagDocument, json: &Json) -> Result<Value, BadF
             format!(": {detail}")
         },
     };
+    if depth(json) > DEEPEST_VALUE {
+        return Err(wrong(format!(
+            "it is nested more than {DEEPEST_VALUE} deep; make it flatter"
+        )));
+    }
     let none = json.is_null() || json.as_str() == Some("none");
     let value = match (flag.value_type, json) {
         (ValueType::Duration | ValueType::Rate | ValueType::Integer, _) if none => {
@@ -57,10 +64,20 @@ pub(super) fn read_value(flag: &FlagDocument, json: &Json) -> Result<Value, BadF
                 .map_err(|why: super::units::NotARate| wrong(why.to_string()))?,
         ),
         (ValueType::String, Json::String(text)) => Value::Text(text.as_str().into()),
-        (ValueType::Object, Json::Object(_)) => Value::Object(json.clone()),
+        (ValueType::Object, Json::Object(_)) => Value::Object(Arc::new(json.clone())),
         _ => return Err(wrong(String::new())),
     };
     within_bounds(flag, value)
+}
+
+/// In how many objects and arrays the innermost lies.
+fn depth(json: &Json) -> usize {
+    let inner = match json {
+        Json::Array(all) => all.iter().map(depth).max(),
+        Json::Object(all) => all.values().map(depth).max(),
+        _ => return 0,
+    };
+    1 + inner.unwrap_or(0)
 }
 
 /// "None" is a value only where it means "no limit": not where a bound says that there must be one.

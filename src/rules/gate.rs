@@ -10,14 +10,18 @@ use super::choice::{Choice, Chosen, Reason};
 use super::context::{Attribute, Context, Slot, Vocabulary};
 use super::facts::Facts;
 use super::flag::Value;
-use super::lots::{Bucketing, Lots};
+use super::lots::{Bucketing, KeyHash, Lots};
 use super::members::Members;
 use super::names::{FlagKey, QueueName};
+use super::relief::asking::SkipMode;
 use super::route::{Force, Route, Way};
 use super::snapshot::GatedQueue;
 use super::units::{Rate, Ratio, Span};
 use super::valve::Valve;
 use super::verdict::{By, Verdict, Why};
+
+/// The attribute that tells types of jobs apart.
+const JOB_TYPE: &str = "type";
 
 /// What `degrade` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +60,12 @@ pub struct Gate {
     pub(super) skip_lots: Lots,
     /// The attribute that draws for `skip`; `None`: the id.
     pub(super) skip_by: Option<Slot>,
+    /// Who turns `skip`.
+    pub skip_mode: SkipMode,
+    /// Who said so.
+    pub skip_mode_by: By,
+    /// The attribute that tells types of jobs apart; `None`: nothing does.
+    type_slot: Option<Slot>,
     pub(super) timeout: Choice<Span>,
     /// The flags that are passed to the worker, by name.
     passed: Box<[Passed]>,
@@ -129,6 +139,8 @@ impl Gate {
             .unwrap_or_default();
         let skip_key = FlagKey::of_valve(&queue.name, Valve::Skip);
         let skip_by = by.map(|name| vocabulary.slot(&name));
+        let declared = queue.attributes.contains_key(JOB_TYPE);
+        let type_slot = declared.then(|| vocabulary.slot(JOB_TYPE));
         let audiences = parts.audiences(&wanted, &mut vocabulary);
         let asks = Arc::new(Asks::of(
             vocabulary.names(),
@@ -143,6 +155,7 @@ impl Gate {
             part.map_or_else(|| Choice::always(Value::None), |part| part.choice.clone())
         };
         let one = |valve: Valve| choice(valve).for_everybody().value.clone();
+        let skip_mode = choice(Valve::SkipMode);
         Self {
             queue: queue.name.clone(),
             revision,
@@ -158,6 +171,9 @@ impl Gate {
             skip: choice(Valve::Skip).map(share),
             skip_lots: Lots::of(bucketing, skip_key.as_str(), seed.as_deref()),
             skip_by,
+            skip_mode: SkipMode::of(skip_mode.for_everybody().value),
+            skip_mode_by: Self::by(&skip_mode, skip_mode.for_everybody().reason),
+            type_slot,
             timeout: choice(Valve::Timeout).map(|value| span(value).unwrap_or(Span::from_secs(30))),
             passed,
             provider,
@@ -195,6 +211,24 @@ impl Gate {
         let rates = [self.rate, self.rate_each];
         let counts = [self.concurrency, self.concurrency_each];
         self.pause || rates.into_iter().flatten().any(Rate::is_stop) || counts.contains(&Some(0))
+    }
+
+    /// The age beyond which this message is shed, if there is one.
+    #[must_use]
+    pub fn max_age(&self, facts: &Facts) -> Option<Duration> {
+        self.ask(&self.max_age, facts).value.map(Span::get)
+    }
+
+    /// Whether this message is exempt from `skip` and from automatic shedding.
+    #[must_use]
+    pub fn protects(&self, facts: &Facts) -> bool {
+        *self.ask(&self.protect, facts).value
+    }
+
+    /// The type of its job, when the queue tells types apart by an attribute of that name.
+    #[must_use]
+    pub fn job_type(&self, facts: &Facts) -> Option<KeyHash> {
+        Some(facts.attribute(self.type_slot?)?.hash())
     }
 
     /// How long the target may take for this message.
@@ -254,7 +288,8 @@ impl Gate {
                 Reason::Opening(id) => Some(id),
                 _ => None,
             },
-            rule: choice.rule(reason).map(Arc::clone),
+            rule: choice.rule(reason),
+            numbers: None,
         }
     }
 
@@ -376,7 +411,7 @@ pub fn decide(gate: &Gate, facts: &Facts, now_ms: i64) -> Verdict {
     }
     // 3. Skip: a share, drawn by the message itself, so that a redelivery draws the same lot.
     let skip = gate.ask(&gate.skip, facts);
-    if gate.skips(facts, *skip.value) && !*gate.ask(&gate.protect, facts).value {
+    if gate.skips(facts, *skip.value) && !gate.protects(facts) {
         return Verdict::shed(Why::Skipped, Gate::by(&gate.skip, skip.reason));
     }
     Verdict::Run
@@ -389,7 +424,6 @@ mod tests {
 
     use super::*;
     use crate::rules::flag::Flag;
-    use crate::rules::lots::KeyHash;
 
     fn gate(turned: &[(Valve, Json)]) -> Gate {
         let queue = "orders".parse().unwrap();

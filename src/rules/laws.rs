@@ -149,7 +149,7 @@ proptest! {
         let gate = snapshot.gate("orders").unwrap();
         let samples: Vec<Sample> = (0..LEAST).map(|_| Sample::of(&read(&before, &raw), &raw, 0, 1)).collect();
         let verdict = decide(gate, &facts, 0);
-        let chain = chain::explain(&snapshot, "orders", chain::Message { facts: &facts, has_id: true, now_ms: 0 }).unwrap();
+        let chain = chain::explain(&snapshot, "orders", chain::Message { facts: &facts, has_id: true, now_ms: 0, auto: None }).unwrap();
         for valve in [Valve::MaxAge, Valve::Degrade, Valve::Protect, Valve::Skip] {
             let key = format!("queue.orders.{}", valve.name());
             let asked = snapshot.ask(snapshot.handle(&key).unwrap(), &*context).unwrap();

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::change::{Change, Edit, Refused};
+use super::change::{Cause, Change, Edit, Refused};
 use super::edits::{Touched, managed_by_others};
 use super::flag::{Flag, Value};
 use super::names::FlagKey;
 use super::opening::{MOST_ON_ONE_FLAG, Opening, OpeningId, Restore, SHORTEST_RAMP};
 use super::snapshot::Snapshot;
 use super::units::Span;
+use super::valve::Valve;
 
 impl Snapshot {
     /// Lays an [`Edit::Open`] over its flags.
@@ -27,11 +28,13 @@ impl Snapshot {
             when,
             ends_at_ms,
             restore,
+            until,
         } = edit
         else {
             return Ok(());
         };
         let opening = Opening {
+            until: *until,
             when: when.clone(),
             ends_at_ms: *ends_at_ms,
             ..self.new_opening(values.clone(), *restore, change)
@@ -42,6 +45,7 @@ impl Snapshot {
             ));
         }
         ends_in_time(opening.ends_at_ms, change)?;
+        self.can_be_well(&opening)?;
         if let Restore::Ramp(over) = opening.restore {
             ramps_in_time(over, change)?;
         }
@@ -51,7 +55,7 @@ impl Snapshot {
             let below = self
                 .value(key.as_str())
                 .map_or(Value::None, |(below, _)| below);
-            if opening.restore != Restore::Snap {
+            if opening.restore != Restore::Snap && !self.goes_along(key, &opening) {
                 in_steps(key, &value, &below, "end it with restore \"snap\"")?;
             }
             if self.openings_on(key.as_str()).count() >= MOST_ON_ONE_FLAG {
@@ -61,6 +65,29 @@ impl Snapshot {
             }
         }
         self.lay(opening, touched)
+    }
+
+    /// Whether somebody can say when this opening's queue is well, if that is to end it.
+    fn can_be_well(&self, opening: &Opening) -> Result<(), Refused> {
+        let valves = opening
+            .values
+            .iter()
+            .map(|(key, _)| self.valve(key.as_str()));
+        let no_end = |valve: &Option<(_, Valve)>| !matches!(valve, Some((_, valve)) if *valve != Valve::Pause);
+        match opening.until {
+            Some(_) if valves.into_iter().any(|valve| no_end(&valve)) => Err(Refused::Limit(
+                "an opening ends by health (`until on-time …`) where it lies on valves of queues alone, and none of them is `pause`; end it at a time instead"
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a flag has no way in steps of its own and holds until the others under its opening are back: the mode of a valve.
+    fn goes_along(&self, key: &FlagKey, opening: &Opening) -> bool {
+        let is_mode = |valve| matches!(valve, Valve::SkipMode | Valve::ConcurrencyMode);
+        let valve = self.valve(key.as_str());
+        opening.values.len() > 1 && valve.is_some_and(|(_, valve)| is_mode(valve))
     }
 
     fn new_opening(
@@ -80,6 +107,8 @@ impl Snapshot {
             restore,
             strength: 1.0,
             beneath: false,
+            until: None,
+            extended: false,
         }
     }
 
@@ -136,6 +165,7 @@ impl Snapshot {
         let extended = Opening {
             ends_at_ms,
             strength: 1.0,
+            extended: found.extended || change.cause == Cause::Health,
             ..found.as_ref().clone()
         };
         if was_whole {
@@ -145,15 +175,21 @@ impl Snapshot {
         self.lay(extended, touched)
     }
 
-    /// A step back. It never goes up: only an extension does.
+    /// A step back. It never goes up: only an extension does. When its queue is well, the way back begins before the end.
     pub(super) fn step(
         &mut self,
         id: OpeningId,
         strength: f64,
+        change: &Change,
         touched: &mut Touched,
     ) -> Result<(), Refused> {
         let found = self.openings.get(&id).ok_or(Refused::NoOpening(id))?;
+        let ends_at_ms = match change.cause {
+            Cause::Health => found.ends_at_ms.min(change.at_ms),
+            _ => found.ends_at_ms,
+        };
         let weaker = Opening {
+            ends_at_ms,
             strength: strength.clamp(0.0, 1.0).min(found.strength),
             ..found.as_ref().clone()
         };
@@ -235,7 +271,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::rules::change::{Actor, Cause};
+    use crate::rules::change::Actor;
     use crate::rules::context::Attribute;
     use crate::rules::explain::explain;
     use crate::rules::flag::FlagDocument;
@@ -266,6 +302,7 @@ mod tests {
             when: serde_json::from_value(when).unwrap(),
             ends_at_ms: 61_000,
             restore,
+            until: None,
         }
     }
 
@@ -367,7 +404,7 @@ mod tests {
             ("50s", "opening o4"),
         );
         let document = |value: &str| {
-            let document = start().flag("cache.ttl").unwrap().document().clone();
+            let document = start().flag("cache.ttl").unwrap().document();
             Edit::Replace(Box::new(FlagDocument {
                 value: json!(value),
                 description: "how long".into(),
@@ -386,7 +423,7 @@ mod tests {
             acme,
             ("3s", "default"),
         );
-        let former = start().flag("cache.ttl").unwrap().document().clone();
+        let former = start().flag("cache.ttl").unwrap().document();
         let undo = Edit::Undo(ttl(), Some(Box::new(former)));
         check("back", then(undo), acme, ("1m 40s", "default"));
         check(
@@ -478,6 +515,7 @@ mod tests {
                 when: vec![],
                 ends_at_ms: 61_000,
                 restore: Restore::Ramp(TEN_MINUTES),
+                until: None,
             })
         };
         let opened = start().with(&open).unwrap();
@@ -508,6 +546,7 @@ mod tests {
             when: vec![],
             ends_at_ms: 61_000,
             restore: Restore::Snap,
+            until: None,
         };
         let opened = after(&start().with(&set).unwrap(), vec![opened]);
         let limit = ("*".parse().unwrap(), 0.15.try_into().unwrap());

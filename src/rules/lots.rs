@@ -29,6 +29,7 @@ impl KeyHash {
     }
 
     /// The bucket, below [`STEPS`], into which the key falls for a flag with this seed.
+    #[inline]
     #[must_use]
     pub fn bucket(self, seed: Seed) -> u32 {
         let x = splitmix64_finalise(self.0 ^ seed.0);
@@ -52,6 +53,9 @@ impl KeyHash {
 /// What is kept for each key.
 pub type ByKey<V> = HashMap<KeyHash, V, BuildHasherDefault<AsItIs>>;
 
+/// What is kept for each text.
+pub type ByText<T, V> = HashMap<T, V, BuildHasherDefault<AtOnce>>;
+
 /// A hasher that takes a hash as it is: keys are hashed once, when their message is read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AsItIs(u64);
@@ -70,6 +74,23 @@ impl Hasher for AsItIs {
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
     }
+}
+
+/// A hasher of one text, which is hashed at once.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AtOnce(u64);
+
+impl Hasher for AtOnce {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, text: &[u8]) {
+        self.0 = self.0.rotate_left(1) ^ xxhash_rust::xxh3::xxh3_64(text);
+    }
+
+    /// The end of a text, which says nothing of it.
+    fn write_u8(&mut self, _: u8) {}
 }
 
 /// The hash of a flag's seed: its own key, unless it names another.
@@ -137,10 +158,18 @@ impl Lots {
     }
 
     /// The draw of a key: it is in a share when this is below the share's [`Lots::limit`].
+    #[inline]
     #[must_use]
     pub fn draw(&self, key: &Attribute) -> u64 {
         match self {
             Self::Sluicegate(seed) => u64::from(key.hash().bucket(*seed)),
+            others => others.draw_as_theirs(key),
+        }
+    }
+
+    fn draw_as_theirs(&self, key: &Attribute) -> u64 {
+        match self {
+            Self::Sluicegate(_) => self.draw(key),
             Self::Flagd(flag) => {
                 let hash = murmur3(flag.bytes().chain(key.text().bytes()));
                 (u64::from(hash) * u64::from(STEPS)) >> 32

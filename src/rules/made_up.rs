@@ -139,6 +139,8 @@ fn laid(key: FlagKey, values: &'static [&'static str]) -> impl Strategy<Value = 
             restore: Restore::Snap,
             strength: 1.0,
             beneath: false,
+            until: None,
+            extended: false,
         })
         .collect()
     })
@@ -170,7 +172,7 @@ pub(super) fn any_flags() -> impl Strategy<Value = Snapshot> {
     for (valve, values) in VALVES {
         let base = Flag::neutral_valve(&queue.name, valve, &queue.modes);
         let laid = laid(base.key.clone(), values);
-        all.push((flag(base.document().clone(), values), laid).boxed());
+        all.push((flag(base.document(), values), laid).boxed());
     }
     let base = json!({"key": COLOUR, "kind": "config", "type": "string", "value": "red"});
     let colours = &["\"red\"", "\"blue\"", "\"green\""];

@@ -1,33 +1,22 @@
 //! A set of texts that is asked for each message: exact, small, and cheap to change by one.
 //!
-//! Texts lie in shards of about a hundred, each sorted by hash; a change copies one shard. About 12 bytes for each text beside
-//! the text itself.
+//! Texts lie in shards of about a hundred; a change copies one shard.
 
-use std::sync::Arc;
-
-use super::context::Attribute;
+use super::context::{Attribute, LONGEST_ATTRIBUTE};
 use super::lots::KeyHash;
+use super::texts::{Texts, hashed};
 
 /// So many texts lie in a shard before there are twice as many shards.
 const SHARD: usize = 128;
 /// The most shards that somebody may ask for.
 const MOST_SHARDS: usize = 1 << 16;
 
-/// An immutable set of texts.
+/// An immutable set of texts. Those longer than any attribute are never asked for, and left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members {
     /// A power of two, chosen by the highest bits of a hash.
-    shards: Box<[Arc<Shard>]>,
+    shards: Box<[Texts]>,
     count: usize,
-}
-
-/// Texts with the same highest bits, sorted by hash.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Shard {
-    hashes: Box<[u64]>,
-    /// Where each text ends in `texts`.
-    ends: Box<[u32]>,
-    texts: Box<str>,
 }
 
 impl Default for Members {
@@ -46,10 +35,7 @@ impl Members {
     /// that what changes later is compared shard by shard. `shards` is rounded up to a power of two, and 65,536 is the most.
     #[must_use]
     pub fn in_shards<'a>(shards: usize, texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let hashed = |text: &'a str| (KeyHash::of(text.as_bytes()).0, text);
-        let mut all: Vec<(u64, &str)> = texts.into_iter().map(hashed).collect();
-        all.sort_unstable();
-        all.dedup();
+        let all = hashed(texts);
         let count = all.len();
         let shards = shards.clamp(count.div_ceil(SHARD).max(1), MOST_SHARDS.max(count));
         let shards = shards.next_power_of_two();
@@ -58,7 +44,7 @@ impl Members {
             let here = rest.partition_point(|(hash, _)| shard_of(*hash, shards) <= number);
             let (shard, after) = rest.split_at(here);
             rest = after;
-            Arc::new(Shard::of(shard))
+            Texts::of_hashed(shard.to_vec())
         });
         Self {
             shards: shards.collect(),
@@ -87,7 +73,7 @@ impl Members {
     /// The texts of one shard, numbered from 0.
     pub fn shard(&self, number: usize) -> impl Iterator<Item = &str> {
         let shard = self.shards.get(number).into_iter();
-        shard.flat_map(|shard| shard.iter().map(|(_, text)| text))
+        shard.flat_map(Texts::iter)
     }
 
     /// Whether both sets have the shard of this number in common, so that it is the same in both.
@@ -95,7 +81,7 @@ impl Members {
     pub fn shares_shard(&self, other: &Self, number: usize) -> bool {
         match (self.shards.get(number), other.shards.get(number)) {
             (Some(one), Some(another)) => {
-                self.shards.len() == other.shards.len() && Arc::ptr_eq(one, another)
+                self.shards.len() == other.shards.len() && one.is_same(another)
             }
             _ => false,
         }
@@ -109,9 +95,7 @@ impl Members {
 
     /// All texts, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.shards
-            .iter()
-            .flat_map(|shard| shard.iter().map(|(_, text)| text))
+        self.shards.iter().flat_map(Texts::iter)
     }
 
     /// Those that the other set lacks, in order; shards that both share are not looked at.
@@ -122,7 +106,8 @@ impl Members {
             if self.shares_shard(other, number) {
                 continue;
             }
-            let missing = shard.iter().filter(|(hash, text)| !other.has(*hash, text));
+            let missing = hashed(shard.iter()).into_iter();
+            let missing = missing.filter(|(hash, text)| !other.has(*hash, text));
             rest.extend(missing.map(|(_, text)| text.to_owned()));
         }
         rest.sort_unstable();
@@ -146,23 +131,20 @@ impl Members {
 
     fn put(&mut self, text: &str, present: bool) {
         let hash = KeyHash::of(text.as_bytes()).0;
-        if self.has(hash, text) == present {
+        if self.has(hash, text) == present || text.len() > LONGEST_ATTRIBUTE {
             return;
         }
         let number = shard_of(hash, self.shards.len());
         let Some(shard) = self.shards.get_mut(number) else {
             return;
         };
-        let mut entries: Vec<(u64, &str)> = shard.iter().collect();
-        if present {
-            let place = entries.partition_point(|entry| *entry < (hash, text));
-            entries.insert(place, (hash, text));
-            self.count += 1;
+        let others = shard.iter().filter(|known| *known != text);
+        *shard = Texts::of(others.chain(present.then_some(text)));
+        self.count = if present {
+            self.count + 1
         } else {
-            entries.retain(|entry| *entry != (hash, text));
-            self.count -= 1;
-        }
-        *shard = Arc::new(Shard::of(&entries));
+            self.count - 1
+        };
     }
 
     fn has(&self, hash: u64, text: &str) -> bool {
@@ -175,49 +157,6 @@ impl Members {
 /// The shard in which a hash lies; `shards` is a power of two.
 fn shard_of(hash: u64, shards: usize) -> usize {
     ((u128::from(hash) * shards as u128) >> 64) as usize
-}
-
-impl Shard {
-    fn of(entries: &[(u64, &str)]) -> Self {
-        let mut end = 0;
-        let ends = entries.iter().map(|(_, text)| {
-            end += text.len();
-            u32::try_from(end).unwrap_or(u32::MAX)
-        });
-        Self {
-            ends: ends.collect(),
-            hashes: entries.iter().map(|(hash, _)| *hash).collect(),
-            texts: entries
-                .iter()
-                .map(|(_, text)| *text)
-                .collect::<String>()
-                .into(),
-        }
-    }
-
-    fn text(&self, number: usize) -> Option<&str> {
-        let begin = number
-            .checked_sub(1)
-            .map_or(Some(&0), |before| self.ends.get(before));
-        self.texts
-            .get(*begin? as usize..*self.ends.get(number)? as usize)
-    }
-
-    fn has(&self, hash: u64, text: &str) -> bool {
-        let first = self.hashes.partition_point(|known| *known < hash);
-        let same = self
-            .hashes
-            .iter()
-            .skip(first)
-            .take_while(|known| **known == hash);
-        same.zip(first..)
-            .any(|(_, number)| self.text(number) == Some(text))
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (u64, &str)> {
-        let texts = (0..).map_while(|number| self.text(number));
-        self.hashes.iter().copied().zip(texts)
-    }
 }
 
 #[cfg(test)]
@@ -237,11 +176,7 @@ mod tests {
         let names: Vec<String> = (0..100_000).map(|n| format!("account-{n:06}")).collect();
         let members = Members::of(names.iter().map(String::as_str));
         assert_eq!(members.len(), 100_000);
-        let bytes: usize = members
-            .shards
-            .iter()
-            .map(|shard| 72 + shard.hashes.len() * 12 + shard.texts.len())
-            .sum();
+        let bytes: usize = members.shards.iter().map(Texts::bytes).sum();
         assert!(bytes < 40 * 100_000, "{bytes}");
         assert!(
             names

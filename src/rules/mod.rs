@@ -5,10 +5,12 @@
 //! preview.
 
 pub mod access;
+pub mod arrivals;
 pub mod asks;
 pub mod audience;
 pub mod backoff;
 pub mod big_move;
+pub mod binding;
 pub mod breaker;
 pub mod chain;
 pub mod change;
@@ -29,6 +31,7 @@ pub mod gate;
 pub mod handed;
 pub mod hold;
 pub mod json;
+mod kept;
 pub mod lane;
 #[cfg(test)]
 mod laws;
@@ -50,15 +53,18 @@ pub mod pressure;
 pub mod preview;
 pub mod ramp;
 pub mod record;
+pub mod relief;
 mod renewal;
 pub mod reply;
 pub mod route;
+pub mod rule_name;
 pub mod sample;
 pub mod segment;
 mod segment_edits;
 pub mod settlement;
 pub mod snapshot;
 mod steering;
+mod texts;
 pub mod times;
 pub mod top;
 pub mod units;

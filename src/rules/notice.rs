@@ -15,6 +15,7 @@ use super::change::{Actor, Cause};
 use super::clause::ClauseDocument;
 use super::opening::{Opening, OpeningId, Restore};
 use super::record::{ChangeRecord, EditKind, Touched, hash};
+use super::relief::health::UntilWell;
 
 /// What a notice is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -126,8 +127,11 @@ pub struct OpeningTold {
     pub reason: String,
     /// When it was opened (RFC 3339).
     pub opened_at: String,
-    /// When it ends, or begins to go back (RFC 3339).
+    /// When it ends, or begins to go back (RFC 3339), at the latest.
     pub ends_at: String,
+    /// That it ends sooner, once its queue is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<UntilWell>,
     /// How it ends.
     pub restore: Restore,
 }
@@ -141,7 +145,7 @@ impl Notice {
             (EditKind::Open, _) => Kind::Opened,
             (EditKind::SetOver, _) => Kind::Ramping,
             (EditKind::Extend, _) => Kind::Extended,
-            (EditKind::Close, Cause::Expiry) => Kind::Ended,
+            (EditKind::Close, Cause::Expiry | Cause::Health) => Kind::Ended,
             (EditKind::Close, _) => Kind::Closed,
             _ => return None,
         };
@@ -213,6 +217,7 @@ impl OpeningTold {
             reason: opening.reason.clone(),
             opened_at: rfc3339(opening.opened_at_ms),
             ends_at: rfc3339(opening.ends_at_ms),
+            until: opening.until,
             restore: opening.restore,
         }
     }
@@ -243,7 +248,10 @@ fn sentence(
         " for some"
     };
     let what = match kind {
-        Kind::Opened => format!("{by} opened {id}{for_some} until {ends}"),
+        Kind::Opened => match opening.until {
+            Some(until) => format!("{by} opened {id}{for_some} until {until} ({ends})"),
+            None => format!("{by} opened {id}{for_some} until {ends}"),
+        },
         Kind::Extended => format!("{by} extended {id} until {ends}"),
         Kind::Reminder => {
             format!("{id} of {owner} ends at {ends}; extend it if it is still needed")
@@ -310,6 +318,7 @@ mod tests {
             when: vec![],
             ends_at_ms: 61_000,
             restore: Restore::Snap,
+            until: None,
         }
     }
 

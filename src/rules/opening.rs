@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::clause::ClauseDocument;
 use super::names::FlagKey;
+use super::relief::health::UntilWell;
 use super::units::Span;
 
 /// The name of an opening, from the revision that opened it: `o41`.
@@ -99,6 +100,12 @@ pub struct Opening {
     /// one to the one that was set.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub beneath: bool,
+    /// That it ends sooner, once its queue is well; `ends_at_ms` is then the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UntilWell>,
+    /// Whether it was extended by itself because its end would have hurt: that happens once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extended: bool,
 }
 
 impl Opening {

@@ -132,12 +132,12 @@ impl Snapshot {
     fn plan_flag(&self, written: &FlagDocument, plan: &mut Plan) -> Result<(), BadFlag> {
         let Some(old) = self.flag(&written.key) else {
             let new = Flag::try_from(written.clone())?;
-            let edit = Edit::Create(Box::new(new.document().clone()));
+            let edit = Edit::Create(Box::new(new.document()));
             plan.step(Act::Create, edit, None, Vec::new());
             return Ok(());
         };
         let new = Flag::try_from(old.framing(written))?;
-        let differs = differences(&flag_fields(old.document()), &flag_fields(new.document()));
+        let differs = differences(&flag_fields(&old.document()), &flag_fields(&new.document()));
         if differs.is_empty() {
             plan.same += 1;
             return Ok(());
@@ -145,7 +145,7 @@ impl Snapshot {
         if is_managed(old) {
             plan.drifted.push(old.key.to_string());
         }
-        let edit = Edit::Replace(Box::new(new.document().clone()));
+        let edit = Edit::Replace(Box::new(new.document()));
         plan.step(Act::Change, edit, Some(old.revision()), differs);
         Ok(())
     }
@@ -165,10 +165,10 @@ impl Snapshot {
         };
         let neutral = Flag::neutral_valve(&queue.name, valve, &queue.modes);
         let differs = differences(
-            &flag_fields(flag.document()),
-            &flag_fields(neutral.document()),
+            &flag_fields(&flag.document()),
+            &flag_fields(&neutral.document()),
         );
-        let edit = Edit::Replace(Box::new(neutral.document().clone()));
+        let edit = Edit::Replace(Box::new(neutral.document()));
         plan.step(Act::Change, edit, Some(flag.revision()), differs);
     }
 }

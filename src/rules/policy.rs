@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::document::{FlagDocument, Kind};
+use super::flag::Flag;
 use super::names::Glob;
 use super::units::Ratio;
 
@@ -61,23 +62,22 @@ impl Policy {
 
     /// The team of a release flag: the part of its key that the pattern calls `<team>`, else its owner.
     #[must_use]
-    pub fn team<'a>(&self, flag: &'a FlagDocument) -> &'a str {
+    pub fn team(&self, flag: &Flag) -> String {
         let place = self
             .release_name
             .split('.')
             .position(|part| part == "<team>");
-        place
-            .and_then(|place| flag.key.split('.').nth(place))
-            .unwrap_or(&flag.owner)
+        let part = place.and_then(|place| flag.key.as_str().split('.').nth(place));
+        part.map_or_else(|| flag.document().owner, str::to_owned)
     }
 
     /// A warning for each team with more open release flags than it should have.
-    pub fn warnings<'a>(&self, flags: impl Iterator<Item = &'a FlagDocument>) -> Vec<String> {
+    pub fn warnings<'a>(&self, flags: impl Iterator<Item = &'a Flag>) -> Vec<String> {
         let Some(most) = self.releases_of_a_team else {
             return Vec::new();
         };
-        let mut teams: BTreeMap<&str, usize> = BTreeMap::new();
-        for flag in flags.filter(|flag| flag.kind == Kind::Release) {
+        let mut teams: BTreeMap<String, usize> = BTreeMap::new();
+        for flag in flags.filter(|flag| flag.kind() == Kind::Release) {
             *teams.entry(self.team(flag)).or_default() += 1;
         }
         let over = teams.into_iter().filter(|(_, count)| *count > most);
@@ -139,7 +139,9 @@ mod tests {
             ..Policy::default()
         };
         let named = |key: &str| {
-            flag(json!({"key": key, "kind": "release", "type": "boolean", "value": false}))
+            let document =
+                json!({"key": key, "kind": "release", "type": "boolean", "value": false});
+            Flag::try_from(flag(document)).unwrap()
         };
         let flags = [named("a.pay.1"), named("a.pay.2"), named("a.mail.1")];
         let warnings = policy.warnings(flags.iter());

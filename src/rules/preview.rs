@@ -398,7 +398,7 @@ mod tests {
         let document = FlagDocument {
             value,
             rules,
-            ..snapshot.flag(&key).unwrap().document().clone()
+            ..snapshot.flag(&key).unwrap().document()
         };
         let edit = Edit::Replace(Box::new(document));
         let change = Change {

@@ -146,6 +146,8 @@ mod tests {
             restore,
             strength: 1.0,
             beneath: false,
+            until: None,
+            extended: false,
         }
     }
 

@@ -319,6 +319,7 @@ mod tests {
                     when: vec![],
                     ends_at_ms: 61_000,
                     restore: Restore::Snap,
+                    until: None,
                 },
                 json!(0.1),
                 json!(0.2),

@@ -169,11 +169,7 @@ impl Parts for &Snapshot {
         let document = flag.document();
         Some(Part {
             choice: choice.unwrap_or_else(|_| Choice::always(flag.value.clone())),
-            draws: (
-                document.bucketing,
-                document.seed.clone(),
-                document.by.clone(),
-            ),
+            draws: (document.bucketing, document.seed, document.by),
         })
     }
 

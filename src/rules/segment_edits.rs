@@ -70,7 +70,7 @@ impl Snapshot {
         };
         let rules = self
             .flags()
-            .filter(|flag| flag.document().rules.iter().any(|rule| names(&rule.when)));
+            .filter(|flag| flag.names_segment(name.as_str()));
         let flags = rules.map(|flag| flag.key.to_string());
         let openings = self.openings().filter(|opening| names(&opening.when));
         let users: Vec<String> = flags

@@ -3,7 +3,7 @@
 //! What a change does not touch is shared with the snapshot before it, so that a change costs what it touches, however many flags
 //! there are. Edits are made in [`super::edits`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::audience::Audiences;
@@ -12,6 +12,7 @@ use super::context::{Attribute, Context, Vocabulary};
 use super::facts::Source;
 use super::flag::{Flag, Value};
 use super::gate::Gate;
+use super::lots::ByText;
 use super::names::{FlagKey, QueueName};
 use super::opening::{Opening, OpeningId};
 use super::policy::Policy;
@@ -115,7 +116,7 @@ pub struct Snapshot {
     /// By key.
     pub(super) entries: Arc<[Arc<Entry>]>,
     /// The place of each key in `entries`.
-    pub(super) handles: Arc<HashMap<FlagKey, Handle, Hashed>>,
+    pub(super) handles: Arc<ByText<FlagKey, Handle>>,
     pub(super) segments: Arc<Segments>,
     pub(super) openings: Arc<BTreeMap<OpeningId, Arc<Opening>>>,
     pub(super) tombstones: Arc<BTreeMap<FlagKey, u64>>,
@@ -126,8 +127,6 @@ pub struct Snapshot {
     pub(super) queues: Arc<[GatedQueue]>,
     pub(super) gates: Arc<BTreeMap<QueueName, Arc<Gate>>>,
 }
-
-type Hashed = std::hash::BuildHasherDefault<xxhash_rust::xxh3::Xxh3Default>;
 
 impl Snapshot {
     /// The snapshot of what a store holds. Valves that the store does not know stand at their neutral value; a stored valve

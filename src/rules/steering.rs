@@ -53,6 +53,6 @@ impl Flag {
             managed: None,
             revision: 0,
         };
-        Self::of_words(key, document)
+        Self::of_words(key, &document)
     }
 }

@@ -66,7 +66,7 @@ pub enum Value {
     /// see [`ValueType::String`]
     Text(Arc<str>),
     /// see [`ValueType::Object`]
-    Object(Json),
+    Object(Arc<Json>),
 }
 
 impl Value {
@@ -82,7 +82,7 @@ impl Value {
             Self::Duration(value) => Json::from(value.to_string()),
             Self::Rate(value) => Json::from(value.to_string()),
             Self::Text(value) => Json::from(value.as_ref()),
-            Self::Object(value) => value.clone(),
+            Self::Object(value) => Json::clone(value),
         }
     }
 
@@ -118,6 +118,14 @@ impl Value {
             (Self::Rate(from), Self::Rate(to)) => {
                 Self::Rate(to.with_per_second(between(from.per_second(), to.per_second())))
             }
+            // From a limit to none there is no middle: half of a limit is one twice as wide.
+            (Self::None, Self::Duration(to)) if strength > 0.0 => {
+                let millis = to.as_millis() as f64 / strength.min(1.0);
+                Self::Duration(Span::from_millis(millis.round() as u64))
+            }
+            (Self::None, Self::Rate(to)) if strength > 0.0 && !to.is_stop() => {
+                Self::Rate(to.with_per_second(to.per_second() / strength.min(1.0)))
+            }
             _ => return None,
         })
     }
@@ -149,7 +157,11 @@ mod tests {
             (span("10s"), span("30s"), 0.5, Some(span("20s"))),
             (rate("10/s"), rate("50/s"), 0.5, Some(rate("30/s"))),
             (rate("0/s"), rate("60/m"), 0.5, Some(rate("30/m"))),
-            (Value::None, rate("50/s"), 0.5, None),
+            (Value::None, rate("50/s"), 0.5, Some(rate("100/s"))),
+            (Value::None, span("9s"), 0.25, Some(span("36s"))),
+            (Value::None, rate("0/s"), 0.5, None),
+            (Value::None, rate("50/s"), 0.0, None),
+            (span("9s"), Value::None, 0.5, None),
             (Value::Boolean(false), Value::Boolean(true), 0.5, None),
         ] {
             assert_eq!(

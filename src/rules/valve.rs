@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::relief::asking::SkipMode;
 use super::value::{Value, ValueType};
 
 /// One valve of a queue, in the order in which a message meets them.
@@ -90,7 +91,7 @@ const FACTS: &[ValveFacts; Valve::ALL.len()] = &[
         name: "skip_mode",
         value_type: ValueType::String,
         by_rules: false,
-        help: "Who turns skip: manual.",
+        help: "Who turns skip: manual; observe counts what auto would shed, and does nothing; auto sheds what would come too late, as much as it must.",
     },
     ValveFacts {
         valve: Valve::Rate,
@@ -190,10 +191,20 @@ impl Valve {
             (Self::MaxAge, Value::Duration(_)) => true,
             (Self::Degrade, Value::Text(mode)) => mode.as_ref() != "none",
             (Self::Skip, Value::Ratio(share)) => share.get() > 0.0,
+            (Self::SkipMode, Value::Text(mode)) => mode.as_ref() == SkipMode::Auto.word(),
             (Self::Rate | Self::RateEach, Value::Rate(rate)) => rate.is_stop(),
             (Self::Concurrency | Self::ConcurrencyEach, Value::Integer(count)) => *count == 0,
             _ => false,
         }
+    }
+
+    /// Whether it keeps a queue that gets more than its workers can do from failing all of it: its end may hurt.
+    #[must_use]
+    pub const fn relieves(self) -> bool {
+        matches!(
+            self,
+            Self::MaxAge | Self::Skip | Self::SkipMode | Self::Rate | Self::RateEach
+        )
     }
 
     /// The values a string valve may take; `modes` are the queue's own.
@@ -205,7 +216,8 @@ impl Valve {
                 .map(str::to_owned)
                 .chain(modes.iter().cloned())
                 .collect(),
-            Self::SkipMode | Self::ConcurrencyMode => vec!["manual".to_owned()],
+            Self::SkipMode => SkipMode::ALL.map(|mode| mode.word().to_owned()).to_vec(),
+            Self::ConcurrencyMode => vec!["manual".to_owned()],
             _ => Vec::new(),
         }
     }

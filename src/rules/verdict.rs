@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::opening::OpeningId;
+use super::rule_name::RuleName;
 
 /// Why a delivery was settled the way it was: a closed list, one entry for each series of `messages_settled_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,7 +124,9 @@ pub struct By {
     /// The opening.
     pub opening: Option<OpeningId>,
     /// The rule's name.
-    pub rule: Option<Arc<str>>,
+    pub rule: Option<RuleName>,
+    /// The numbers that it was decided by, in a sentence; `None`: the value alone decided.
+    pub numbers: Option<Arc<str>>,
 }
 
 /// What the gate says of one message.

@@ -108,7 +108,7 @@ impl Store {
             }
         }
         let stands = stands.flag(key.as_str());
-        Ok(stands.map(|flag| Box::new(flag.document().clone())))
+        Ok(stands.map(|flag| Box::new(flag.document())))
     }
 
     /// The revision of the last change of the definition before this one; 0: there is none on record.

@@ -19,7 +19,7 @@ pub(super) fn back_to(live: &Snapshot, state: State, now_ms: i64) -> Result<Stor
     for document in state.flags {
         let stands = live.flag(&document.key).filter(|flag| {
             let revision = flag.revision();
-            *flag.document()
+            flag.document()
                 == FlagDocument {
                     revision,
                     ..document.clone()

@@ -84,9 +84,7 @@ impl State {
         Self {
             revision: snapshot.revision(),
             head: head.to_owned(),
-            flags: kept_flags(snapshot)
-                .map(|flag| flag.document().clone())
-                .collect(),
+            flags: kept_flags(snapshot).map(|flag| flag.document()).collect(),
             openings: snapshot
                 .openings()
                 .map(|opening| opening.as_ref().clone())

@@ -146,7 +146,7 @@ fn write_flags(txn: &WriteTransaction, old: &Snapshot, live: &Snapshot) -> Resul
     for flag in kept_flags(live) {
         let key = flag.key.as_str();
         if !old.flag(key).is_some_and(|old| Arc::ptr_eq(old, flag)) {
-            let bytes = sealed("flags", key.as_bytes(), &encoded(flag.document())?);
+            let bytes = sealed("flags", key.as_bytes(), &encoded(&flag.document())?);
             seals ^= seal_of(&bytes);
             seals ^= seal_of_old(table.insert(key, bytes.as_slice())?);
         }

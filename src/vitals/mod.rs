@@ -4,7 +4,9 @@
 mod lanes;
 pub mod providers;
 mod recent;
+mod relief;
 mod report;
+mod serving;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use crate::rules::window::{Latest, Window};
 use crate::seams::LinkState;
 pub use lanes::LaneLine;
 pub use recent::{Collector, Kept, Recent};
+pub use relief::{BadActorReport, ReliefNow, ReliefReport};
 pub use report::{KeyLoad, VitalsReport};
 
 /// Keys that are counted one by one; a key with more than one part in so many of the load is never missed.
@@ -59,6 +62,7 @@ struct Inner {
     by_count: Top,
     by_work: Top,
     lanes: Vec<LaneLine>,
+    relief: ReliefNow,
     thinning: Thinning,
 }
 
@@ -124,6 +128,7 @@ impl Default for QueueVitals {
                 by_count: Top::new(COUNTERS, FADES_IN),
                 by_work: Top::new(COUNTERS, FADES_IN),
                 lanes: Vec::new(),
+                relief: ReliefNow::default(),
                 thinning: Thinning::default(),
             }),
             handed: Mutex::default(),
@@ -294,15 +299,20 @@ impl Inner {
         self.oldest_age_ms.max(self.surroundings.head_age_ms)
     }
 
+    /// The share of jobs done on time, in the last seconds, so that a valve's effect is seen at once; a queue with little to do is
+    /// looked at for a minute.
+    fn on_time(&self, now: Duration) -> Option<f64> {
+        let rate = |event: Event| self.events.per_second(now, event as usize);
+        let lately = |event: Event| self.events.in_the_last_minute(now, event as usize);
+        let share =
+            |on_time: f64, late: f64| (on_time + late > 0.0).then(|| on_time / (on_time + late));
+        share(rate(Event::OnTime), rate(Event::Late))
+            .or_else(|| share(lately(Event::OnTime) as f64, lately(Event::Late) as f64))
+    }
+
     fn report(&self, now: Duration) -> VitalsReport {
         let seconds = |ms: i64| ms.max(0) as f64 / 1_000.0;
         let rate = |event: Event| self.events.per_second(now, event as usize);
-        let lately = |event: Event| self.events.in_the_last_minute(now, event as usize);
-        // The last seconds, so that a valve's effect is seen at once; a queue with little to do is looked at for a minute.
-        let share =
-            |on_time: f64, late: f64| (on_time + late > 0.0).then(|| on_time / (on_time + late));
-        let on_time_ratio = share(rate(Event::OnTime), rate(Event::Late))
-            .or_else(|| share(lately(Event::OnTime) as f64, lately(Event::Late) as f64));
         let service = self.service.quantiles([0.5, 0.9, 0.99]);
         let named = |top: &Top| top.top(now, NAMED).into_iter().map(KeyLoad::from).collect();
         VitalsReport {
@@ -317,12 +327,13 @@ impl Inner {
             received_per_second: rate(Event::Received),
             done_per_second: rate(Event::Done),
             shed_per_second: rate(Event::Shed),
-            on_time_ratio,
+            on_time_ratio: self.on_time(now),
             service_p50_seconds: service.map(|[p50, _, _]| p50),
             service_p90_seconds: service.map(|[_, p90, _]| p90),
             service_p99_seconds: service.map(|[_, _, p99]| p99),
             reported: 0,
             unreported: 0,
+            relief: self.relief.report.clone(),
             top_by_count: named(&self.by_count),
             top_by_work: named(&self.by_work),
         }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::relief::ReliefReport;
 use crate::rules::top::Heavy;
 
 /// A reading of a queue's vitals over the last minute.
@@ -42,6 +43,8 @@ pub struct VitalsReport {
     pub reported: u64,
     /// Jobs handed over in the last hour of which nobody has reported the end, at most 100,000.
     pub unreported: u64,
+    /// How it stands to its load, and what automatic relief does.
+    pub relief: ReliefReport,
     /// The keys with the most messages, at most ten.
     pub top_by_count: Vec<KeyLoad>,
     /// The keys that took the most of the target's time, at most ten.

@@ -55,7 +55,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 None => return,
             }
         }
-        match self.decide(&mut held, now) {
+        match self.decide(&mut held, 0, now) {
             Verdict::Run => {}
             Verdict::Shed { why, by } => {
                 self.shed(held, why, by, "");
@@ -180,6 +180,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             way: self.gate.way(&held.facts),
         };
         self.ordered.at_work(&held);
+        self.relief.began(&held.mark, now.mono);
         self.remember_handed(&held.facts, job.deadline_ms, now.mono);
         let work = AtWork {
             held,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::not_yet::Early;
+use super::relief::Mark;
 use crate::rules::facts::Facts;
 use crate::rules::lane::Lane;
 use crate::rules::lots::{ByKey, KeyHash};
@@ -39,6 +40,8 @@ pub(super) struct Held {
     pub(super) rests_until: Option<Duration>,
     /// The how-manyth it was that was taken from the queue: no two have the same.
     pub(super) number: u64,
+    /// What relief knows of it.
+    pub(super) mark: Mark,
 }
 
 impl Held {
@@ -89,6 +92,11 @@ pub(super) struct Hand {
 impl Hand {
     pub(super) fn len(&self) -> usize {
         self.ready.len() + self.waiting + self.early.len()
+    }
+
+    /// How many wait for nothing but a slot.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
     }
 
     /// Whether nobody could be dispatched at `now`: all wait for their key, and for longer.
@@ -376,6 +384,7 @@ mod tests {
             order: Order::None,
             rests_until: None,
             number: published_ms.unsigned_abs(),
+            mark: Mark::default(),
         }
     }
 

@@ -35,6 +35,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         self.keep_lanes(now);
         self.throttle.sweep(now.mono);
         self.tell_trouble(now);
+        self.tell_relief(now);
         let busy = u32::try_from(self.at_work.len()).unwrap_or(u32::MAX);
         self.given.vitals.slots(now.mono, busy, self.slots());
         self.given.vitals.backlog(None, self.oldest_age_ms());

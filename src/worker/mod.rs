@@ -17,6 +17,7 @@ mod not_yet;
 mod noting;
 mod ordered;
 mod pressure;
+mod relief;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ use lanes::Lanes;
 use moving::Moving;
 use ordered::Ordered;
 use pressure::TargetPressure;
+use relief::{Mark, Relief};
 
 /// So many arrivals are taken in one after the other before answers, knobs, the account and the other tasks of this thread get
 /// their turn.
@@ -130,6 +132,7 @@ pub struct Worker<I, O> {
     takes_nothing_until: Option<Duration>,
     stopping: bool,
     decided: u64,
+    relief: Relief,
     recent: Collector,
     /// Arrivals since the other tasks of this thread had their turn.
     in_a_row: usize,
@@ -146,6 +149,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let settings = &given.settings;
         let prefetch = Prefetch::new(settings.prefetch, settings.prefetch_may_grow());
         let ledger = numbers.ledger();
+        let relief = Relief::of(settings);
         Some(Self {
             given,
             numbers,
@@ -171,6 +175,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             takes_nothing_until: None,
             stopping: false,
             decided: 0,
+            relief,
             recent: Collector::default(),
             in_a_row: 0,
         })
@@ -229,6 +234,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         };
         let now = self.now().mono;
         self.gate = Arc::clone(gate);
+        let largest = snapshot.policy().largest_skip(gate.queue.as_str());
+        self.relief.limit(largest);
         self.throttle.obey(gate, now);
         self.hand.release_all(now);
         self.rate_until = now;
@@ -283,6 +290,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 let oldest_ms = self.given.vitals.backlog(Some(ready), in_hand_ms);
                 let oldest = Duration::from_millis(oldest_ms.unwrap_or(0).unsigned_abs());
                 self.numbers.backlog(ready, oldest);
+                if ready == 0 && self.hand.len() == 0 {
+                    let now = self.now().mono;
+                    self.relief.caught_up(now);
+                }
             }
         }
     }
@@ -291,6 +302,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
     fn take(&mut self, delivery: Delivery) {
         self.ledger.received += 1;
         let now = self.now();
+        let came_before = delivery.lane.is_some() || envelope::came_before(&delivery.raw);
         let (raw, tried) = envelope::open(delivery.raw);
         let read = self.given.settings.reading.read(&raw, &self.gate.asks);
         let (facts, malformed) = match read {
@@ -310,6 +322,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             order: self.given.settings.order,
             rests_until: None,
             number: self.ledger.received,
+            mark: Mark::of(came_before),
         };
         self.lanes.took(&mut held, now.mono);
         self.note_arrival(&held, now);
@@ -323,7 +336,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if self.gate.is_shut() || self.takes_nothing_until.is_some() {
             return self.give_back(held);
         }
-        match self.decide(&mut held, now) {
+        match self.decide(&mut held, self.hand.ready(), now) {
             Verdict::Run => {
                 let Some(held) = self.join_lane(held, now) else {
                     return;
@@ -340,11 +353,13 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
-    fn decide(&mut self, held: &mut Held, now: Now) -> Verdict {
+    /// What is to become of a message; so many in hand go before it.
+    fn decide(&mut self, held: &mut Held, ahead: usize, now: Now) -> Verdict {
         self.decided += 1;
         let reading = &self.given.settings.reading;
         reading.read_again(&mut held.facts, &held.raw, &self.gate.asks);
-        decide(&self.gate, &held.facts, now.ms)
+        let said = decide(&self.gate, &held.facts, now.ms);
+        self.relieve(held, said, ahead, now)
     }
 
     fn link_changed(&mut self, link: LinkState) {

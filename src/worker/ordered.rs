@@ -132,7 +132,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         if let Some(cause) = self.blocked_by(&held) {
             return self.shed(held, Why::Blocked, By::default(), &cause);
         }
-        match self.decide(&mut held, now) {
+        match self.decide(&mut held, self.hand.ready(), now) {
             Verdict::Run | Verdict::NotYet(_) => match self.lane_ahead(&held) {
                 Some(lane) => self.divert(held, lane, self.why_keys_wait(), now),
                 None => self.hand.put(held),

@@ -74,7 +74,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         let key = held.facts.key.as_ref();
         match &answer.outcome {
             Outcome::Done => {
-                let on_time = self.deadline_ms(held).map(|deadline| now.ms <= deadline);
+                // What has no deadline but that which `max_age` makes has that one.
+                let deadline = self.deadline_ms(held);
+                let deadline = deadline.or_else(|| held.mark.deadline_ms(&held.facts));
+                let on_time = deadline.map(|deadline| now.ms <= deadline);
                 self.numbers.completed(on_time);
                 self.service = (self.service * 7 + took) / 8;
                 self.given.vitals.done(now.mono, key, took, on_time);
@@ -85,6 +88,10 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 self.given.vitals.in_vain(now.mono, key, took);
                 tracing::debug!(queue = %self.given.settings.name, id = %held.facts.id, outcome = answer.outcome.word(), cause, "a job did not succeed");
             }
+        }
+        match &answer.outcome {
+            Outcome::HandedOver | Outcome::Full | Outcome::Held(_) => {}
+            outcome => self.measure(held, outcome, took, now),
         }
         let slots = self.slots();
         if let Some(rest) = self.patience.answered(&answer.outcome, slots) {
@@ -111,6 +118,8 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         match after_shed(self.given.settings.disposition(why), held.tried) {
             Next::Ack => self.given.inlet.settle(held.receipt, Settle::Ack, why),
             Next::Move(place, tried) => {
+                let numbers = by.numbers.clone();
+                let cause = numbers.as_deref().unwrap_or(cause);
                 let stamp = Stamp {
                     by,
                     ..self.stamp(why, cause, tried, now)

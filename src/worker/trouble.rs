@@ -25,6 +25,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             .chain(place)
             .chain(target)
             .chain(self.target_trouble())
+            .chain(self.relief_trouble())
             .collect();
         self.given.vitals.trouble(trouble.join("; "));
         self.tell_waiting();

@@ -207,6 +207,16 @@ impl Ledger {
     /// Publishes to a queue through the default exchange. Gives the ids that the broker confirmed; the others may or may not
     /// have arrived, as when the broker dies meanwhile.
     pub(crate) fn try_publish(&self, queue: &str, messages: &[Message]) -> Vec<String> {
+        self.try_publish_to("", queue, messages)
+    }
+
+    /// The same through an exchange: what no queue is bound to take is not among those that are confirmed.
+    pub(crate) fn try_publish_to(
+        &self,
+        exchange: &str,
+        key: &str,
+        messages: &[Message],
+    ) -> Vec<String> {
         let Ok(channel) = self.runtime.block_on(self.try_channel()) else {
             return Vec::new();
         };
@@ -223,8 +233,8 @@ impl Ledger {
                 };
                 let properties = message.properties.clone().with_headers(message.table());
                 let sent = channel.basic_publish(
-                    "".into(),
-                    queue.into(),
+                    exchange.into(),
+                    key.into(),
                     options,
                     &message.body,
                     properties,
@@ -251,6 +261,13 @@ impl Ledger {
         let confirmed = self.try_publish(queue, messages);
         assert_eq!(confirmed.len(), messages.len(), "not all were confirmed");
         confirmed
+    }
+
+    /// Publishes messages through an exchange, all of which must be confirmed and go to some queue.
+    pub(crate) fn publish_to(&self, exchange: &str, key: &str, messages: &[Message]) {
+        drop(self.channel());
+        let confirmed = self.try_publish_to(exchange, key, messages);
+        assert_eq!(confirmed.len(), messages.len(), "not all were confirmed");
     }
 
     /// How many messages are ready in a queue; `None`: there is no such queue.

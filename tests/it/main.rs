@@ -65,6 +65,8 @@ mod providers;
 #[cfg(test)]
 mod providers_of_mail;
 #[cfg(test)]
+mod relief;
+#[cfg(test)]
 mod rollout_gem;
 #[cfg(test)]
 mod running;
@@ -72,6 +74,8 @@ mod running;
 mod settlement;
 #[cfg(test)]
 mod shares;
+#[cfg(test)]
+mod tap;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]

@@ -28,12 +28,14 @@ impl Broker {
         }
     }
 
-    /// A node that tests share which ask over HTTP what AMQP cannot tell, or move messages by a shovel.
+    /// A node that tests share which ask over HTTP what AMQP cannot tell, move messages by a shovel, or bind to an
+    /// exchange that shares messages out.
     pub(crate) fn managed() -> &'static Managed {
         static MANAGED: OnceLock<Managed> = OnceLock::new();
         MANAGED.get_or_init(|| {
             let (home, port) = (directory("managed"), free_port());
-            let plugins = "[rabbitmq_management,rabbitmq_shovel].";
+            let plugins =
+                "[rabbitmq_management,rabbitmq_shovel,rabbitmq_consistent_hash_exchange].";
             std::fs::write(home.join("plugins"), plugins).unwrap();
             let settings = format!(
                 "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n\

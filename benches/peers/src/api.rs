@@ -15,7 +15,7 @@ pub fn get(port: u16, path: &str) -> Result<String> {
     Ok(answer.body)
 }
 
-/// Gives a flag another value, as `sluicegate flag set … --yes` does.
+/// Gives a flag another value, as `sluicegate flag set … --keep --yes` does.
 ///
 /// # Errors
 /// When the daemon refuses.
@@ -23,7 +23,7 @@ pub fn turn(port: u16, flag: &str, value: &Json) -> Result<()> {
     let path = format!("/api/v1/flags/{flag}");
     let seen = request(port, "GET", &path, &[], None)?;
     let etag = seen.headers.get("etag").context("no such flag")?;
-    let mut body = json!({ "value": value, "reason": "a benchmark" });
+    let mut body = json!({ "value": value, "reason": "a benchmark", "keep": true });
     loop {
         let text = body.to_string();
         let answer = request(port, "PATCH", &path, &[("if-match", etag)], Some(&text))?;

@@ -270,8 +270,7 @@ impl Caller {
 /// The flags whose rules or openings name a segment.
 fn flags_of<'s>(segment: &'s str, snapshot: &'s Snapshot) -> impl Iterator<Item = &'s str> {
     let names = move |clauses: &[ClauseDocument]| named_segments(clauses).any(|one| one == segment);
-    let by_rule =
-        move |flag: &&Arc<Flag>| flag.document().rules.iter().any(|rule| names(&rule.when));
+    let by_rule = move |flag: &&Arc<Flag>| flag.names_segment(segment);
     let openings = snapshot
         .openings()
         .filter(move |opening| names(&opening.when));

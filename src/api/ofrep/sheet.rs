@@ -180,7 +180,7 @@ struct TailsOfRule {
 impl Row {
     fn of(flag: &Flag, choice: &Choice<Value>, tally: Arc<Tally>) -> Self {
         let key = Json::from(flag.key.as_str());
-        let none = none_of(flag.document().value_type);
+        let none = none_of(flag.value_type());
         let said = |value: &Value| {
             let value = match value {
                 Value::None => none.clone(),

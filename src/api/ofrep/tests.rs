@@ -168,6 +168,7 @@ async fn an_opening_is_the_variant_and_names_itself() {
         when: serde_json::from_value(when).unwrap(),
         ends_at_ms: 61_000,
         restore: Restore::Snap,
+        until: None,
     };
     let acme = json!([{"attribute": "account", "op": "in", "values": ["acme"]}]);
     turn(&doors, open(json!(true), acme));
@@ -269,7 +270,7 @@ async fn only_a_flag_that_is_asked_for_by_name_is_needed() {
     assert!(page.contains("sluicegate_evaluations_total{flag=\"checkout\"} 2"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_that_asks_too_often_is_told_when_to_come_again() {
     let doors = furnished();
     doors.services.limit(3);

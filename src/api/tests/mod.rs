@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::config::{Disposition, OnUnknown, Order, ParkSettings, TargetSettings};
+use crate::config::{Disposition, OnUnknown, Order, ParkSettings, ReliefSettings, TargetSettings};
 use crate::metrics::Ledger;
 use crate::rules::facts::Reading;
 use crate::rules::snapshot::{GatedQueue, Snapshot, Stored};
@@ -30,6 +30,8 @@ mod pages;
 mod preview;
 mod reading;
 mod release;
+mod relief;
+mod relieve;
 mod segments;
 mod several;
 mod who_may;
@@ -60,6 +62,7 @@ fn queue(name: &str) -> config::Queue {
         pass: vec![],
         dead_letter_queue: None,
         outcomes_queue: None,
+        relief: ReliefSettings::default(),
         park: ParkSettings {
             streams: true,
             max_age: std::time::Duration::from_secs(86_400),

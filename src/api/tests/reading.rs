@@ -282,6 +282,8 @@ async fn the_document_names_each_route_and_no_other() {
         "/api/v1/queues/{name}",
         "/api/v1/queues/{name}/lanes",
         "/api/v1/queues/{name}/release",
+        "/api/v1/queues/{name}/relieve",
+        "/api/v1/queues/{name}/scale",
         "/api/v1/segments",
         "/api/v1/segments/{name}",
         "/api/v1/segments/{name}/members",

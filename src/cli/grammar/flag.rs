@@ -187,7 +187,7 @@ pub(in crate::cli) struct NewFlag {
     /// Its value for everybody.
     #[arg(long, allow_negative_numbers = true)]
     pub(in crate::cli) value: String,
-    /// What it is for. A release flag needs an owner and a name as [flags] in the daemon's file has it.
+    /// What it is for. A release flag needs an owner and a name as `[flags]` in the daemon's file has it.
     #[arg(long, default_value = "config", value_parser = help::KINDS)]
     pub(in crate::cli) kind: String,
     /// The smallest value allowed (numbers; durations in seconds).
@@ -296,7 +296,7 @@ pub(in crate::cli) struct OpenArgs {
 }
 
 /// `snap`, or `ramp:` and a time.
-fn restore(text: &str) -> Result<Restore, String> {
+pub(super) fn restore(text: &str) -> Result<Restore, String> {
     match text.split_once(':') {
         None if text == "snap" => Ok(Restore::Snap),
         Some(("ramp", over)) => {

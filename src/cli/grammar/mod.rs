@@ -10,22 +10,28 @@ use super::client::BaseUrl;
 use super::help;
 use crate::rules::access::Role;
 use crate::rules::names::{Glob, QueueName};
+use crate::rules::relief::health::Until;
 use crate::rules::units::Span;
 pub(in crate::cli) use compat::{CompatVerb, FlagdVerb, RedisArgs, RolloutVerb};
 pub(in crate::cli) use flag::{
     ApplyArgs, EditArgs, ExplainArgs, FlagVerb, Force, NewFlag, Notation, OpenArgs, PreviewArgs,
 };
 pub(in crate::cli) use provider::ProviderVerb;
+pub(in crate::cli) use relieve::RelieveArgs;
 pub(in crate::cli) use rule::{NewRule, Place, RuleVerb};
 pub(in crate::cli) use store::{
     ChangesArgs, ChangesVerb, DataDir, Members, MembersArgs, NewSegment, SegmentVerb, StoreVerb,
 };
 
+pub use tap::TapOptions;
+
 mod compat;
 mod flag;
 mod provider;
+mod relieve;
 mod rule;
 mod store;
+mod tap;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -80,6 +86,9 @@ pub(in crate::cli) enum Verb {
         #[arg(long)]
         connect: bool,
     },
+    /// Look at what comes to a queue, without a daemon and without taking a message from anybody.
+    #[command(after_help = help::TAP)]
+    Tap(Box<TapOptions>),
     /// Print the JSON Schema of the configuration.
     #[command(after_help = help::SCHEMA)]
     Schema,
@@ -103,6 +112,9 @@ pub(in crate::cli) enum Verb {
         #[command(flatten)]
         about: ExplainArgs,
     },
+    /// Relieve a queue that gets more than its workers can do: late jobs go first, then what does not fit; it lets go by itself.
+    #[command(after_help = help::RELIEVE)]
+    Relieve(RelieveArgs),
     /// See, pause and resume queues.
     #[command(subcommand, after_help = help::QUEUE)]
     Queue(QueueVerb),
@@ -243,9 +255,9 @@ pub(in crate::cli) struct Length {
     /// How long it lasts, such as 30m; 30m when nothing is said, at most 1d.
     #[arg(long = "for", value_name = "DURATION", conflicts_with = "until")]
     pub(in crate::cli) lasting: Option<Span>,
-    /// When it ends, such as 2026-11-21T18:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    pub(in crate::cli) until: Option<jiff::Timestamp>,
+    /// When it ends: a time such as 2026-11-21T18:00:00Z, or, on valves, "on-time >= 98% for 10m, at most 8h".
+    #[arg(long, value_name = "WHEN")]
+    pub(in crate::cli) until: Option<Until>,
 }
 
 /// Whether a valve stays turned.

@@ -91,6 +91,7 @@ Examples:
   sluicegate flag open queue.orders.max_age 30s queue.orders.skip 20% --reason INC-481
   sluicegate flag open queue.orders.skip 30% --when type^=bulk. --when segment:beta --for 1h
   sluicegate flag open queue.orders.skip 20% --for 1h --restore ramp:10m -r INC-481
+  sluicegate flag open queue.orders.skip 20% --until \"on-time >= 98% for 10m\" -r INC-481
   sluicegate flag open queue.mail.rate 0/s --until 2026-11-21T18:00:00Z -r INC-7 --dry-run
 
 KEY and VALUE come in pairs. `--help` lists the valves, how values are written, and the clauses.";

@@ -5,11 +5,13 @@ use crate::rules::valve::Valve;
 pub(super) use compat::*;
 pub(super) use flag::*;
 pub(super) use provider::*;
+pub(super) use relieve::*;
 pub(super) use store::*;
 
 mod compat;
 mod flag;
 mod provider;
+mod relieve;
 mod store;
 
 /// Lines that we break ourselves fit a terminal of 80.
@@ -24,8 +26,10 @@ const START: &str = "\
 Examples:
   sluicegate demo
   sluicegate check --config sluicegate.toml --connect
+  sluicegate tap orders --config sluicegate.toml
   sluicegate run --config sluicegate.toml
   sluicegate queue list
+  sluicegate relieve orders --deadline 30s --reason \"INC-481\"
   sluicegate flag open queue.orders.skip 70% --for 30m --reason \"INC-481\" --yes
   sluicegate flag rule add shop.reports acme --when account=acme --value false --reason INC-482";
 
@@ -51,6 +55,27 @@ Examples:
   sluicegate check --config sluicegate.toml --connect
 
 All errors are shown at once, each with its line and its cure. Exit code 0: fine, 1: not.";
+
+pub(super) const TAP: &str = "\
+Examples:
+  sluicegate tap orders --config sluicegate.toml
+  sluicegate tap orders --config sluicegate.toml --for 1h --deadline 30s --service 100ms
+  sluicegate tap orders -c sluicegate.toml --exchange shop --key 'order.#' --kind topic
+  sluicegate tap orders -c sluicegate.toml --for 1m --json > seen.jsonl
+
+It makes a small queue of its own beside yours, bound to the same exchange by the same keys, and reads
+copies there: your queue, its messages and its consumers are left alone. It is removed at the end, at
+Ctrl-C, and by the broker if the tap is killed. It holds 10000 messages or 64 MiB at most; what is too
+much falls out of it, and is said. The broker copies each message once more while it looks.
+
+The bindings are asked of RabbitMQ's management API ([management] in the file); without it name them
+yourself. It refuses, and says why, where a second queue would take messages away or get none: behind
+x-consistent-hash and other kinds that share out, and for what is published straight to the queue.
+
+With --service (how long a job takes) and a deadline it says what `relieve` would have done: the same
+messages pass by two made-up queues with as many workers, one with the automatic valve and one without.
+
+Do not unbind your queue meanwhile: what nobody else is bound to take would end in the tap.";
 
 pub(super) const TOKEN: &str = "\
 Examples:

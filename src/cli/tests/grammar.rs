@@ -31,6 +31,14 @@ fn what_people_type_is_understood() {
     );
     parses("sluicegate schema", "Schema");
     parses(
+        "sluicegate tap billing/orders -c a.toml --for 1m --deadline 30s --service 100ms --slots 8 --json",
+        "slots: Some(8)",
+    );
+    parses(
+        "sluicegate tap orders --exchange shop --key a --key b --argument x-match=any --kind headers",
+        r#"[("x-match", "any")]"#,
+    );
+    parses(
         "sluicegate --url http://gate:1 flag list",
         r#"BaseUrl("http://gate:1")"#,
     );
@@ -92,6 +100,19 @@ fn what_cannot_be_meant_is_a_usage_error_with_its_cure() {
         ),
         ("sluicegate queue pause", "<NAME>"),
         ("sluicegate completions cobol", "possible values"),
+        ("sluicegate tap", "<QUEUE>"),
+        ("sluicegate tap orders --key a", "--exchange"),
+        ("sluicegate tap orders --for 2d", "from 1s to 1d"),
+        ("sluicegate tap orders --service 0s", "from 1ms to 1d"),
+        ("sluicegate tap orders --slots 0", "not in 1.."),
+        (
+            "sluicegate tap orders --exchange a --kind x-random",
+            "possible values",
+        ),
+        (
+            "sluicegate tap orders --exchange a --argument eu",
+            "NAME=TEXT",
+        ),
     ] {
         let error = parse_line(line).map(|_| ()).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");

@@ -14,6 +14,7 @@ mod flags;
 mod grammar;
 mod history;
 mod queues;
+mod relieve;
 mod router;
 mod whole;
 

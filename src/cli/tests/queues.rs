@@ -13,6 +13,7 @@ fn orders() -> Json {
             "done_per_second": 79.96, "shed_per_second": 160.0, "on_time_ratio": 0.984, "service_p50_seconds": 0.1,
             "service_p90_seconds": 0.2, "service_p99_seconds": null,
             "top_by_count": [{"key": "acme", "ratio": 0.5, "per_second": 120.0}], "top_by_work": [],
+            "relief": {"mode": "manual", "offered_per_second": 240.0, "capacity_per_second": 80.0, "expected_ratio": 0.667},
         },
         "ledger": {"received": 10, "in_hand": 3, "settled": [
             {"verdict": "run", "reason": "done", "count": 7}, {"verdict": "run", "reason": "retry", "count": 0}]},
@@ -25,8 +26,8 @@ fn queues_are_listed_with_figures_to_the_right_and_what_is_open() {
     let daemon = Scripted::answering(vec![(200, page.clone()), (200, page), (200, orders())]);
     let ended = type_at(&daemon.url, "sluicegate queue list", None);
     let wanted = "\
-QUEUE   STATE      READY  OLDEST   IN/S  DONE/S  SHED/S  ON TIME    P50  P99  VALVES
-orders  consuming   1200  1m 35s  240.0    80.0   160.0    98.4%  100ms    -  max_age 30s, skip 70% (o42)
+QUEUE   STATE      READY  OLDEST  OFFERED/S  CAN DO/S   IN/S  DONE/S  SHED/S  ON TIME    P50  P99  VALVES
+orders  consuming   1200  1m 35s      240.0      80.0  240.0    80.0   160.0    98.4%  100ms    -  max_age 30s, skip 70% (o42)
 ";
     assert_eq!(
         (ended.code, ended.data.as_str()),

@@ -126,7 +126,7 @@ fn doors(stopping: CancellationToken) -> Doors {
 }
 
 fn orders() -> Queue {
-    use crate::config::{Disposition, OnUnknown, Order, ParkSettings};
+    use crate::config::{Disposition, OnUnknown, Order, ParkSettings, ReliefSettings};
     use std::time::Duration;
     Queue {
         name: "orders".parse().unwrap(),
@@ -149,6 +149,7 @@ fn orders() -> Queue {
         pass: Vec::new(),
         dead_letter_queue: None,
         outcomes_queue: None,
+        relief: ReliefSettings::default(),
         park: ParkSettings {
             streams: true,
             max_age: Duration::from_secs(86_400),
@@ -244,7 +245,7 @@ fn wrong_values_are_usage_errors_with_the_daemons_own_cure() {
         ("flag set queue.orders.skip 170% -r x", "between 0 and 1"),
         ("flag set queue.orders.max_age soon -r x", "30s"),
         ("flag open queue.orders.pause 1 -r x", "true or false"),
-        ("flag open queue.orders.skip_mode auto -r x", "manual"),
+        ("flag open queue.orders.skip_mode always -r x", "manual"),
         (
             "flag create load.rate --type rate --value fast -r x",
             "50/s",

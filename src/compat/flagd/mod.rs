@@ -1,8 +1,9 @@
 //! flagd's JSON: `{"flags": {key: {state, variants, defaultVariant, targeting}}, "$evaluators": {}}`.
 //!
 //! A variant becomes its value; targeting becomes rules ([`targeting`], [`conditions`]). What flagd answers and what the flag read
-//! here answers is the same for every context, with one difference that is meant: texts, numbers and booleans are compared as
-//! their texts (flagd's `==` holds for `1` and `"1"` too, but not for `true` and `"true"`).
+//! here answers is the same for every context, with two differences that are meant: texts, numbers and booleans are compared as
+//! their texts (flagd's `==` holds for `1` and `"1"` too, but not for `true` and `"true"`); and who lacks the attribute that a
+//! `fractional` names gets the default, where flagd draws by the targeting key instead.
 
 mod conditions;
 mod export;
@@ -110,7 +111,7 @@ fn one(key: &str, flag: Json, evaluators: &Map<String, Json>) -> Result<FlagDocu
         revision: 0,
     };
     let flag = Flag::try_from(document).map_err(|why| why.to_string())?;
-    Ok(flag.document().clone())
+    Ok(flag.document())
 }
 
 fn type_of(variants: &Map<String, Json>) -> Result<ValueType, String> {

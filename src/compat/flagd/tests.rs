@@ -168,6 +168,7 @@ fn shares_keep_their_keys() {
         &[
             (&[("email", "jon@company.com")], "red"),
             (&[("email", "user1")], "grey"),
+            // flagd would draw by the targeting key.
             (&[("targetingKey", "user1")], "grey"),
         ],
     );

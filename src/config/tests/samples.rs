@@ -165,6 +165,10 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.hold", "3s"),
     ("queue.orders.dead_letter.queue", "dead"),
     ("queue.orders.outcomes.queue", "orders.outcomes"),
+    ("queue.orders.relief.floor", "5%"),
+    ("queue.orders.relief.ceiling", "90%"),
+    ("queue.orders.relief.step", "10%"),
+    ("queue.orders.relief.degrade_for", "5m"),
     ("queue.orders.park.as", "queue"),
     ("queue.orders.park.max_age", "3d"),
     ("queue.orders.park.max_bytes", "3_000_000"),
@@ -234,6 +238,8 @@ fn every_setting_makes_a_difference() {
         "management.password_env",
         "queue.name",
         "queue.preset",
+        "queue.relief.bad_actor", // see `relief`
+        "queue.relief.degrade_to",
     ];
     for (path, setting) in every_setting() {
         let group = matches!(

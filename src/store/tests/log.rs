@@ -64,9 +64,7 @@ fn a_former_definition_is_exactly_what_stood_before_the_change() {
         let key: FlagKey = "f.a".parse().unwrap();
         let stood = |store: &Store, key: &FlagKey| -> Option<FlagDocument> {
             let snapshot = store.snapshot();
-            snapshot
-                .flag(key.as_str())
-                .map(|flag| flag.document().clone())
+            snapshot.flag(key.as_str()).map(|flag| flag.document())
         };
         let mut before = Vec::new();
         let mut turn = |edit: Edit| {

@@ -67,6 +67,7 @@ fn lay(flag: &str, value: Json) -> Change {
         when: vec![],
         ends_at_ms: NOW_MS + 60_000,
         restore: Restore::Snap,
+        until: None,
     })
 }
 
@@ -349,6 +350,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
             when: vec![],
             ends_at_ms: NOW_MS + minutes * 60_000,
             restore: Restore::Snap,
+            until: None,
         }),
         (1u64..20).prop_map(|id| Edit::Close(OpeningId(id))),
         (1u64..4).prop_map(move |n| Edit::Create(document(n, String::new()))),
@@ -372,7 +374,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
             Edit::Replace(Box::new(FlagDocument {
                 owner,
                 value: json!("7/m burst 3"),
-                ..valve.document().clone()
+                ..valve.document()
             }))
         }),
     ]

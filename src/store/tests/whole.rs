@@ -55,6 +55,7 @@ fn lay_for_some() -> Change {
         when: serde_json::from_value(when).unwrap(),
         ends_at_ms: NOW_MS + 60_000,
         restore: Restore::Ramp(crate::rules::units::Span::from_secs(60)),
+        until: None,
     })
 }
 

@@ -13,10 +13,13 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 mod order;
+mod relief;
 
 use super::{Finished, Given, Worker};
 use crate::clock::Clock;
-use crate::config::{Disposition, OnUnknown, Order, ParkSettings, Queue, TargetSettings};
+use crate::config::{
+    Disposition, OnUnknown, Order, ParkSettings, Queue, ReliefSettings, TargetSettings,
+};
 use crate::memory::{MemoryOutlet, MemoryQueue};
 use crate::metrics::{Ledger, Metrics};
 use crate::rules::change::{Actor, Change, Edit};
@@ -108,6 +111,7 @@ pub(super) fn settings() -> Queue {
         pass: vec![],
         dead_letter_queue: None,
         outcomes_queue: None,
+        relief: ReliefSettings::default(),
         park: ParkSettings {
             streams: true,
             max_age: Duration::from_secs(60),
