@@ -224,6 +224,13 @@ impl Daemon {
         tail(&self.home.join("log"), 60)
     }
 
+    /// All lines that it wrote with this in them.
+    pub(crate) fn log_with(&self, text: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(self.home.join("log")).unwrap_or_default();
+        let lines = log.lines().filter(|line| line.contains(text));
+        lines.map(str::to_owned).collect()
+    }
+
     /// How many lines it wrote so far.
     pub(crate) fn log_lines(&self) -> usize {
         let text = std::fs::read(self.home.join("log")).unwrap_or_default();

@@ -63,6 +63,8 @@ mod preview;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod providers_die;
+#[cfg(test)]
 mod providers_of_mail;
 #[cfg(test)]
 mod relief;

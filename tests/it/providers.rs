@@ -15,7 +15,7 @@ use crate::scene::{QUEUE, Scene, secs};
 use crate::worker::{Reply, Worker};
 
 /// A pool of plain HTTP services, the first choice first.
-fn pool_of(workers: &[(&str, &Worker)], more: &str) -> String {
+pub(crate) fn pool_of(workers: &[(&str, &Worker)], more: &str) -> String {
     let names: Vec<String> = workers
         .iter()
         .map(|(name, _)| format!("\"{name}\""))
@@ -26,8 +26,13 @@ fn pool_of(workers: &[(&str, &Worker)], more: &str) -> String {
     );
     for (name, worker) in workers {
         text += &format!(
-            "[[provider]]\nname = \"{name}\"\nkind = \"http\"\nurl = \"{}\"\ndeadline = \"1s\"\n{more}\n",
-            worker.url()
+            "[[provider]]\nname = \"{name}\"\nkind = \"http\"\nurl = \"{}\"\n{}\n",
+            worker.url(),
+            if more.is_empty() {
+                "deadline = \"1s\""
+            } else {
+                more
+            }
         );
     }
     text
@@ -64,7 +69,7 @@ pub(crate) fn stands(
 }
 
 /// Publishes a few messages again and again until it is told to stop; gives how many.
-fn flow(scene: &Scene<'_>, name: &str, stop: &AtomicBool) -> usize {
+pub(crate) fn flow(scene: &Scene<'_>, name: &str, stop: &AtomicBool) -> usize {
     let mut published = 0;
     while !stop.load(Ordering::Relaxed) {
         scene.publish_many(&format!("{name}-{published}"), 10);
