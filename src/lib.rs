@@ -44,6 +44,7 @@ pub mod clock;
 pub mod compat;
 pub mod config;
 pub mod events;
+pub mod fake;
 pub mod guard;
 pub mod management;
 pub mod memory;

@@ -11,7 +11,7 @@ mod flags_on_disk;
 mod house;
 mod logging;
 mod offline;
-mod pools;
+pub mod pools;
 mod queue_thread;
 mod reload;
 mod reports;

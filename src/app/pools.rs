@@ -26,7 +26,10 @@ use crate::vitals::providers::{Limits, PoolVitals, ProviderVitals};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The pools that the file names, with providers that all pass.
-pub(super) fn open(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Vec<SharedPool>> {
+///
+/// # Errors
+/// When a pool names a provider that is not there, which no checked file does.
+pub fn open(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Vec<SharedPool>> {
     let vitals: BTreeMap<&str, Arc<ProviderVitals>> = settings
         .providers
         .iter()

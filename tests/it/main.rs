@@ -63,6 +63,8 @@ mod preview;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod providers_by_smtp;
+#[cfg(test)]
 mod providers_die;
 #[cfg(test)]
 mod providers_of_mail;
@@ -104,6 +106,8 @@ mod http;
 mod keeper;
 #[cfg(test)]
 mod ledger;
+#[cfg(test)]
+mod mail_server;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]

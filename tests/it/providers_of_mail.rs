@@ -13,7 +13,7 @@ use crate::scene::{QUEUE, Scene, secs};
 use crate::worker::{Reply, Worker};
 
 /// A mail whose subject is its id.
-fn mail(id: &str) -> Message {
+pub(crate) fn mail(id: &str) -> Message {
     let job = json!({
         "from": "Shop <no-reply@shop.example>", "to": [format!("{id}@example.org")],
         "subject": id, "text": "Hello ✓",
@@ -22,7 +22,7 @@ fn mail(id: &str) -> Message {
 }
 
 /// What stands in the subject of a mail as SendGrid gets it.
-fn subjects(worker: &Worker) -> Vec<String> {
+pub(crate) fn subjects(worker: &Worker) -> Vec<String> {
     let subject = |body: &[u8]| {
         let body: Json = serde_json::from_slice(body).unwrap();
         body["subject"].as_str().unwrap().to_owned()
@@ -30,7 +30,7 @@ fn subjects(worker: &Worker) -> Vec<String> {
     worker.got().iter().map(|got| subject(&got.body)).collect()
 }
 
-fn key_file(text: &str) -> tempfile::NamedTempFile {
+pub(crate) fn key_file(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     write!(file, "{text}").unwrap();
     file

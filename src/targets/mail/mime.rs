@@ -52,13 +52,11 @@ impl Mail {
             .attachments
             .iter()
             .partition(|part| part.content_id.is_some());
-        let mut body = match (&self.text, &self.html) {
-            (Some(text), Some(html)) => Body::Many(MultiPart::alternative_plain_html(
-                text.clone(),
-                html.clone(),
-            )),
-            (None, Some(html)) => Body::One(SinglePart::html(html.clone())),
-            (text, None) => Body::One(SinglePart::plain(text.clone().unwrap_or_default())),
+        let (text, html) = (self.text.as_deref(), self.html.as_deref());
+        let mut body = match (text.map(in_lines), html.map(in_lines)) {
+            (Some(text), Some(html)) => Body::Many(MultiPart::alternative_plain_html(text, html)),
+            (None, Some(html)) => Body::One(SinglePart::html(html)),
+            (text, None) => Body::One(SinglePart::plain(text.unwrap_or_default())),
         };
         if !shown.is_empty() {
             body = body.within(MultiPart::related().build(), &shown);
@@ -86,6 +84,13 @@ impl Body {
         }
         Self::Many(outer)
     }
+}
+
+/// With line breaks as mails have them. A return alone is one for some servers and none for others: between two such servers a part of a
+/// body could pass for a mail of its own.
+fn in_lines(text: &str) -> String {
+    let breaks = text.replace("\r\n", "\n").replace('\r', "\n");
+    breaks.replace('\n', "\r\n")
 }
 
 fn attached(part: &Part) -> SinglePart {

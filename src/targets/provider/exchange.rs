@@ -10,7 +10,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Body, Certificate, Client, Response};
 use serde_json::Value as Json;
 
-use super::{Keyring, Work};
+use super::{Keyring, NO_SUCH_CERTIFICATE, Work, is_about_its_certificate};
 use crate::clock::Clock;
 use crate::config::provider::Provider;
 use crate::config::secret::Secret;
@@ -192,6 +192,9 @@ impl Exchange {
         let asked = self.client.post(format!("{}{}", self.url, request.path));
         match asked.headers(headers).body(body).send().await {
             Ok(response) => self.read(response).await,
+            Err(why) if is_about_its_certificate(&why) => {
+                Reply::Ours(NO_SUCH_CERTIFICATE.to_owned())
+            }
             Err(why) if sent.fully() => Reply::Unknown(format!("no answer: {}", cause(&why))),
             Err(why) => Reply::Provider(format!("not sent: {}", cause(&why))),
         }

@@ -1,6 +1,7 @@
 //! Adapters: how each kind of provider is asked to do a job, and what its answers mean. Each is one small file: a request and a table.
 //! May import `config`, `seams`, `clock` and `rules`.
 
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -15,7 +16,11 @@ use smtp::Smtp;
 
 mod exchange;
 mod generic;
+#[cfg(test)]
+mod http_tests;
 mod keyring;
+#[cfg(test)]
+mod mail_tests;
 mod mailgun;
 mod postmark;
 mod sendgrid;
@@ -24,6 +29,7 @@ mod signature;
 mod smtp;
 #[cfg(test)]
 mod tests;
+mod wary;
 
 pub(super) use keyring::Keyring;
 
@@ -40,6 +46,24 @@ impl Work {
         let none = || Reply::Recipient("the job is no mail".to_owned());
         self.mail.as_ref().ok_or_else(none)
     }
+}
+
+const NO_SUCH_CERTIFICATE: &str = "its certificate is not one that we accept";
+
+/// Whether somebody was not believed to be who he is.
+fn is_about_its_certificate(why: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(why);
+    while let Some(error) = next {
+        let tls = match error.downcast_ref::<std::io::Error>() {
+            Some(io) => io.get_ref().and_then(|inner| inner.downcast_ref()),
+            None => error.downcast_ref(),
+        };
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 type Asking<'a> = Pin<Box<dyn Future<Output = Reply> + 'a>>;

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
@@ -12,10 +13,14 @@ use lettre::transport::smtp::client::{
 };
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 
-use super::{Keyring, Work};
+use super::wary::Wary;
+use super::{Keyring, NO_SUCH_CERTIFICATE, Work, is_about_its_certificate};
 use crate::clock::Clock;
 use crate::config::provider::Provider;
+use crate::config::secret::Secret;
 use crate::rules::reply::Reply;
 use crate::targets::mail::Mail;
 
@@ -24,6 +29,9 @@ const IDLE_AT_MOST: Duration = Duration::from_secs(20);
 /// So many idle connections are kept.
 const MOST_IDLE: usize = 20;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// A secret that was refused is not tried again for so long: servers lock out who does.
+const SAME_SECRET_AGAIN: Duration = Duration::from_secs(300);
 
 /// A mail server.
 pub(in crate::targets) struct Smtp {
@@ -38,6 +46,11 @@ pub(in crate::targets) struct Smtp {
     user: Option<String>,
     pub(super) keyring: Keyring,
     idle: RefCell<Vec<(AsyncSmtpConnection, Duration)>>,
+    /// Until a secret is known to be good, one tries it for all.
+    first_to_sign_in: Mutex<()>,
+    signed_in: Cell<bool>,
+    /// The secret that was refused last, when, and with what.
+    refused: RefCell<Option<(Secret, Duration, u16)>>,
     clock: Clock,
 }
 
@@ -66,6 +79,9 @@ impl Smtp {
             user: provider.user.clone(),
             keyring: Keyring::new(provider.credential.as_ref()),
             idle: RefCell::default(),
+            first_to_sign_in: Mutex::default(),
+            signed_in: Cell::default(),
+            refused: RefCell::default(),
             host,
             port,
             wrapped,
@@ -143,13 +159,69 @@ impl Smtp {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, Reply> {
-        let tls = self.wrapped.then(|| self.tls.clone());
+        let Some(user) = &self.user else {
+            return self.knock().await;
+        };
+        let alone = (!self.signed_in.get()).then(|| self.first_to_sign_in.lock());
+        let _alone = OptionFuture::from(alone).await;
+        let secret = self.keyring.secret();
+        if let Some(code) = self.refused_lately(&secret) {
+            let minutes = SAME_SECRET_AGAIN.as_secs() / 60;
+            return Err(Reply::Ours(format!(
+                "it answered {code} to our sign-in; the same secret is tried again after {minutes} min, another one at once"
+            )));
+        }
+        let mut connection = self.knock().await?;
+        let login = Credentials::new(user.clone(), secret.expose().to_owned());
+        let signing_in = connection.auth(&[Mechanism::Plain, Mechanism::Login], &login);
+        let answer = signing_in.await.map_err(|why| (code_of(&why), why));
+        self.signed_in.set(answer.is_ok());
+        match answer {
+            Ok(_) => Ok(connection),
+            Err((Some(code), _)) if code >= 500 => {
+                let now = self.clock.now().mono;
+                self.refused.replace(Some((secret, now, code)));
+                Err(Reply::Ours(format!("it answered {code} to our sign-in")))
+            }
+            Err((Some(code), _)) => Err(Reply::Provider(format!(
+                "it answered {code} to our sign-in"
+            ))),
+            Err((None, why)) if why.is_client() => {
+                Err(Reply::Ours("it offers no sign-in that we know".to_owned()))
+            }
+            Err((None, _)) => Err(Reply::Provider(
+                "the connection broke at the sign-in".to_owned(),
+            )),
+        }
+    }
+
+    /// What it answered to this secret, if that was lately.
+    fn refused_lately(&self, secret: &Secret) -> Option<u16> {
+        let refused = self.refused.borrow();
+        let (known, at, code) = refused.as_ref()?;
+        let lately = self.clock.now().mono < *at + SAME_SECRET_AGAIN;
+        (lately && known == secret).then_some(*code)
+    }
+
+    /// A connection, encrypted where that is required; nobody has signed in yet.
+    async fn knock(&self) -> Result<AsyncSmtpConnection, Reply> {
         let hello = ClientId::default();
         let address = (self.host.as_str(), self.port);
-        let connecting =
-            AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT_WITHIN), &hello, tls, None);
+        if self.wrapped {
+            let (within, tls) = (Some(CONNECT_WITHIN), Some(self.tls.clone()));
+            let connecting =
+                AsyncSmtpConnection::connect_tokio1(address, within, &hello, tls, None);
+            return connecting.await.map_err(|why| refused_at_the_door(&why));
+        }
+        let nobody = || Reply::Provider("the connection could not be made".to_owned());
+        let connecting = tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(address));
+        let stream = connecting.await.map_err(|_| nobody())?;
+        let stream = stream.map_err(|_| nobody())?;
+        let _ = stream.set_nodelay(true);
+        let encrypts = !self.loopback || self.trusts;
+        let stream = Box::new(Wary::new(stream, encrypts));
+        let connecting = AsyncSmtpConnection::connect_with_transport(stream, &hello);
         let mut connection = connecting.await.map_err(|why| refused_at_the_door(&why))?;
-        let encrypts = !self.wrapped && (!self.loopback || self.trusts);
         if encrypts {
             if !connection.can_starttls() {
                 return Err(Reply::Ours(
@@ -159,21 +231,6 @@ impl Smtp {
             let starting = connection.starttls(self.tls.clone(), &hello);
             starting.await.map_err(|why| refused_at_the_door(&why))?;
         }
-        if let Some(user) = &self.user {
-            let password = self.keyring.secret().expose().to_owned();
-            let login = Credentials::new(user.clone(), password);
-            let signing_in = connection.auth(&[Mechanism::Plain, Mechanism::Login], &login);
-            signing_in.await.map_err(|why| match code_of(&why) {
-                Some(code) if code >= 500 => {
-                    Reply::Ours(format!("it answered {code} to our sign-in"))
-                }
-                Some(code) => Reply::Provider(format!("it answered {code} to our sign-in")),
-                None if why.is_client() => {
-                    Reply::Ours("it offers no sign-in that we know".to_owned())
-                }
-                None => Reply::Provider("the connection broke at the sign-in".to_owned()),
-            })?;
-        }
         Ok(connection)
     }
 }
@@ -181,7 +238,9 @@ impl Smtp {
 fn refused_at_the_door(why: &Error) -> Reply {
     match code_of(why) {
         Some(code) => Reply::Provider(format!("it answered {code} at the door")),
-        None if why.is_tls() => Reply::Ours("its certificate or TLS is not accepted".to_owned()),
+        None if why.is_tls() || is_about_its_certificate(why) => {
+            Reply::Ours(NO_SUCH_CERTIFICATE.to_owned())
+        }
         None => Reply::Provider("the connection could not be made".to_owned()),
     }
 }

@@ -19,7 +19,7 @@ use crate::targets::request::tests::job;
 
 const NOW_MS: i64 = 1_440_938_160_000;
 
-fn provider(kind: Kind) -> Provider {
+pub(super) fn provider(kind: Kind) -> Provider {
     let (url, key) = match kind {
         Kind::Smtp => ("smtp://127.0.0.1:2525", ""),
         Kind::Http => ("https://worker.example/jobs", ""),
@@ -40,7 +40,7 @@ fn provider(kind: Kind) -> Provider {
         .remove(0)
 }
 
-fn work() -> Work {
+pub(super) fn work() -> Work {
     Work {
         job: job(&b"{}"[..]),
         mail: Some(mail(&full())),
@@ -474,152 +474,4 @@ async fn what_breaks_is_unknown_only_once_the_provider_may_have_it() {
         refused.starts_with("provider: not sent: connection refused"),
         "{refused}"
     );
-}
-
-/// A mail server: what it says at each step, by the word that begins a command; `close`: it closes instead.
-async fn mail_server(script: &'static [(&'static str, &'static str)]) -> String {
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let says = |word: &str| {
-        let own = script.iter().find(|(known, _)| *known == word);
-        own.map_or(
-            match word {
-                "HELLO" => "220 here",
-                "EHLO" => "250-here\r\n250 8BITMIME",
-                "DATA" => "354 go on",
-                "QUIT" => "221 bye",
-                _ => "250 2.0.0 queued as 1",
-            },
-            |(_, says)| says,
-        )
-    };
-    #[expect(clippy::disallowed_methods, reason = "a server of the test's own")]
-    tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        let mut stream = BufReader::new(stream);
-        let mut line = String::new();
-        let mut word = "HELLO".to_owned();
-        loop {
-            let answer = says(&word);
-            if answer == "close" {
-                return;
-            }
-            let in_mail = word == "DATA" && answer.starts_with("354");
-            stream
-                .write_all(format!("{answer}\r\n").as_bytes())
-                .await
-                .unwrap();
-            loop {
-                line.clear();
-                if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
-                    return;
-                }
-                if !in_mail || line == ".\r\n" {
-                    break;
-                }
-            }
-            word = if in_mail {
-                "."
-            } else {
-                line.split([' ', '\r']).next().unwrap_or_default()
-            }
-            .to_owned();
-        }
-    });
-    format!("smtp://{address}")
-}
-
-async fn mailed(script: &'static [(&'static str, &'static str)]) -> String {
-    let url = mail_server(script).await;
-    let provider = Provider {
-        url,
-        user: None,
-        ..provider(Kind::Smtp)
-    };
-    let adapter = Adapter::of(&provider, Clock::system()).unwrap();
-    let reply = adapter.ask(&work(), Duration::from_secs(10)).await;
-    match reply {
-        Reply::Done(id) => format!("done {}", id.unwrap_or_default()),
-        other => format!("{}: {}", other.word(), other.cause()),
-    }
-}
-
-#[tokio::test]
-async fn a_mail_server_is_understood_at_each_step() {
-    let scripts: [(&'static [(&str, &str)], &str); 14] = [
-        (&[], "done 2.0.0 queued as 1"),
-        (
-            &[("HELLO", "421 too busy")],
-            "provider: it answered 421 at the door",
-        ),
-        (
-            &[("HELLO", "close")],
-            "provider: the connection could not be made",
-        ),
-        (
-            &[("MAIL", "451 try later")],
-            "provider: it answered 451 to From",
-        ),
-        (
-            &[("MAIL", "550 not you")],
-            "sender: it answered 550 to From",
-        ),
-        (&[("MAIL", "530 sign in first")], "ours: it answered 530"),
-        (
-            &[("RCPT", "450 greylisted")],
-            "later: it answered 450 to a recipient",
-        ),
-        (
-            &[("RCPT", "550 5.1.1 no such user")],
-            "recipient: it answered 550 to a recipient",
-        ),
-        (
-            &[("RCPT", "554 5.7.1 relay access denied")],
-            "sender: it answered 554",
-        ),
-        (
-            &[("DATA", "421 closing")],
-            "provider: it answered 421 to DATA",
-        ),
-        (
-            &[("DATA", "close")],
-            "provider: the connection broke at DATA",
-        ),
-        (
-            &[(".", "552 too big")],
-            "recipient: it answered 552 to the mail",
-        ),
-        (
-            &[(".", "451 disk full")],
-            "provider: it answered 451 to the mail",
-        ),
-        (
-            &[(".", "close")],
-            "unknown: the connection broke at the mail",
-        ),
-    ];
-    for (script, expected) in scripts {
-        let said = mailed(script).await;
-        assert!(said.starts_with(expected), "{script:?}: {said}");
-    }
-}
-
-#[tokio::test]
-async fn a_mail_server_elsewhere_without_starttls_gets_nothing() {
-    let url = mail_server(&[]).await;
-    let mut smtp = match Adapter::of(
-        &Provider {
-            url,
-            user: None,
-            ..provider(Kind::Smtp)
-        },
-        Clock::system(),
-    ) {
-        Ok(Adapter::Smtp(smtp)) => smtp,
-        _ => panic!("a mail server"),
-    };
-    smtp.pretend_it_is_elsewhere();
-    let reply = smtp.ask(&work(), Duration::from_secs(10)).await;
-    assert!(reply.cause().contains("STARTTLS"), "{reply:?}");
 }
