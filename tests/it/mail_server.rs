@@ -98,8 +98,9 @@ impl Exim {
         let mut command = Command::new(PROGRAM);
         if we_are_root() {
             let owner = format!("{USER}:{USER}");
-            let given = Command::new("chown").args(["-R", &owner]).arg(&home);
-            assert!(given_away(given), "there is no user {USER}");
+            let mut chown = Command::new("chown");
+            let given = chown.args(["-R", &owner]).arg(&home).status();
+            assert!(given.unwrap().success(), "there is no user {USER}");
             command = Command::new("setpriv");
             let user = [format!("--reuid={USER}"), format!("--regid={USER}")];
             command.args(user).args(["--clear-groups", PROGRAM]);
@@ -150,10 +151,6 @@ impl Exim {
         let lines = log.lines().filter(|line| line.contains(text));
         lines.map(str::to_owned).collect()
     }
-}
-
-fn given_away(command: &mut Command) -> bool {
-    command.status().unwrap().success()
 }
 
 /// A header of a mail that stands in one line.
