@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::bad_actors;
+use super::ending::{Ended, Running, workers_ended};
 use super::entrances::Entrances;
 use super::flags_on_disk::{gated, look_after, open_store};
 use super::pools;
@@ -33,34 +32,11 @@ use crate::store::{Blocked, Store};
 use crate::supervise::Tasks;
 use crate::targets::pool::SharedPool;
 use crate::targets::{self, Handlers};
-use crate::worker::{Finished, Given, Worker};
+use crate::worker::{Given, Worker};
 use crate::{amqp, guard};
 
 /// How long the doors may take to close once all is settled.
 const DOORS_CLOSE_WITHIN: Duration = Duration::from_secs(6);
-
-/// How the daemon ended.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ended {
-    /// Messages that were still at work at the deadline, by queue; the broker will redeliver them.
-    pub stragglers: Vec<(QueueName, String)>,
-    /// Tasks that ended unasked or had to be cut off.
-    pub tasks: Vec<String>,
-}
-
-impl Ended {
-    /// Whether everything in hand was finished and everything ended because it was asked to.
-    #[must_use]
-    pub fn cleanly(&self) -> bool {
-        self.stragglers.is_empty() && self.tasks.is_empty()
-    }
-}
-
-/// A queue whose thread has started.
-struct Running {
-    name: QueueName,
-    ended: oneshot::Receiver<anyhow::Result<Finished>>,
-}
 
 pub(super) struct House {
     settings: Settings,
@@ -351,37 +327,6 @@ impl House {
         ended.tasks.extend(tasks.unasked);
         ended.tasks.extend(tasks.stragglers);
         ended
-    }
-}
-
-/// Waits until all workers have ended: because of `stop`, or because one of them ended unasked, which stops all.
-async fn workers_ended(
-    running: Vec<Running>,
-    stop: CancellationToken,
-    stop_workers: CancellationToken,
-) -> Ended {
-    let mut all: FuturesUnordered<_> = running
-        .into_iter()
-        .map(async |Running { name, ended }| (name, ended.await))
-        .collect();
-    let mut ended = Ended::default();
-    loop {
-        tokio::select! {
-            () = stop.cancelled(), if !stop_workers.is_cancelled() => {
-                tracing::info!("stopping: no new messages, those at work are finished");
-                stop_workers.cancel();
-            }
-            next = all.next(), if !all.is_empty() => {
-                let Some((name, told)) = next else { continue };
-                match told {
-                    Ok(Ok(finished)) => ended.stragglers.extend(finished.stragglers.into_iter().map(|id| (name.clone(), id))),
-                    Ok(Err(why)) => ended.tasks.push(format!("the worker of {name}: {why:#}")),
-                    Err(_) => ended.tasks.push(format!("the thread of {name}")),
-                }
-                stop.cancel();
-            }
-            else => return ended,
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 mod bad_actors;
 mod check;
 pub mod demo;
+mod ending;
 mod entrances;
 mod flags_on_disk;
 mod house;
@@ -33,7 +34,7 @@ use crate::config::{self, Settings};
 use crate::targets::Handlers;
 pub use check::check;
 pub use demo::demo;
-pub use house::Ended;
+pub use ending::Ended;
 use house::House;
 pub use offline::offline;
 pub use tap::tap;

@@ -291,7 +291,9 @@ async fn perform(task: &Task, session: &mut Session<'_>) -> Result<(), Failure> 
         Task::Compat(verb) => compat::compat(session, verb),
         Task::Man { folder } => manual(session, folder.as_deref()),
         Task::Completions(shell) => {
-            session.console.data(&completions(*shell));
+            session
+                .console
+                .data(&man::completions(Cli::command(), *shell));
             Ok(())
         }
     }
@@ -392,10 +394,4 @@ fn manual(session: &mut Session<'_>, folder: Option<&Path>) -> Result<(), Failur
         .console
         .say(&format!("{pages} pages are in {}", folder.display()));
     Ok(())
-}
-
-fn completions(shell: clap_complete::Shell) -> String {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "sluicegate", &mut script);
-    String::from_utf8_lossy(&script).into_owned()
 }

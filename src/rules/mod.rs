@@ -70,6 +70,7 @@ pub mod top;
 pub mod units;
 pub mod value;
 pub mod valve;
+mod valve_value;
 pub mod verdict;
 pub mod watermark;
 pub mod window;
