@@ -1,6 +1,7 @@
 //! What the worker asks of the world: a queue to take from ([`Inlet`]), places to put messages ([`Outlet`]), and somebody who
 //! does the work ([`Target`]). RabbitMQ and the queue in memory stand behind the same seam. May import `rules`.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::rules::doubt::Doubt;
 use crate::rules::lane::Lane;
 use crate::rules::message::{Field, Properties, Raw};
 use crate::rules::names::QueueName;
@@ -312,6 +314,12 @@ impl From<Outcome> for Answer {
             worker_version: None,
         }
     }
+}
+
+/// Keeps jobs that may have been done, until somebody says what came of each.
+pub trait KeepsDoubts: fmt::Debug + Send + Sync {
+    /// Keeps one. When it cannot be kept, that is told to people: its message is parked all the same.
+    fn keep(&self, doubt: Doubt) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 /// Somebody who does the work.

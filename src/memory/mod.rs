@@ -48,6 +48,7 @@ struct State {
     delayed_in_all: u64,
     parked: Kept,
     dead: Kept,
+    results: Kept,
     admitted: VecDeque<Outgoing>,
     /// So many may be admitted and not yet taken; `None`: any number.
     admits: Option<usize>,
@@ -130,6 +131,12 @@ impl MemoryQueue {
     #[must_use]
     pub fn put_into_lanes(&self) -> u64 {
         self.lock().put_into_lanes
+    }
+
+    /// What came of jobs, as it was told.
+    #[must_use]
+    pub fn results(&self) -> Kept {
+        self.lock().results.clone()
     }
 
     /// What was parked.
@@ -247,6 +254,7 @@ impl MemoryOutlet {
                 return Err(NotPlaced::Full("the admitted queue".to_owned()));
             }
             Place::Admitted => state.admitted.push_back(message),
+            Place::Results => state.results.keep(message),
             Place::Delay(delay) => {
                 let clock = self.queue.shared.clock;
                 let due = clock.instant(clock.now().mono + delay.get());

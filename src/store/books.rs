@@ -23,6 +23,7 @@ pub const MOST_BLOCKED: usize = 10_000;
 const OWN_LANE: &str = "lane";
 const SHARED_LANE: &str = "lane.shared";
 const BLOCKED: &str = "blocked";
+pub(super) const DOUBT: &str = "doubt";
 
 /// A lane that may hold messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -314,6 +315,7 @@ pub(super) fn named(slot: &Slot) -> String {
     match slot.kind.as_str() {
         OWN_LANE => format!("the lane {}", lane_queue(&slot.queue, Lane::Own(key))),
         SHARED_LANE => format!("the lane {}", lane_queue(&slot.queue, Lane::Shared)),
+        DOUBT => format!("a job in doubt of `{}`", slot.queue),
         kind => format!("the {kind} key {:016x} of `{}`", key.0, slot.queue),
     }
 }
