@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::bad_actors;
+use super::doubts::Replayer;
 use super::ending::{Ended, Running, workers_ended};
 use super::entrances::Entrances;
 use super::flags_on_disk::{gated, look_after, open_store};
@@ -27,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::notices::{Board, Teller};
 use crate::rules::names::QueueName;
 use crate::rules::snapshot::{Snapshot, Stored};
-use crate::seams::{Inlet, Outlet};
+use crate::seams::{Inlet, Outlet, PutsBack};
 use crate::store::{Blocked, Store};
 use crate::supervise::Tasks;
 use crate::targets::pool::SharedPool;
@@ -54,6 +55,7 @@ pub(super) struct House {
     stop_tasks: CancellationToken,
     entrances: Entrances,
     pools: Vec<SharedPool>,
+    replayer: Arc<Replayer>,
 }
 
 impl House {
@@ -97,16 +99,18 @@ impl House {
             Snapshot::of(gated(&settings), Stored::default()).under(settings.limits.policy.clone());
         let store = Store::in_memory(start, Arc::clone(&metrics));
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
-        let mut queues = Vec::new();
+        let (mut queues, mut names) = (Vec::new(), Vec::new());
         for queue in house.settings.queues.clone() {
             let memory = MemoryQueue::new(clock);
             queues.push(memory.clone());
+            names.push((queue.name.clone(), memory.clone()));
             let opened = move || {
                 let (inlet, outlet) = memory.open();
                 (inlet, outlet, None)
             };
             house.start(&Arc::new(queue), handlers.clone(), opened)?;
         }
+        house.replayer.in_memory(names);
         Ok((house, queues))
     }
 
@@ -117,7 +121,9 @@ impl House {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let entrances = Entrances::take(&settings).await?;
-        let pools = pools::open(&settings, &metrics)?;
+        let (pools, keeper) = pools::open(&settings, &store, &metrics)?;
+        let replayer = Replayer::at_the_broker(keeper, &settings.amqp, &settings.queues);
+        let replayer = Arc::new(replayer);
         let stop_workers = CancellationToken::new();
         let stop_tasks = CancellationToken::new();
         let queues = settings
@@ -140,6 +146,7 @@ impl House {
             clock,
             queues,
             pools: pools::doors(&pools),
+            replayer: Arc::clone(&replayer) as Arc<dyn PutsBack>,
             access: Access::new(&settings),
             stopping: stop_workers.clone(),
             remembered: Remembered::default(),
@@ -171,6 +178,7 @@ impl House {
             stop_tasks,
             entrances,
             pools,
+            replayer,
         })
     }
 
@@ -215,7 +223,7 @@ impl House {
                 (&handlers, &pools),
                 clock,
                 &outlet,
-                settings.on_unknown,
+                (settings.on_unknown, settings.attempts),
             );
             let settings = Arc::clone(&settings);
             let (vitals, metrics) = (Arc::clone(&vitals), Arc::clone(&metrics));

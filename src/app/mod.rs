@@ -6,6 +6,7 @@
 mod bad_actors;
 mod check;
 pub mod demo;
+mod doubts;
 mod ending;
 mod entrances;
 mod flags_on_disk;

@@ -34,6 +34,7 @@ mod compat;
 mod console;
 mod difference;
 mod documents;
+mod doubts;
 mod edit;
 mod explain;
 mod failure;

@@ -1,8 +1,8 @@
 //! The settings of providers and pools, declared once, as those in `list` are.
 
 use super::shape::{
-    Form, HOST, PATH, QUEUE, RATIO, SEGMENT_NAME, Setting, Shape, TEXT, VARIABLE, WEBHOOK_URL, WORD, form, parses,
-    setting,
+    Form, HOST, PATH, QUEUE, RATIO, SEGMENT_NAME, Setting, Shape, TEXT, VARIABLE, WEBHOOK_URL,
+    WORD, form, parses, setting,
 };
 use super::url;
 use crate::rules::reply::statuses;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::build::{Around, Section};
-use super::near::nearest;
 use super::list::URL_WAYS;
+use super::near::nearest;
 use super::problems::Notes;
 use super::provider::{Kind, Provider};
 use super::secret::{Key, Secret};
@@ -116,7 +116,8 @@ fn pool(
     let mail = found.iter().any(|provider| provider.kind != Kind::Http);
     let suppress: Option<String> = section.get("suppress");
     if suppress.is_some() && !mail && !found.is_empty() {
-        let what = format!("`{path}.suppress` is about recipients, and none of its providers sends mail");
+        let what =
+            format!("`{path}.suppress` is about recipients, and none of its providers sends mail");
         notes.add(section.place("suppress"), what, "leave it out");
     }
     Some(Pool {

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::rules::envelope::ID;
 use crate::rules::lane::Lane;
 use crate::rules::message::Raw;
 use crate::seams::{NotPlaced, Outgoing, Outlet, Place};
@@ -137,6 +138,24 @@ impl MemoryQueue {
     #[must_use]
     pub fn results(&self) -> Kept {
         self.lock().results.clone()
+    }
+
+    /// Puts the parked message of a job in doubt back into the queue, as its envelope says; whether there is one.
+    #[must_use]
+    pub fn put_back(&self, id: &str) -> bool {
+        let mut state = self.lock();
+        let is_of = |message: &Outgoing| {
+            let found = message.headers.iter().find(|(name, _)| name == ID);
+            found.and_then(|(_, value)| value.as_text()).as_deref() == Some(id)
+        };
+        let Some(at) = state.parked.last.iter().rposition(is_of) else {
+            return false;
+        };
+        if let Some(message) = state.parked.last.remove(at) {
+            state.ready.put(came(message));
+        }
+        self.shared.changed.notify_one();
+        true
     }
 
     /// What was parked.

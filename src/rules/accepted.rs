@@ -116,7 +116,10 @@ impl Accepted {
 
     fn forget_the_old(&mut self, now: Duration) {
         while let Some((key, number)) = self.order.front() {
-            let entry = self.by_name.get(key).filter(|entry| entry.number == *number);
+            let entry = self
+                .by_name
+                .get(key)
+                .filter(|entry| entry.number == *number);
             let stays = entry.is_some_and(|entry| now.saturating_sub(entry.at) <= REMEMBERED_FOR);
             if stays && self.order.len() <= MOST_REMEMBERED {
                 return;
@@ -158,11 +161,41 @@ mod tests {
         use Later::{Bounced, Complained, Delivered};
         check("a2@mailgun", Bounced, "", 2, Heard::Unknown);
         check("a1@mailgun", Delivered, "", 2, Heard::Counted(taken("17")));
-        check("a1@mailgun", Bounced, "c@d.e", 2, Heard::Counted(taken("17")));
-        check("<a1@mailgun>", Bounced, "C@d.e", 2, Heard::Repeated(taken("17")));
-        check("a1@mailgun", Bounced, "x@d.e", 3, Heard::Counted(taken("17")));
-        check("a1@mailgun", Complained, "c@d.e", 3, Heard::Counted(taken("17")));
-        check("a1@mailgun", Complained, "x@d.e", 8 * 86_400, Heard::Unknown);
+        check(
+            "a1@mailgun",
+            Bounced,
+            "c@d.e",
+            2,
+            Heard::Counted(taken("17")),
+        );
+        check(
+            "<a1@mailgun>",
+            Bounced,
+            "C@d.e",
+            2,
+            Heard::Repeated(taken("17")),
+        );
+        check(
+            "a1@mailgun",
+            Bounced,
+            "x@d.e",
+            3,
+            Heard::Counted(taken("17")),
+        );
+        check(
+            "a1@mailgun",
+            Complained,
+            "c@d.e",
+            3,
+            Heard::Counted(taken("17")),
+        );
+        check(
+            "a1@mailgun",
+            Complained,
+            "x@d.e",
+            8 * 86_400,
+            Heard::Unknown,
+        );
     }
 
     #[test]
@@ -174,6 +207,9 @@ mod tests {
         let mut heard = |name: &str| accepted.hears(name, Later::Bounced, "", Duration::ZERO);
         assert_eq!(heard("0"), Heard::Unknown);
         assert_eq!(heard("1"), Heard::Counted(taken("x")));
-        assert_eq!((accepted.by_name.len(), accepted.order.len()), (MOST_REMEMBERED, MOST_REMEMBERED));
+        assert_eq!(
+            (accepted.by_name.len(), accepted.order.len()),
+            (MOST_REMEMBERED, MOST_REMEMBERED)
+        );
     }
 }

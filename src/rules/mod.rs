@@ -66,6 +66,7 @@ mod segment_edits;
 pub mod settlement;
 pub mod snapshot;
 mod steering;
+pub mod suppress;
 mod texts;
 pub mod times;
 pub mod top;

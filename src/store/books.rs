@@ -101,6 +101,9 @@ impl Slot {
 /// The content of a record as it was written, or why it cannot be used.
 pub(super) type Written = Result<Vec<u8>, String>;
 
+/// A record that is to be written, or taken away.
+pub(super) type Record = (Slot, Option<Vec<u8>>);
+
 /// All records of all books, as they are on disk.
 pub(super) type Books = BTreeMap<Slot, Written>;
 
@@ -320,10 +323,12 @@ pub(super) fn named(slot: &Slot) -> String {
     }
 }
 
-/// Writes a record where it belongs, or takes it away.
-pub(super) fn put(books: &mut Books, slot: Slot, content: Option<Vec<u8>>) {
-    match content {
-        Some(content) => books.insert(slot, Ok(content)),
-        None => books.remove(&slot),
-    };
+/// Writes records where they belong, or takes them away.
+pub(super) fn put(books: &mut Books, records: Vec<Record>) {
+    for (slot, content) in records {
+        match content {
+            Some(content) => books.insert(slot, Ok(content)),
+            None => books.remove(&slot),
+        };
+    }
 }

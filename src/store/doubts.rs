@@ -33,20 +33,29 @@ impl Doubts {
     #[must_use]
     pub fn all(&self) -> Vec<Doubt> {
         let history = self.one_at_a_time();
-        let records = history.books().iter().filter(|(slot, _)| slot.kind == DOUBT);
+        let records = history
+            .books()
+            .iter()
+            .filter(|(slot, _)| slot.kind == DOUBT);
         let mut all: Vec<Doubt> = records
             .filter_map(|(slot, written)| {
                 let content = written.as_ref().map_err(Clone::clone);
                 let read = content
                     .and_then(|content| tables::decoded(content).map_err(|why| why.to_string()));
                 read.inspect_err(|why| {
-                    tracing::error!(which = named(slot), why, "what is kept of it is damaged; its message is in the park");
+                    tracing::error!(
+                        which = named(slot),
+                        why,
+                        "what is kept of it is damaged; its message is in the park"
+                    );
                 })
                 .ok()
             })
             .collect();
         drop(history);
-        all.sort_by(|a: &Doubt, b: &Doubt| (&a.queue, a.at_ms, &a.id).cmp(&(&b.queue, b.at_ms, &b.id)));
+        all.sort_by(|a: &Doubt, b: &Doubt| {
+            (&a.queue, a.at_ms, &a.id).cmp(&(&b.queue, b.at_ms, &b.id))
+        });
         all
     }
 
@@ -54,13 +63,17 @@ impl Doubts {
     #[must_use]
     pub fn count(&self) -> usize {
         let history = self.one_at_a_time();
-        history.books().keys().filter(|slot| slot.kind == DOUBT).count()
+        history
+            .books()
+            .keys()
+            .filter(|slot| slot.kind == DOUBT)
+            .count()
     }
 
     /// Keeps jobs in doubt; they are on disk when this returns. One that is kept already is written over.
     ///
     /// # Errors
-    /// When the disk refuses, or there are [`MOST_DOUBTS`]: then those that are left are not kept.
+    /// When the disk refuses, or there are [`MOST_DOUBTS`]: then none of them is.
     pub fn keep(&self, doubts: &[Doubt]) -> Result<(), BookError> {
         let mut history = self.one_at_a_time();
         let kept = history.books().keys().filter(|slot| slot.kind == DOUBT);
@@ -68,25 +81,27 @@ impl Doubts {
             let why = format!("{MOST_DOUBTS} jobs are in doubt, no more are listed; resolve them");
             return Err(BookError::Unwritten(why));
         }
-        for doubt in doubts {
-            let content = tables::encoded(doubt).map_err(unwritten)?;
+        let record = |doubt: &Doubt| {
             let slot = slot(doubt.queue.as_str(), doubt.hash());
-            history.write_book(slot, Some(content)).map_err(unwritten)?;
-        }
-        Ok(())
+            Ok((slot, Some(tables::encoded(doubt)?)))
+        };
+        let records: Result<_, _> = doubts.iter().map(record).collect();
+        let written = records.and_then(|records| history.write_books(records));
+        written.map_err(unwritten)
     }
 
     /// Forgets jobs that were resolved, also ones that were never kept.
     ///
     /// # Errors
-    /// When the disk refuses; then some may still be kept.
+    /// When the disk refuses; then they may still be kept.
     pub fn forget(&self, jobs: &[Resolved]) -> Result<(), BookError> {
         let mut history = self.one_at_a_time();
-        for job in jobs {
+        let record = |job: &Resolved| {
             let slot = slot(job.queue.as_str(), KeyHash::of(job.id.as_bytes()));
-            history.write_book(slot, None).map_err(unwritten)?;
-        }
-        Ok(())
+            (slot, None)
+        };
+        let records = jobs.iter().map(record).collect();
+        history.write_books(records).map_err(unwritten)
     }
 
     fn one_at_a_time(&self) -> MutexGuard<'_, History> {
@@ -133,17 +148,31 @@ mod tests {
     fn what_is_in_doubt_survives_a_restart_until_it_is_resolved() {
         let dir = TempDir::new().unwrap();
         let store = open(dir.path());
-        store.doubts().keep(&[doubt("b", 2), doubt("a", 2), doubt("z", 1)]).unwrap();
+        store
+            .doubts()
+            .keep(&[doubt("b", 2), doubt("a", 2), doubt("z", 1)])
+            .unwrap();
         drop(store);
         let store = open(dir.path());
         let ids = |store: &Store| -> Vec<String> {
-            store.doubts().all().iter().map(|doubt| doubt.id.to_string()).collect()
+            store
+                .doubts()
+                .all()
+                .iter()
+                .map(|doubt| doubt.id.to_string())
+                .collect()
         };
         assert_eq!(ids(&store), ["z", "a", "b"]);
-        let resolved = Resolved { queue: "mail".parse().unwrap(), id: "a".into() };
+        let resolved = Resolved {
+            queue: "mail".parse().unwrap(),
+            id: "a".into(),
+        };
         store.doubts().forget(&[resolved]).unwrap();
         drop(store);
         let store = open(dir.path());
-        assert_eq!((ids(&store), store.doubts().count()), (vec!["z".to_owned(), "b".to_owned()], 2));
+        assert_eq!(
+            (ids(&store), store.doubts().count()),
+            (vec!["z".to_owned(), "b".to_owned()], 2)
+        );
     }
 }

@@ -97,7 +97,10 @@ fn read(queue: &Queue, declare: bool) -> Vec<String> {
     }
     patterns.push(lanes(queue));
     if matches!(queue.target, TargetSettings::Pool(_)) {
-        patterns.push(format!(r"sluicegate\.park\.{}(\.{DAY})?", escaped(&queue.broker_name)));
+        patterns.push(format!(
+            r"sluicegate\.park\.{}(\.{DAY})?",
+            escaped(&queue.broker_name)
+        ));
     }
     patterns
 }

@@ -12,10 +12,10 @@ use axum::http::request::Parts;
 use tokio_util::sync::CancellationToken;
 
 use super::{Person, Source};
-use crate::api::queues;
 use crate::api::error::{
     LONGEST_ECHO, NO_SUCH_OPENING, NO_SUCH_SEGMENT, Problem, ROLE, SCOPE, SIGN_IN,
 };
+use crate::api::queues;
 use crate::rules::access::{Need, Role};
 use crate::rules::change::{Actor, Edit, Refused};
 use crate::rules::clause::{ClauseDocument, named_segments};

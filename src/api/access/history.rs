@@ -50,9 +50,8 @@ impl Caller {
             jobs.retain(|job| self.sees_queue(job.queue.as_str()));
         }
         record.resolved.take_if(|resolved| resolved.jobs.is_empty());
-        let is_there = !record.touched.is_empty()
-            || !record.segments.is_empty()
-            || record.resolved.is_some();
+        let is_there =
+            !record.touched.is_empty() || !record.segments.is_empty() || record.resolved.is_some();
         is_there.then_some(record)
     }
 }

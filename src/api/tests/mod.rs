@@ -107,6 +107,7 @@ fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
     });
     Arc::new(Doors {
         pools: Vec::new(),
+        replayer: Arc::new(crate::seams::NoPark),
         store,
         metrics,
         clock: Clock::made_up(NOON),

@@ -16,7 +16,7 @@ pub(in crate::cli) use compat::{CompatVerb, FlagdVerb, RedisArgs, RolloutVerb};
 pub(in crate::cli) use flag::{
     ApplyArgs, EditArgs, ExplainArgs, FlagVerb, Force, NewFlag, Notation, OpenArgs, PreviewArgs,
 };
-pub(in crate::cli) use provider::ProviderVerb;
+pub(in crate::cli) use provider::{InDoubt, ProviderVerb};
 pub(in crate::cli) use relieve::RelieveArgs;
 pub(in crate::cli) use rule::{NewRule, Place, RuleVerb};
 pub(in crate::cli) use store::{

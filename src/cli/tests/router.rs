@@ -110,6 +110,7 @@ fn doors(stopping: CancellationToken) -> Doors {
     };
     Doors {
         pools: Vec::new(),
+        replayer: Arc::new(crate::seams::NoPark),
         store,
         metrics,
         clock: Clock::system(),
