@@ -307,9 +307,10 @@ impl House {
         self.tasks
             .spawn("store", |stop| look_after(store, clock, stop));
         if !self.pools.is_empty() {
-            let (pools, store) = (self.pools.clone(), Arc::clone(&self.store));
+            let told = (Arc::clone(&self.store), Arc::clone(&self.doors.events));
+            let pools = self.pools.clone();
             self.tasks.spawn("pools", move |stop| {
-                pools::look_after(pools, store, clock, stop)
+                pools::look_after(pools, told, clock, stop)
             });
         }
         let guarded = self.guarded();

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::doubts::Keeper;
 use crate::api::PoolDoor;
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::config::pool::Pool;
 use crate::config::provider::Provider;
 use crate::config::{Settings, TargetSettings};
+use crate::events::{Events, ProviderTold};
 use crate::metrics::Metrics;
 use crate::rules::breaker::Standing;
 use crate::rules::names::FlagKey;
@@ -118,14 +119,19 @@ pub(super) fn doors(pools: &[SharedPool]) -> Vec<PoolDoor> {
 /// Counts what is overdue, and tells how providers stand, until `stop`.
 pub(super) async fn look_after(
     pools: Vec<SharedPool>,
-    store: Arc<Store>,
+    (store, events): (Arc<Store>, Arc<Events>),
     clock: Clock,
     stop: CancellationToken,
 ) {
+    let mut told = BTreeMap::new();
     loop {
         let now = clock.now();
         let flags = store.subscribe().borrow().clone();
         for pool in &pools {
+            pool.vitals
+                .providers
+                .iter()
+                .for_each(|provider| tell_of(provider, &events, &mut told, now));
             for (at, provider) in pool.vitals.providers.iter().enumerate() {
                 tell(provider, provider.look(now.mono));
                 let force = forced(&flags, &provider.name);
@@ -146,6 +152,33 @@ pub(super) async fn look_after(
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
+}
+
+/// Tells of a provider whose state or share is another than it was told last; at first it passes.
+fn tell_of(
+    provider: &ProviderVitals,
+    events: &Events,
+    told: &mut BTreeMap<Arc<str>, (&'static str, f64)>,
+    now: Now,
+) {
+    let report = provider.report(now.mono, now.ms);
+    let stands = (report.breaker.standing.word(), report.breaker.share);
+    let before = told.insert(Arc::clone(&provider.name), stands);
+    if before.unwrap_or((Standing::Passing.word(), 1.0)) == stands {
+        return;
+    }
+    let trip = report.breaker.trip.as_ref();
+    events.tell_of_provider(
+        &provider.name,
+        ProviderTold {
+            at_ms: now.ms,
+            state: stands.0,
+            share: stands.1,
+            failed: trip.map_or(0, |trip| trip.failed),
+            calls: trip.map_or(0, |trip| trip.calls),
+            cause: &report.last_cause,
+        },
+    );
 }
 
 /// What an operator forces on a provider.

@@ -21,6 +21,8 @@ use grammar::{
 };
 use session::Session;
 
+pub use grammar::SchemaOf;
+
 pub use console::harmless;
 pub use documents::flags_file;
 pub use grammar::{DemoOptions, TapOptions};
@@ -89,8 +91,8 @@ pub enum Command {
         /// whether JSON lines are wanted
         json: bool,
     },
-    /// `schema`: print the JSON Schema of the configuration.
-    Schema,
+    /// `schema`: print a JSON Schema.
+    Schema(SchemaOf),
     /// `store`, and `changes verify --data-dir`: look into the store of a daemon that does not run.
     Offline(Offline),
     /// `man`, `completions`, and all that asks a daemon: for [`client_command`].
@@ -172,7 +174,7 @@ impl From<Cli> for Command {
             Verb::Tap(options) => {
                 return Self::Tap { options, json };
             }
-            Verb::Schema => return Self::Schema,
+            Verb::Schema { of } => return Self::Schema(of),
             Verb::Store(verb) => return Self::Offline(Offline::of(verb, json)),
             Verb::Changes(asked) => match Offline::verifying(&asked, json) {
                 Some(offline) => return Self::Offline(offline),

@@ -64,6 +64,7 @@ mod preview;
 mod providers;
 #[cfg(test)]
 mod providers_of_mail;
+mod providers_told;
 #[cfg(test)]
 mod relief;
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::seams::LinkState;
 mod apply;
 mod authz;
 mod bad_inputs;
+mod doubts;
 mod events;
 mod explain;
 mod flags;
@@ -62,6 +63,7 @@ fn queue(name: &str) -> config::Queue {
         pass: vec![],
         dead_letter_queue: None,
         outcomes_queue: None,
+        results_queue: None,
         relief: ReliefSettings::default(),
         park: ParkSettings {
             streams: true,

@@ -1,11 +1,22 @@
 //! What may be typed of providers. May import `rules`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Length, Terms};
 use crate::cli::help;
 use crate::rules::doubt::Verdict;
 use crate::rules::names::QueueName;
+
+/// Of what there is a JSON Schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// The configuration.
+    Config,
+    /// What services put into a queue whose pool sends mail.
+    Mail,
+    /// What is told of each job of a pool.
+    Result,
+}
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ProviderVerb {

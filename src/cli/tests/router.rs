@@ -150,6 +150,7 @@ fn orders() -> Queue {
         pass: Vec::new(),
         dead_letter_queue: None,
         outcomes_queue: None,
+        results_queue: None,
         relief: ReliefSettings::default(),
         park: ParkSettings {
             streams: true,
