@@ -1,5 +1,5 @@
-//! `/api/v1/providers` and `/api/v1/pools`: who does the work of pools, how they stand and why. May import `config`, `rules` and
-//! `vitals`.
+//! `/api/v1/providers` and `/api/v1/pools`: who does the work of pools, how they stand and why. May import `config`, `metrics`, `rules`
+//! and `vitals`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::page::{Page, Paging};
 use super::views::rfc3339;
 use crate::clock::Now;
 use crate::config::pool::Pool;
+use crate::metrics::PoolMetrics;
 use crate::rules::breaker::Trip;
 use crate::rules::names::FlagKey;
 use crate::rules::reply::Reply;
@@ -34,6 +35,8 @@ pub struct PoolDoor {
     pub settings: Arc<Pool>,
     /// How its providers stand.
     pub vitals: Arc<PoolVitals>,
+    /// Its numbers.
+    pub metrics: Arc<PoolMetrics>,
 }
 
 /// A provider.

@@ -88,6 +88,8 @@ pub(super) const TABLE: &[Route] = {
         route("POST", "/api/v1/queues/{name}/relieve", Operate, Queue("name")),
         route("GET", "/api/v1/providers", View, Entries),
         route("GET", "/api/v1/pools", View, Entries),
+        route("GET", "/api/v1/providers/unknown", View, Entries),
+        route("POST", "/api/v1/providers/unknown/resolve", Operate, Body),
         route("POST", "/api/v1/outcomes", Report, Body),
         route("GET", "/api/v1/events", View, Entries),
         route("GET", "/api/v1/authz/{flag}", Evaluate, Body),

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::bad_actors;
+use super::doubts::Replayer;
+use super::ending::{Ended, Running, workers_ended};
 use super::entrances::Entrances;
 use super::flags_on_disk::{gated, look_after, open_store};
 use super::pools;
@@ -28,39 +28,16 @@ use crate::metrics::Metrics;
 use crate::notices::{Board, Teller};
 use crate::rules::names::QueueName;
 use crate::rules::snapshot::{Snapshot, Stored};
-use crate::seams::{Inlet, Outlet};
+use crate::seams::{Inlet, Outlet, PutsBack};
 use crate::store::{Blocked, Store};
 use crate::supervise::Tasks;
 use crate::targets::pool::SharedPool;
 use crate::targets::{self, Handlers};
-use crate::worker::{Finished, Given, Worker};
+use crate::worker::{Given, Worker};
 use crate::{amqp, guard};
 
 /// How long the doors may take to close once all is settled.
 const DOORS_CLOSE_WITHIN: Duration = Duration::from_secs(6);
-
-/// How the daemon ended.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ended {
-    /// Messages that were still at work at the deadline, by queue; the broker will redeliver them.
-    pub stragglers: Vec<(QueueName, String)>,
-    /// Tasks that ended unasked or had to be cut off.
-    pub tasks: Vec<String>,
-}
-
-impl Ended {
-    /// Whether everything in hand was finished and everything ended because it was asked to.
-    #[must_use]
-    pub fn cleanly(&self) -> bool {
-        self.stragglers.is_empty() && self.tasks.is_empty()
-    }
-}
-
-/// A queue whose thread has started.
-struct Running {
-    name: QueueName,
-    ended: oneshot::Receiver<anyhow::Result<Finished>>,
-}
 
 pub(super) struct House {
     settings: Settings,
@@ -78,6 +55,7 @@ pub(super) struct House {
     stop_tasks: CancellationToken,
     entrances: Entrances,
     pools: Vec<SharedPool>,
+    replayer: Arc<Replayer>,
 }
 
 impl House {
@@ -121,16 +99,18 @@ impl House {
             Snapshot::of(gated(&settings), Stored::default()).under(settings.limits.policy.clone());
         let store = Store::in_memory(start, Arc::clone(&metrics));
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
-        let mut queues = Vec::new();
+        let (mut queues, mut names) = (Vec::new(), Vec::new());
         for queue in house.settings.queues.clone() {
             let memory = MemoryQueue::new(clock);
             queues.push(memory.clone());
+            names.push((queue.name.clone(), memory.clone()));
             let opened = move || {
                 let (inlet, outlet) = memory.open();
                 (inlet, outlet, None)
             };
             house.start(&Arc::new(queue), handlers.clone(), opened)?;
         }
+        house.replayer.in_memory(names);
         Ok((house, queues))
     }
 
@@ -141,7 +121,9 @@ impl House {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let entrances = Entrances::take(&settings).await?;
-        let pools = pools::open(&settings, &metrics)?;
+        let (pools, keeper) = pools::open(&settings, &store, &metrics)?;
+        let replayer = Replayer::at_the_broker(keeper, &settings.amqp, &settings.queues);
+        let replayer = Arc::new(replayer);
         let stop_workers = CancellationToken::new();
         let stop_tasks = CancellationToken::new();
         let queues = settings
@@ -164,6 +146,7 @@ impl House {
             clock,
             queues,
             pools: pools::doors(&pools),
+            replayer: Arc::clone(&replayer) as Arc<dyn PutsBack>,
             access: Access::new(&settings),
             stopping: stop_workers.clone(),
             remembered: Remembered::default(),
@@ -195,6 +178,7 @@ impl House {
             stop_tasks,
             entrances,
             pools,
+            replayer,
         })
     }
 
@@ -239,7 +223,7 @@ impl House {
                 (&handlers, &pools),
                 clock,
                 &outlet,
-                settings.on_unknown,
+                (settings.on_unknown, settings.attempts),
             );
             let settings = Arc::clone(&settings);
             let (vitals, metrics) = (Arc::clone(&vitals), Arc::clone(&metrics));
@@ -323,9 +307,10 @@ impl House {
         self.tasks
             .spawn("store", |stop| look_after(store, clock, stop));
         if !self.pools.is_empty() {
-            let (pools, store) = (self.pools.clone(), Arc::clone(&self.store));
+            let told = (Arc::clone(&self.store), Arc::clone(&self.doors.events));
+            let pools = self.pools.clone();
             self.tasks.spawn("pools", move |stop| {
-                pools::look_after(pools, store, clock, stop)
+                pools::look_after(pools, told, clock, stop)
             });
         }
         let guarded = self.guarded();
@@ -351,37 +336,6 @@ impl House {
         ended.tasks.extend(tasks.unasked);
         ended.tasks.extend(tasks.stragglers);
         ended
-    }
-}
-
-/// Waits until all workers have ended: because of `stop`, or because one of them ended unasked, which stops all.
-async fn workers_ended(
-    running: Vec<Running>,
-    stop: CancellationToken,
-    stop_workers: CancellationToken,
-) -> Ended {
-    let mut all: FuturesUnordered<_> = running
-        .into_iter()
-        .map(async |Running { name, ended }| (name, ended.await))
-        .collect();
-    let mut ended = Ended::default();
-    loop {
-        tokio::select! {
-            () = stop.cancelled(), if !stop_workers.is_cancelled() => {
-                tracing::info!("stopping: no new messages, those at work are finished");
-                stop_workers.cancel();
-            }
-            next = all.next(), if !all.is_empty() => {
-                let Some((name, told)) = next else { continue };
-                match told {
-                    Ok(Ok(finished)) => ended.stragglers.extend(finished.stragglers.into_iter().map(|id| (name.clone(), id))),
-                    Ok(Err(why)) => ended.tasks.push(format!("the worker of {name}: {why:#}")),
-                    Err(_) => ended.tasks.push(format!("the thread of {name}")),
-                }
-                stop.cancel();
-            }
-            else => return ended,
-        }
     }
 }
 

@@ -21,6 +21,8 @@ use grammar::{
 };
 use session::Session;
 
+pub use grammar::SchemaOf;
+
 pub use console::harmless;
 pub use documents::flags_file;
 pub use grammar::{DemoOptions, TapOptions};
@@ -34,6 +36,7 @@ mod compat;
 mod console;
 mod difference;
 mod documents;
+mod doubts;
 mod edit;
 mod explain;
 mod failure;
@@ -88,8 +91,8 @@ pub enum Command {
         /// whether JSON lines are wanted
         json: bool,
     },
-    /// `schema`: print the JSON Schema of the configuration.
-    Schema,
+    /// `schema`: print a JSON Schema.
+    Schema(SchemaOf),
     /// `store`, and `changes verify --data-dir`: look into the store of a daemon that does not run.
     Offline(Offline),
     /// `man`, `completions`, and all that asks a daemon: for [`client_command`].
@@ -171,7 +174,7 @@ impl From<Cli> for Command {
             Verb::Tap(options) => {
                 return Self::Tap { options, json };
             }
-            Verb::Schema => return Self::Schema,
+            Verb::Schema { of } => return Self::Schema(of),
             Verb::Store(verb) => return Self::Offline(Offline::of(verb, json)),
             Verb::Changes(asked) => match Offline::verifying(&asked, json) {
                 Some(offline) => return Self::Offline(offline),
@@ -291,7 +294,9 @@ async fn perform(task: &Task, session: &mut Session<'_>) -> Result<(), Failure> 
         Task::Compat(verb) => compat::compat(session, verb),
         Task::Man { folder } => manual(session, folder.as_deref()),
         Task::Completions(shell) => {
-            session.console.data(&completions(*shell));
+            session
+                .console
+                .data(&man::completions(Cli::command(), *shell));
             Ok(())
         }
     }
@@ -392,10 +397,4 @@ fn manual(session: &mut Session<'_>, folder: Option<&Path>) -> Result<(), Failur
         .console
         .say(&format!("{pages} pages are in {}", folder.display()));
     Ok(())
-}
-
-fn completions(shell: clap_complete::Shell) -> String {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "sluicegate", &mut script);
-    String::from_utf8_lossy(&script).into_owned()
 }

@@ -1,9 +1,11 @@
-//! `provider list`, `pin`, `rest` and `pass`. Each of the last three is an opening: it has a reason and an end. May import `rules`.
+//! `provider list`, `pin`, `rest` and `pass`. Each of the last three is an opening: it has a reason and an end. What is said of jobs in
+//! doubt lies beside. May import `rules`.
 
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::console::harmless;
+use super::doubts;
 use super::failure::Failure;
 use super::grammar::{Length, ProviderVerb, Terms};
 use super::openings;
@@ -65,6 +67,14 @@ pub(super) async fn provider(
 ) -> Result<(), Failure> {
     match verb {
         ProviderVerb::List => list(session).await,
+        ProviderVerb::Unknown { which } => doubts::list(session, which).await,
+        ProviderVerb::Resolve {
+            verdict,
+            ids,
+            all,
+            which,
+            terms,
+        } => doubts::resolve(session, (*verdict, ids, *all), which, terms).await,
         ProviderVerb::Pin {
             pool,
             provider,

@@ -1,13 +1,14 @@
 //! The settings of providers and pools, declared once, as those in `list` are.
 
 use super::shape::{
-    Form, HOST, PATH, RATIO, Setting, Shape, TEXT, VARIABLE, WORD, form, parses, setting,
+    Form, HOST, PATH, QUEUE, RATIO, SEGMENT_NAME, Setting, Shape, TEXT, VARIABLE, WEBHOOK_URL,
+    WORD, form, parses, setting,
 };
 use super::url;
 use crate::rules::reply::statuses;
 use crate::rules::units::{Rate, Span};
 
-use Shape::{Boolean, Duration, Free, Integer, OneOf, Sections, Text, Texts};
+use Shape::{Boolean, Duration, Free, Integer, OneOf, Section, Sections, Text, Texts};
 
 /// Each has flags of its own, and each pool a series of metrics with each of its providers.
 pub(super) const MOST_PROVIDERS: usize = 100;
@@ -147,4 +148,47 @@ pub(super) const POOLS: &[Setting] = &[
         "The share of all slots of its queues that one of its providers may hold, so that one that hangs never holds all.",
     )
     .or("75%"),
+    setting(
+        "suppress",
+        Text(SEGMENT_NAME),
+        "A segment of addresses that get no mail: its members are addresses, or its clauses ask for `recipient` and `recipient_domain`.",
+    ),
+    setting(
+        "results",
+        Section(RESULTS),
+        "Who is told what came of each job, before its message is acknowledged: a queue or a webhook.",
+    ),
+];
+
+const RESULTS: &[Setting] = &[
+    setting(
+        "queue",
+        Text(QUEUE),
+        "A queue of yours, in the vhost of the queue that the job comes from; it is never declared by us.",
+    ),
+    setting(
+        "url",
+        Text(WEBHOOK_URL),
+        "Where results are posted, as JSON: http:// or https://.",
+    ),
+    setting(
+        "url_file",
+        Text(PATH),
+        "A file that holds that URL when it is a secret, which others than its owner and group may not read; it is read at the start.",
+    ),
+    setting(
+        "url_env",
+        Text(VARIABLE),
+        "The variable of the environment that has that URL when it is a secret.",
+    ),
+    setting(
+        "secret_file",
+        Text(PATH),
+        "A file with the secret that signs results as Standard Webhooks has it, `whsec_` and base64; others than its owner and group may not read it.",
+    ),
+    setting(
+        "secret_env",
+        Text(VARIABLE),
+        "The variable of the environment that has the secret that signs results.",
+    ),
 ];

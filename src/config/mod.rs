@@ -309,6 +309,8 @@ pub struct Queue {
     pub dead_letter_queue: Option<String>,
     /// The queue by which workers behind an admitted queue report what came of their work.
     pub outcomes_queue: Option<String>,
+    /// The queue that is told what came of the jobs of its pool.
+    pub results_queue: Option<String>,
     /// The park.
     pub park: ParkSettings,
     /// What the automatic valve may do.

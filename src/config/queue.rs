@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::admitted;
 use super::build::Section;
-use super::pool::Pool;
+use super::pool::{Pool, Results};
 use super::preset;
 use super::problems::Notes;
 use super::relief;
@@ -87,6 +87,7 @@ fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue
         pass: section.get("pass")?,
         dead_letter_queue,
         outcomes_queue: section.section("outcomes").get("queue"),
+        results_queue: None,
         park: park?,
         relief: relief?,
         hold: section.get("hold")?,
@@ -94,18 +95,20 @@ fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue
 }
 
 /// The queues once the pools are known: a mail that may have been sent is not sent again unless somebody says so, or its providers
-/// know the job again.
+/// know the job again; and the queue that is told of results is that of the pool.
 pub(super) fn settled(mut queues: Vec<Queue>, pools: &[Pool]) -> Vec<Queue> {
-    for queue in queues
-        .iter_mut()
-        .filter(|queue| !queue.on_unknown_is_written)
-    {
+    for queue in &mut queues {
         let TargetSettings::Pool(name) = &queue.target else {
             continue;
         };
-        let pool = pools.iter().find(|pool| pool.name == *name);
-        if pool.is_some_and(|pool| pool.mail && !pool.idempotent) {
+        let Some(pool) = pools.iter().find(|pool| pool.name == *name) else {
+            continue;
+        };
+        if pool.mail && !pool.idempotent && !queue.on_unknown_is_written {
             queue.on_unknown = OnUnknown::Park;
+        }
+        if let Some(Results::Queue(name)) = &pool.results {
+            queue.results_queue = Some(name.clone());
         }
     }
     queues

@@ -19,7 +19,7 @@ use register::{counter, gauge, int_gauge};
 pub use evaluations::Tally;
 pub use ledger::Ledger;
 pub use openings::{Openings, Sent};
-pub use providers::PoolMetrics;
+pub use providers::{PoolMetrics, Telling};
 pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
 pub use relief::{GROUNDS, ReliefFigures, ReliefMetrics};
 

@@ -8,7 +8,9 @@ use prometheus::{
 };
 
 use super::register::{counter, int_gauge};
+use crate::rules::accepted::Later;
 use crate::rules::breaker::Standing;
+use crate::rules::doubt::Verdict;
 use crate::rules::reply::Reply;
 
 /// Bounds in seconds, as OpenTelemetry has them for messaging.
@@ -23,6 +25,11 @@ pub(super) struct Providers {
     state: IntGaugeVec,
     failovers: IntCounterVec,
     on_backup: IntGaugeVec,
+    in_doubt: IntGaugeVec,
+    resolved: IntCounterVec,
+    results: IntCounterVec,
+    suppressed: IntCounterVec,
+    later: IntCounterVec,
 }
 
 impl Providers {
@@ -58,6 +65,36 @@ impl Providers {
                 "Whether the first provider of a pool does not carry all that is meant for it.",
                 &["pool"],
             )?,
+            in_doubt: int_gauge(
+                registry,
+                "pool_jobs_in_doubt",
+                "Jobs that a provider may have done, and of which nobody has said yet what came of them.",
+                &["pool"],
+            )?,
+            resolved: counter(
+                registry,
+                "pool_jobs_resolved_total",
+                "Jobs in doubt of which somebody has said what came of them: done, again or failed.",
+                &["pool", "verdict"],
+            )?,
+            results: counter(
+                registry,
+                "pool_results_total",
+                "Results of jobs: told; retried, when a try to tell one was in vain; refused for good.",
+                &["pool", "told"],
+            )?,
+            suppressed: counter(
+                registry,
+                "pool_recipients_suppressed_total",
+                "Recipients that were left out of mails, because the segment `suppress` has them.",
+                &["pool"],
+            )?,
+            later: counter(
+                registry,
+                "provider_reported_total",
+                "What was reported of jobs after a provider took them: delivered, bounced or complained; by `POST /api/v1/outcomes`.",
+                &["provider", "outcome"],
+            )?,
         })
     }
 
@@ -77,10 +114,16 @@ impl Providers {
                     (provider != to).then(|| self.failovers.with_label_values(&of))
                 })
                 .collect(),
+            later: Later::ALL.map(|later| self.later.with_label_values(&[provider, later.word()])),
         };
         PoolMetrics {
             providers: providers.iter().map(one).collect(),
             on_backup: self.on_backup.with_label_values(&[pool]),
+            in_doubt: self.in_doubt.with_label_values(&[pool]),
+            resolved: Verdict::ALL
+                .map(|verdict| self.resolved.with_label_values(&[pool, verdict.word()])),
+            results: Telling::ALL.map(|told| self.results.with_label_values(&[pool, told.word()])),
+            suppressed: self.suppressed.with_label_values(&[pool]),
         }
     }
 }
@@ -90,6 +133,10 @@ impl Providers {
 pub struct PoolMetrics {
     providers: Vec<ProviderMetrics>,
     on_backup: IntGauge,
+    in_doubt: IntGauge,
+    resolved: [IntCounter; Verdict::ALL.len()],
+    results: [IntCounter; Telling::ALL.len()],
+    suppressed: IntCounter,
 }
 
 #[derive(Debug)]
@@ -98,6 +145,33 @@ struct ProviderMetrics {
     seconds: Histogram,
     state: [IntGauge; Standing::ALL.len()],
     failovers: Vec<Option<IntCounter>>,
+    later: [IntCounter; Later::ALL.len()],
+}
+
+/// What came of a try to tell a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Telling {
+    /// It was taken.
+    Told,
+    /// It was not, and is told again.
+    Retried,
+    /// It will never be taken.
+    Refused,
+}
+
+impl Telling {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Told, Self::Retried, Self::Refused];
+
+    /// Its word, as in the label `told`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Told => "told",
+            Self::Retried => "retried",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 impl PoolMetrics {
@@ -124,6 +198,33 @@ impl PoolMetrics {
         };
         for (known, gauge) in Standing::ALL.into_iter().zip(&of.state) {
             gauge.set(i64::from(known == standing));
+        }
+    }
+
+    /// So many jobs are in doubt.
+    pub fn in_doubt(&self, jobs: usize) {
+        self.in_doubt.set(i64::try_from(jobs).unwrap_or(i64::MAX));
+    }
+
+    /// Somebody has said what came of so many jobs in doubt.
+    pub fn resolved(&self, verdict: Verdict, jobs: u64) {
+        self.resolved[verdict as usize].inc_by(jobs);
+    }
+
+    /// A result was told, or not.
+    pub fn told(&self, telling: Telling) {
+        self.results[telling as usize].inc();
+    }
+
+    /// So many recipients were left out of a mail.
+    pub fn suppressed(&self, recipients: usize) {
+        self.suppressed.inc_by(recipients as u64);
+    }
+
+    /// This was reported of a job that a provider took.
+    pub fn reported(&self, provider: usize, later: Later) {
+        if let Some(of) = self.providers.get(provider) {
+            of.later[later as usize].inc();
         }
     }
 

@@ -244,7 +244,7 @@ impl<'a> Following<'a> {
     fn degrade(&mut self) -> Option<Ended> {
         let gate = self.gate;
         let (degrade, reason) = self.ask(&gate.degrade);
-        let show = |degrade: &Degrade| Json::from(word(degrade));
+        let show = |degrade: &Degrade| Json::from(degrade.word());
         let found = match degrade {
             Degrade::None => "the whole job".to_owned(),
             Degrade::Reject => "not done at all".to_owned(),
@@ -392,15 +392,6 @@ impl<'a> Following<'a> {
 
     fn shed(&self, why: Why, by: By) -> Ended {
         Ended::At(Verdict::shed(why, by))
-    }
-}
-
-/// What `degrade` asks for, as it is written.
-pub(super) fn word(degrade: &Degrade) -> &str {
-    match degrade {
-        Degrade::None => "none",
-        Degrade::Reject => "reject",
-        Degrade::Mode(mode) => mode,
     }
 }
 

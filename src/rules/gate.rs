@@ -18,21 +18,12 @@ use super::route::{Force, Route, Way};
 use super::snapshot::GatedQueue;
 use super::units::{Rate, Ratio, Span};
 use super::valve::Valve;
+pub use super::valve_value::Degrade;
+use super::valve_value::{count, degrade, force, plain, rate, route, share, span};
 use super::verdict::{By, Verdict, Why};
 
 /// The attribute that tells types of jobs apart.
 const JOB_TYPE: &str = "type";
-
-/// What `degrade` asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Degrade {
-    /// The whole job.
-    None,
-    /// No job.
-    Reject,
-    /// The light version of this name.
-    Mode(Arc<str>),
-}
 
 /// The valves of one queue at one revision. Immutable: a message keeps the one it was dispatched under.
 #[derive(Debug, Clone)]
@@ -327,63 +318,6 @@ impl<S: Fn(Valve) -> Value> Parts for Plain<'_, S> {
     fn audiences(&mut self, _: &BTreeSet<u16>, _: &mut Vocabulary) -> Audiences {
         Audiences::default()
     }
-}
-
-fn rate(value: &Value) -> Option<Rate> {
-    match value {
-        Value::Rate(rate) => Some(*rate),
-        _ => None,
-    }
-}
-
-fn count(value: &Value) -> Option<u32> {
-    match value {
-        Value::Integer(count) => Some(u32::try_from(*count.max(&0)).unwrap_or(u32::MAX)),
-        _ => None,
-    }
-}
-
-fn span(value: &Value) -> Option<Span> {
-    match value {
-        Value::Duration(span) => Some(*span),
-        _ => None,
-    }
-}
-
-fn share(value: &Value) -> Ratio {
-    match value {
-        Value::Ratio(share) => *share,
-        _ => Ratio::ZERO,
-    }
-}
-
-fn route(value: &Value) -> Route {
-    match value {
-        Value::Text(text) => text.parse().unwrap_or_default(),
-        _ => Route::Auto,
-    }
-}
-
-fn force(value: &Value) -> Force {
-    match value {
-        Value::Text(text) => Force::of(text),
-        _ => Force::None,
-    }
-}
-
-fn degrade(value: &Value) -> Degrade {
-    match value {
-        Value::Text(mode) if mode.as_ref() == "reject" => Degrade::Reject,
-        Value::Text(mode) if mode.as_ref() != "none" => Degrade::Mode(Arc::clone(mode)),
-        _ => Degrade::None,
-    }
-}
-
-/// A value as a header of the worker's request says it.
-fn plain(value: &Value) -> Arc<str> {
-    let json = value.to_json();
-    json.as_str()
-        .map_or_else(|| json.to_string().into(), Into::into)
 }
 
 /// What happens to a message: the order is the product. Asked on arrival and once more when a slot is free; the lots are the

@@ -4,6 +4,7 @@
 //! pure crates (xxhash-rust, sha2, jiff, percent-encoding, regex, semver, ipnet), and no other room, so that all of it can be replayed: in a test, in a benchmark, in a
 //! preview.
 
+pub mod accepted;
 pub mod access;
 pub mod arrivals;
 pub mod asks;
@@ -20,6 +21,7 @@ pub mod comparison;
 pub mod compile;
 pub mod context;
 pub mod document;
+pub mod doubt;
 pub mod edits;
 pub mod envelope;
 pub mod explain;
@@ -64,12 +66,14 @@ mod segment_edits;
 pub mod settlement;
 pub mod snapshot;
 mod steering;
+pub mod suppress;
 mod texts;
 pub mod times;
 pub mod top;
 pub mod units;
 pub mod value;
 pub mod valve;
+mod valve_value;
 pub mod verdict;
 pub mod watermark;
 pub mod window;

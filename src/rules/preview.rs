@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::chain::word;
 use super::change::{Change, Refused};
 use super::choice::Choice;
 use super::facts::Facts;
@@ -266,7 +265,7 @@ impl Counting {
             Valve::MaxAge => say(gate, &gate.max_age, facts, |limit| {
                 limit.map_or_else(none, |limit| limit.to_string())
             }),
-            Valve::Degrade => say(gate, &gate.degrade, facts, |mode| word(mode).to_owned()),
+            Valve::Degrade => say(gate, &gate.degrade, facts, |mode| mode.word().to_owned()),
             Valve::Protect => say(gate, &gate.protect, facts, bool::to_string),
             Valve::Skip => say(gate, &gate.skip, facts, ToString::to_string),
             Valve::Timeout => say(gate, &gate.timeout, facts, ToString::to_string),

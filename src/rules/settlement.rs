@@ -80,6 +80,8 @@ pub enum Place {
     Lane(Lane),
     /// The admitted queue that workers read: the target itself, when that is a queue.
     Admitted,
+    /// The queue that is told what came of jobs.
+    Results,
 }
 
 /// What happens to a shed message.

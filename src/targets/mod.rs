@@ -15,6 +15,7 @@ use crate::seams::{Job, Outcome, Outlet, Target};
 use pool::{Pool, SharedPool};
 
 mod answer;
+mod conclusion;
 pub mod handler;
 pub mod http;
 pub mod mail;
@@ -22,6 +23,7 @@ pub mod pool;
 mod provider;
 mod queue;
 mod request;
+pub mod results;
 
 /// Makes a target on the thread of the queue that will use it, so that the target itself need not be `Send`.
 type Maker = Arc<dyn Fn() -> Rc<dyn Target> + Send + Sync>;
@@ -98,7 +100,7 @@ pub enum NoTarget {
 }
 
 /// The target that a queue's settings ask for. Called on the thread of the queue's runtime, once for each queue; `outlet` is the
-/// queue's own, by which an admitted queue is reached.
+/// queue's own, by which an admitted queue and one that is told results are reached.
 ///
 /// # Errors
 /// When the address cannot be used, no handler has the name, or a provider of a pool cannot be used.
@@ -107,7 +109,7 @@ pub fn build(
     (handlers, pools): (&Handlers, &[SharedPool]),
     clock: Clock,
     outlet: &impl Outlet,
-    on_unknown: OnUnknown,
+    (on_unknown, attempts): (OnUnknown, u32),
 ) -> Result<Rc<dyn Target>, NoTarget> {
     match settings {
         TargetSettings::Http(address) => Ok(Rc::new(http::HttpWorker::new(address, clock)?)),
@@ -124,7 +126,7 @@ pub fn build(
             };
             let pool = pools.iter().find(|pool| pool.settings.name == *name);
             let pool = pool.ok_or_else(|| wrong("there is no such pool".to_owned()))?;
-            let pool = Pool::new(pool, on_unknown, clock).map_err(wrong)?;
+            let pool = Pool::new(pool, (on_unknown, attempts), outlet, clock).map_err(wrong)?;
             Ok(Rc::new(pool))
         }
         TargetSettings::Handler(name) => match handlers.0.get(name) {
@@ -155,7 +157,7 @@ mod tests {
             (&handlers, &[]),
             Clock::system(),
             &outlet,
-            OnUnknown::Retry,
+            (OnUnknown::Retry, 5),
         );
         let said = match built {
             Ok(_) => "there".to_owned(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::rules::accepted::{Accepted, Heard, Later, Taken};
 use crate::rules::breaker::{Breaker, Call, Odds, Said, Standing as BreakerStanding, Turn, View};
 use crate::rules::lots::KeyHash;
 use crate::rules::pace::Pace;
@@ -44,6 +45,7 @@ pub struct ProviderVitals {
     pub kind: &'static str,
     limits: Limits,
     inner: Mutex<Inner>,
+    accepted: Mutex<Accepted>,
 }
 
 #[derive(Debug)]
@@ -116,7 +118,22 @@ impl ProviderVitals {
                 last_cause: String::new(),
                 ours: None,
             }),
+            accepted: Mutex::default(),
         }
+    }
+
+    /// It took a job, and calls it so: what it tells of it later is known to be of that job.
+    pub fn took(&self, name: &str, taken: Taken, now: Duration) {
+        self.accepted().took(name, taken, now);
+    }
+
+    /// This is told of a job by the name that it gave it, of one recipient or of all (empty).
+    pub fn hears(&self, name: &str, later: Later, recipient: &str, now: Duration) -> Heard {
+        self.accepted().hears(name, later, recipient, now)
+    }
+
+    fn accepted(&self) -> MutexGuard<'_, Accepted> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a call for a job, if it may have it now.

@@ -68,6 +68,7 @@ mod providers_by_smtp;
 mod providers_die;
 #[cfg(test)]
 mod providers_of_mail;
+mod providers_told;
 #[cfg(test)]
 mod relief;
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::seams::LinkState;
 mod apply;
 mod authz;
 mod bad_inputs;
+mod doubts;
 mod events;
 mod explain;
 mod flags;
@@ -62,6 +63,7 @@ fn queue(name: &str) -> config::Queue {
         pass: vec![],
         dead_letter_queue: None,
         outcomes_queue: None,
+        results_queue: None,
         relief: ReliefSettings::default(),
         park: ParkSettings {
             streams: true,
@@ -107,6 +109,7 @@ fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
     });
     Arc::new(Doors {
         pools: Vec::new(),
+        replayer: Arc::new(crate::seams::NoPark),
         store,
         metrics,
         clock: Clock::made_up(NOON),

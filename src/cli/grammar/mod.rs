@@ -16,7 +16,8 @@ pub(in crate::cli) use compat::{CompatVerb, FlagdVerb, RedisArgs, RolloutVerb};
 pub(in crate::cli) use flag::{
     ApplyArgs, EditArgs, ExplainArgs, FlagVerb, Force, NewFlag, Notation, OpenArgs, PreviewArgs,
 };
-pub(in crate::cli) use provider::ProviderVerb;
+pub use provider::SchemaOf;
+pub(in crate::cli) use provider::{InDoubt, ProviderVerb};
 pub(in crate::cli) use relieve::RelieveArgs;
 pub(in crate::cli) use rule::{NewRule, Place, RuleVerb};
 pub(in crate::cli) use store::{
@@ -89,9 +90,13 @@ pub(in crate::cli) enum Verb {
     /// Look at what comes to a queue, without a daemon and without taking a message from anybody.
     #[command(after_help = help::TAP)]
     Tap(Box<TapOptions>),
-    /// Print the JSON Schema of the configuration.
+    /// Print a JSON Schema: of the configuration, of a mail job, or of the result of a job.
     #[command(after_help = help::SCHEMA)]
-    Schema,
+    Schema {
+        /// Of what.
+        #[arg(default_value = "config")]
+        of: SchemaOf,
+    },
     /// See and turn flags; a queue's valves are flags.
     #[command(subcommand, after_help = help::flag_short(), after_long_help = help::flag_long())]
     Flag(FlagVerb),

@@ -91,6 +91,7 @@ To replace one, add a second token of the same name, hand its secret over, then 
 pub(super) const SCHEMA: &str = "\
 Examples:
   sluicegate schema > sluicegate.schema.json
+  sluicegate schema mail > mail-job.schema.json
 
 With `#:schema ./sluicegate.schema.json` as the first line of the file, editors complete and check it.";
 

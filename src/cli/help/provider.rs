@@ -5,7 +5,24 @@ Examples:
   sluicegate provider list
   sluicegate provider pin mail sendgrid --for 1h --reason \"INC-481\" --yes
   sluicegate provider rest mailgun --for 30m --reason \"INC-481\"
-  sluicegate provider pass mailgun --for 5m --reason \"they say it is mended\"";
+  sluicegate provider pass mailgun --for 5m --reason \"they say it is mended\"
+  sluicegate provider unknown
+  sluicegate provider resolve done 17 18 --queue mail --reason \"the log of mailgun has them\"";
+
+pub(in crate::cli) const PROVIDER_UNKNOWN: &str = "\
+Examples:
+  sluicegate provider unknown
+  sluicegate provider unknown --provider mailgun --json
+
+Each was sent, and no full answer came: look for its Message-ID in the provider's log, then say what came of it.";
+
+pub(in crate::cli) const PROVIDER_RESOLVE: &str = "\
+Examples:
+  sluicegate provider resolve done 17 18 --queue mail --reason \"the log of mailgun has them\"
+  sluicegate provider resolve again --all --provider mailgun --reason \"INC-481: nothing arrived there\"
+  sluicegate provider resolve failed 19 --queue mail --reason \"no longer of use\"
+
+again puts the message back from the park into its queue, with the same Message-ID and idempotency key.";
 
 pub(in crate::cli) const PROVIDER_LIST: &str = "\
 Examples:

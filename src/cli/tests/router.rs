@@ -110,6 +110,7 @@ fn doors(stopping: CancellationToken) -> Doors {
     };
     Doors {
         pools: Vec::new(),
+        replayer: Arc::new(crate::seams::NoPark),
         store,
         metrics,
         clock: Clock::system(),
@@ -149,6 +150,7 @@ fn orders() -> Queue {
         pass: Vec::new(),
         dead_letter_queue: None,
         outcomes_queue: None,
+        results_queue: None,
         relief: ReliefSettings::default(),
         park: ParkSettings {
             streams: true,

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use tempfile::NamedTempFile;
 
+use super::super::pool::Results;
 use super::super::provider::Kind;
 use super::super::{OnUnknown, TargetSettings};
 use super::{settings, with};
@@ -96,6 +97,50 @@ fn a_pool_that_cannot_work_is_refused_with_its_cure() {
         "two pools of the name",
     );
     refused("weights = { sendgrid = '10%' }", "none of its providers");
+}
+
+#[test]
+fn who_is_told_results_is_a_queue_or_a_webhook() {
+    let of = |rest: &str| {
+        let variables = [("HOOK", "https://hooks.example/canary")];
+        let read =
+            with(&text(&key(), "", rest), &variables).unwrap_or_else(|why| panic!("{rest}: {why}"));
+        assert!(
+            !format!("{read:?}").contains("hooks.example/canary"),
+            "{rest}"
+        );
+        (
+            read.pools[0].results.clone(),
+            read.queues[0].results_queue.clone(),
+        )
+    };
+    assert_eq!(of(""), (None, None));
+    let (results, queue) = of("results = { queue = 'mail.results' }");
+    assert_eq!(
+        (results, queue.as_deref()),
+        (
+            Some(Results::Queue("mail.results".into())),
+            Some("mail.results")
+        )
+    );
+    let (results, queue) = of("results = { url_env = 'HOOK' }");
+    let Some(Results::Webhook(hook)) = results else {
+        panic!("{results:?}");
+    };
+    assert_eq!((hook.host.as_str(), queue), ("hooks.example", None));
+    refused(
+        "results = { queue = 'a', url = 'https://h' }",
+        "names a queue and a URL",
+    );
+    refused(
+        "results = { url = 'https://u:canary@h' }",
+        "user or password",
+    );
+    refused("results = { queue = 'a b' }", "a b");
+    refused(
+        "[[provider]]\nname = 'x'\nkind = 'http'\nurl = 'https://x'\n[[pool]]\nname = 'two'\nproviders = ['x']\nsuppress = 'no-mail'",
+        "none of its providers sends mail",
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The mail job: what stands in a message of a queue whose pool sends mail. [`MailJob`] is what services write; [`Mail`] is what came
 //! of checking it. Nothing else makes a [`Mail`], so no line break reaches a header by any provider.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -12,6 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+use super::Recipient;
 
 /// The most recipients of one mail, of all kinds together.
 const MOST_RECIPIENTS: usize = 1_000;
@@ -151,6 +154,8 @@ pub(in crate::targets) struct Mail {
     pub(in crate::targets) metadata: BTreeMap<String, String>,
     /// Without `<` and `>`; the same at each attempt.
     pub(in crate::targets) message_id: String,
+    /// Recipients that a provider refused while it took the mail for others.
+    pub(in crate::targets) refused: RefCell<Vec<Recipient>>,
 }
 
 /// An attachment that was checked.
@@ -222,6 +227,7 @@ impl Mail {
                 .collect::<Result<_, _>>()?,
             tags: job.tags,
             metadata: job.metadata,
+            refused: RefCell::default(),
         })
     }
 

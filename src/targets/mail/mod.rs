@@ -3,8 +3,10 @@
 
 mod job;
 mod mime;
+mod recipients;
 #[cfg(test)]
 pub(super) mod tests;
 
 pub(super) use job::Mail;
 pub use job::{Address, Attachment, MailJob, schema};
+pub(super) use recipients::Recipient;

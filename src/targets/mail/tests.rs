@@ -125,6 +125,49 @@ fn the_message_id_is_the_jobs_own() {
     assert_ne!(of("mail:1"), of("mail:2"));
 }
 
+/// What the schema says must be there, must be; what it does not name is refused; and it stands in `examples/`.
+#[test]
+fn the_schema_and_the_reader_agree() {
+    let schema = schema();
+    let read = |job: &Json| Mail::read(job.to_string().as_bytes(), "mail:1").is_ok();
+    assert!(read(&full()));
+    let needed = schema["required"].as_array().unwrap();
+    assert_eq!(needed, &[json!("from"), json!("subject")]);
+    for part in needed {
+        let mut job = full();
+        job.as_object_mut().unwrap().remove(part.as_str().unwrap());
+        assert!(!read(&job), "without {part}");
+    }
+    assert_eq!(schema["additionalProperties"], false);
+    let mut job = full();
+    job["cci"] = json!([]);
+    assert!(!read(&job), "an unknown part");
+    let parts = schema["properties"].as_object().unwrap();
+    for (part, of) in parts {
+        let kind = of["type"].as_str().or(of["type"][0].as_str());
+        let wrong = match kind {
+            Some("array" | "object") | None => json!(7),
+            _ => json!({"no": "text"}),
+        };
+        let mut job = full();
+        job[part] = wrong;
+        assert!(!read(&job), "{part} of another type");
+    }
+    let shown: Json =
+        serde_json::from_str(include_str!("../../../examples/mail/mail-job.schema.json")).unwrap();
+    assert_eq!(
+        shown, schema,
+        "make it anew: sluicegate schema mail > examples/mail/mail-job.schema.json"
+    );
+    let shown: Json =
+        serde_json::from_str(include_str!("../../../examples/mail/result.schema.json")).unwrap();
+    assert_eq!(
+        shown,
+        crate::targets::results::schema(),
+        "make it anew: sluicegate schema result > examples/mail/result.schema.json"
+    );
+}
+
 #[test]
 fn the_schema_names_every_part() {
     let schema = schema();

@@ -288,7 +288,14 @@ async fn converse(
             .await
         {
             Ok(_) => taken += 1,
-            Err(why) if why.is_permanent() => refused = Some(why),
+            Err(why) if why.is_permanent() => {
+                let code = code_of(&why).unwrap_or_default();
+                mail.refused(
+                    address.as_ref(),
+                    &format!("it answered {code} to this recipient"),
+                );
+                refused = Some(why);
+            }
             Err(why) => return Err(Stage::To(why)),
         }
     }

@@ -111,6 +111,7 @@ pub(super) fn settings() -> Queue {
         pass: vec![],
         dead_letter_queue: None,
         outcomes_queue: None,
+        results_queue: None,
         relief: ReliefSettings::default(),
         park: ParkSettings {
             streams: true,
