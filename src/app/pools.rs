@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::rules::breaker::Standing;
 use crate::rules::names::FlagKey;
 use crate::rules::route::Force;
-use crate::rules::snapshot::Snapshot;
+use crate::rules::snapshot::{Snapshot, Stored};
 use crate::rules::value::Value;
 use crate::seams::KeepsDoubts;
 use crate::store::Store;
@@ -29,10 +29,7 @@ use crate::vitals::providers::{Limits, PoolVitals, ProviderVitals};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The pools that the file names, with providers that all pass; and who keeps their jobs in doubt.
-///
-/// # Errors
-/// When a pool names a provider that is not there, which no checked file does.
-pub fn open(
+pub(super) fn open(
     settings: &Settings,
     store: &Store,
     metrics: &Metrics,
@@ -65,6 +62,17 @@ pub fn open(
     };
     let pools: anyhow::Result<Vec<SharedPool>> = settings.pools.iter().map(shared).collect();
     Ok((pools?, keeper))
+}
+
+/// The pools that the file names without a daemon around them, so that a pool can be measured by itself.
+///
+/// # Errors
+/// When a pool names a provider that is not there, which no checked file does.
+pub fn alone(settings: &Settings) -> anyhow::Result<Vec<SharedPool>> {
+    let metrics = Arc::new(Metrics::new(&[])?);
+    let nothing = Snapshot::of(Vec::new(), Stored::default());
+    let store = Store::in_memory(nothing, Arc::clone(&metrics));
+    Ok(open(settings, &store, &metrics)?.0)
 }
 
 fn vitals_of(provider: &Provider) -> ProviderVitals {
