@@ -1,5 +1,5 @@
 //! When does a provider rest, how often by mistake, and how soon is it back? Our rule beside those of Envoy, Hystrix and resilience4j,
-//! in virtual time: nothing is sent.
+//! in virtual time: nothing is sent. Then what a pool costs beside a bare client, with real requests on the loopback.
 //!
 //! `cargo bench --bench failover [-- --quick]`
 #![expect(clippy::print_stdout, reason = "a benchmark talks to people")]
@@ -16,6 +16,7 @@ use rules::{RULES, rule};
 use sluicegate::rules::breaker::{Breaker, Call, Odds, Said, Turn};
 use sluicegate::rules::lots::KeyHash;
 
+mod overhead;
 mod rules;
 
 /// Between two calls of a steady 20 a second.
@@ -30,6 +31,7 @@ fn main() -> Result<()> {
     by_mistake(arguments, &mut report);
     an_outage(arguments, &mut report);
     brown_out(arguments, &mut report);
+    overhead::measure(arguments, &mut report)?;
     report.conclude()
 }
 

@@ -62,6 +62,7 @@ maildir:
   directory = HOME/mail
   maildir_format
   envelope_to_add
+  batch_max = 100
 
 begin authenticators
 plain:
@@ -153,13 +154,16 @@ impl Exim {
     }
 }
 
-/// A header of a mail that stands in one line.
-pub(crate) fn header<'a>(mail: &'a str, name: &str) -> &'a str {
-    let lines = mail.lines().take_while(|line| !line.is_empty());
-    let mut found = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    found
-        .next()
-        .unwrap_or_else(|| panic!("no {name} in {mail}"))
+/// A header of a mail, in one line.
+pub(crate) fn header(mail: &str, name: &str) -> String {
+    let mail = mail.replace("\r\n", "\n");
+    let (headers, _) = mail.split_once("\n\n").unwrap();
+    let unfolded = headers.replace("\n\t", " ").replace("\n ", " ");
+    let mut found = unfolded
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    let found = found.next().map(str::to_owned);
+    found.unwrap_or_else(|| panic!("no {name} in {mail}"))
 }
 
 /// How the other server treats a recipient, given how often it was asked for it before: a reply, or `cut` at the end of the mail.

@@ -87,7 +87,7 @@ fn exim_gets_mails_over_starttls_from_who_signed_in() {
         to.contains("ana@") && to.contains("bo@") && !to.contains("nobody@"),
         "{to}"
     );
-    scene.also_worked(got.iter().map(|mail| header(mail, "Subject").to_owned()));
+    scene.also_worked(got.iter().map(|mail| header(mail, "Subject")));
     let found = scene.nothing_lost(daemon);
     assert_eq!(found.repeated(), 0);
     assert_eq!(ids(&found.dead), ["D01", "D02"].into());
@@ -168,10 +168,10 @@ fn a_mail_server_that_misbehaves_loses_nothing_and_doubles_nothing() {
     assert_eq!(counted, [3, 1, 1, 0], "{}", daemon.log());
     assert_eq!(subjects(&worker), Vec::<String>::new());
     let mails = server.mails();
-    let got: Vec<&str> = mails.iter().map(|mail| header(mail, "Subject")).collect();
+    let got: Vec<String> = mails.iter().map(|mail| header(mail, "Subject")).collect();
     assert_eq!(got.len(), 4, "{got:?}");
-    let whole = got.iter().filter(|id| **id != "D03");
-    scene.also_worked(whole.map(|id| (*id).to_owned()));
+    let whole = got.iter().filter(|id| *id != "D03");
+    scene.also_worked(whole.cloned());
     let found = scene.nothing_lost(daemon);
     assert_eq!(ids(&found.parked), ["D03"].into());
     assert_eq!(ids(&found.dead), ["D02"].into());

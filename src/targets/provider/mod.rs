@@ -54,14 +54,13 @@ const NO_SUCH_CERTIFICATE: &str = "its certificate is not one that we accept";
 fn is_about_its_certificate(why: &(dyn Error + 'static)) -> bool {
     let mut next = Some(why);
     while let Some(error) = next {
-        let tls = match error.downcast_ref::<std::io::Error>() {
-            Some(io) => io.get_ref().and_then(|inner| inner.downcast_ref()),
-            None => error.downcast_ref(),
-        };
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
             return true;
         }
-        next = error.source();
+        // What an I/O error was made of is not its source, but that one's source is.
+        let within = error.downcast_ref::<std::io::Error>();
+        let within = within.and_then(std::io::Error::get_ref);
+        next = within.map_or_else(|| error.source(), |inner| Some(inner));
     }
     false
 }
