@@ -23,6 +23,7 @@
 //!   [`rules::pressure`];
 //! - what comes to a queue, seen from beside it without a daemon: [`amqp::beside`], [`rules::arrivals`], and what relief would do,
 //!   [`rules::relief::rehearsal`];
+//! - which provider of a pool gets a job: [`rules::route`]; when one rests: [`rules::breaker`]; who asks them: [`targets::pool`];
 //! - what is told to whoever listens, as it happens: [`events`]; what services read: [`api`], in its room `ofrep`;
 //! - how flags come from other systems and go back to them: [`compat`];
 //! - how few acknowledgements settle everything exactly once: [`rules::watermark`].
@@ -43,6 +44,7 @@ pub mod clock;
 pub mod compat;
 pub mod config;
 pub mod events;
+pub mod fake;
 pub mod guard;
 pub mod management;
 pub mod memory;

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             json,
         } => app::check(&config, connect, json),
         Command::Tap { options, json } => app::tap(&options, json),
-        Command::Schema => app::schema(),
+        Command::Schema(of) => app::schema(of),
         Command::Offline(asked) => app::offline(&asked),
         Command::Client(command) => cli::client_command(&command),
     };

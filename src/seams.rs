@@ -1,6 +1,7 @@
 //! What the worker asks of the world: a queue to take from ([`Inlet`]), places to put messages ([`Outlet`]), and somebody who
 //! does the work ([`Target`]). RabbitMQ and the queue in memory stand behind the same seam. May import `rules`.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,9 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::rules::doubt::{Doubt, Resolved};
 use crate::rules::lane::Lane;
 use crate::rules::message::{Field, Properties, Raw};
 use crate::rules::names::QueueName;
+use crate::rules::route::Way;
 pub use crate::rules::settlement::{Outcome, Place};
 use crate::rules::verdict::Why;
 use crate::rules::watermark::Tally;
@@ -288,6 +291,8 @@ pub struct Job {
     pub flags: Passed,
     /// How long the target may take.
     pub timeout: Duration,
+    /// Which providers may have it, when the target is a pool.
+    pub way: Way,
 }
 
 /// Flags that a worker is told, by key.
@@ -308,6 +313,34 @@ impl From<Outcome> for Answer {
             outcome,
             worker_version: None,
         }
+    }
+}
+
+/// Keeps jobs that may have been done, until somebody says what came of each.
+pub trait KeepsDoubts: fmt::Debug + Send + Sync {
+    /// Keeps one. When it cannot be kept, that is told to people: its message is parked all the same.
+    fn keep(&self, doubt: Doubt) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// Puts messages of jobs in doubt back from the park into their queues.
+pub trait PutsBack: fmt::Debug + Send + Sync {
+    /// Puts these back, and gives those that were; the others were found nowhere. The error says why the park cannot be read.
+    fn put_back(&self, doubts: Vec<Doubt>) -> PuttingBack<'_>;
+
+    /// Counts what is in doubt anew: something was resolved.
+    fn recount(&self) {}
+}
+
+/// What comes of putting messages back.
+pub type PuttingBack<'a> = Pin<Box<dyn Future<Output = Result<Vec<Resolved>, String>> + Send + 'a>>;
+
+/// There is no park.
+#[derive(Debug)]
+pub struct NoPark;
+
+impl PutsBack for NoPark {
+    fn put_back(&self, _: Vec<Doubt>) -> PuttingBack<'_> {
+        Box::pin(async { Err("these queues have no park that can be read".to_owned()) })
     }
 }
 

@@ -17,6 +17,7 @@ mod lanes;
 mod letter;
 mod notes;
 mod outlet;
+pub mod parked;
 mod probe;
 mod publisher;
 mod source;

@@ -20,6 +20,7 @@ use super::error::{MALFORMED_REQUEST, Problem, STORE};
 use super::page::{Page, Paging};
 use super::views::{edits, rfc3339};
 use crate::rules::change::Actor;
+use crate::rules::doubt::Resolution;
 use crate::rules::names::segment as in_path;
 use crate::rules::record::{self, ChangeRecord, EditKind, TouchedSegment};
 use crate::rules::snapshot::Snapshot;
@@ -60,6 +61,9 @@ pub(super) struct ChangeView {
     touched: Vec<TouchedView>,
     /// The segments that it touched.
     segments: Vec<TouchedSegmentView>,
+    /// The jobs in doubt that it resolved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolved: Option<ResolvedView>,
     /// The SHA-256 of the record before this one, in hex: whoever alters one breaks the chain.
     prev: String,
     /// The SHA-256 of this record, in hex, as the next one names it.
@@ -95,6 +99,38 @@ struct TouchedView {
     before: Value,
     /// After; `null`: it is gone, or none.
     after: Value,
+}
+
+/// What was said of jobs that may have been done.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Resolution)]
+struct ResolvedView {
+    /// done, again or failed.
+    r#as: &'static str,
+    /// Which, as queue and id.
+    jobs: Vec<ResolvedJob>,
+}
+
+/// A job that was resolved.
+#[derive(Debug, Serialize, ToSchema)]
+struct ResolvedJob {
+    /// Its queue.
+    queue: String,
+    /// Its id.
+    id: String,
+}
+
+impl ResolvedView {
+    fn of(resolution: Resolution) -> Self {
+        let jobs = resolution.jobs.into_iter().map(|job| ResolvedJob {
+            queue: job.queue.to_string(),
+            id: job.id.to_string(),
+        });
+        Self {
+            r#as: resolution.verdict.word(),
+            jobs: jobs.collect(),
+        }
+    }
 }
 
 /// What a change did to one segment.
@@ -362,6 +398,7 @@ impl ChangeView {
                 .into_iter()
                 .map(TouchedSegmentView::of)
                 .collect(),
+            resolved: record.resolved.map(ResolvedView::of),
             prev: record.prev,
             hash: hash.unwrap_or_default(),
         }

@@ -8,6 +8,7 @@ use super::body::pointer;
 use super::error::{BAD_DOCUMENT, Problem};
 use super::write::Words;
 use crate::rules::flag::{Flag, FlagDocument};
+use crate::rules::names::FlagKey;
 
 /// A document, and the words of a write.
 #[derive(Debug, Default, Deserialize)]
@@ -74,7 +75,7 @@ pub(super) fn whole(
     old: Option<&Flag>,
     at: &str,
 ) -> Result<FlagDocument, Problem> {
-    let valve = old.filter(|flag| flag.key.as_str().starts_with("queue."));
+    let valve = old.filter(|flag| FlagKey::comes_with_us(flag.key.as_str()));
     if let Some(Ok(Json::Object(frame))) = valve.map(|flag| serde_json::to_value(flag.document())) {
         for (field, value) in frame {
             let framing = ["min", "max", "choices", "description"];

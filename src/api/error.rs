@@ -52,6 +52,8 @@ pub(super) const NO_SUCH_SEGMENT: Sort = sort("no-such-segment", 404, "No such s
 pub(super) const NO_SUCH_OPENING: Sort = sort("no-such-opening", 404, "No such opening");
 pub(super) const NO_SUCH_QUEUE: Sort = sort("no-such-queue", 404, "No such queue");
 pub(super) const NO_SUCH_KEY: Sort = sort("no-such-key", 404, "No such blocked key");
+pub(super) const NO_SUCH_PROVIDER: Sort = sort("no-such-provider", 404, "No such provider");
+pub(super) const NO_SUCH_JOB: Sort = sort("no-such-job", 404, "No such job in doubt");
 pub(super) const METHOD: Sort = sort("method-not-allowed", 405, "Not with this method");
 pub(super) const SLOW_BODY: Sort = sort("slow-body", 408, "The body did not come in time");
 pub(super) const CONFIRM_SIZE: Sort = sort("confirm-size", 409, "A big move, to be confirmed");
@@ -74,6 +76,7 @@ pub(super) const BROKEN: Sort = sort("broken", 500, "A fault of ours");
 pub(super) const CLOSING: Sort = sort("closing", 503, "The daemon stops");
 pub(super) const TOO_MANY_LISTEN: Sort = sort("too-many-listen", 503, "Too many listen");
 pub(super) const NOT_ALLOWED: Sort = sort("not-allowed", 403, "The flag does not allow it");
+pub(super) const PARK: Sort = sort("park", 503, "The park cannot be read");
 pub(super) const STORE: Sort = sort("store", 503, "The store cannot be written");
 
 /// One place in the body, and what is wrong there.

@@ -122,7 +122,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Comes {
 /// Tells what happens, as it happens: server-sent events.
 ///
 /// The name of each event is its kind: `change`, `opening_began`, `opening_extended`, `opening_ends_soon`, `opening_overdue`,
-/// `opening_ended`, and `resync` when events were missed: then read the state anew. `data` is JSON.
+/// `opening_ended`, `provider`, and `resync` when events were missed: then read the state anew. `data` is JSON.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events",
     params(("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that was heard; the stream goes on behind it.")),
     responses(

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::events::Events;
 use crate::metrics::{Metrics, QueueMetrics};
+use crate::seams::PutsBack;
 use crate::store::{Blocked, Store};
 use crate::vitals::QueueVitals;
 use error::{LONGEST_ECHO, METHOD, NO_SUCH_PATH, Problem};
@@ -31,6 +32,7 @@ mod changes;
 mod checks;
 mod deletion;
 mod documents;
+mod doubts;
 mod error;
 mod evaluated;
 mod events;
@@ -47,6 +49,7 @@ mod outcomes;
 mod pace;
 mod page;
 mod preview;
+mod providers;
 mod queues;
 mod release;
 mod relieve;
@@ -73,6 +76,7 @@ pub use idempotency::Remembered;
 pub use ofrep::Services;
 pub use openapi::openapi;
 pub use pace::Pace;
+pub use providers::PoolDoor;
 pub use serve::{Entrance, serve};
 pub use tls::{BadTls, Tls};
 
@@ -87,6 +91,10 @@ pub struct Doors {
     pub clock: Clock,
     /// The queues, in the order of the file.
     pub queues: Vec<QueueDoor>,
+    /// The pools of providers, in the order of the file.
+    pub pools: Vec<PoolDoor>,
+    /// Who puts back from the park what is to be done again.
+    pub replayer: Arc<dyn PutsBack>,
     /// Who may come in, and by which names.
     pub access: Access,
     /// Cancelled when the daemon begins to stop: `/readyz` says so while the doors are still open.
@@ -149,6 +157,10 @@ fn table() -> OpenApiRouter<Arc<Doors>> {
         .routes(routes!(release::release))
         .routes(routes!(relieve::relieve))
         .routes(routes!(lanes::list))
+        .routes(routes!(providers::providers))
+        .routes(routes!(providers::pools))
+        .routes(routes!(doubts::list))
+        .routes(routes!(doubts::resolve))
         .routes(routes!(events::listen))
         .routes(routes!(explain::explain))
         .routes(routes!(openapi::read))

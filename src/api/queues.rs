@@ -250,6 +250,7 @@ fn settings(queue: &config::Queue) -> SettingsView {
             TargetSettings::Http(url) => without_user(url),
             TargetSettings::Handler(name) => format!("handler {name}"),
             TargetSettings::Queue(name) => format!("queue {name}"),
+            TargetSettings::Pool(name) => format!("pool {name}"),
         },
         attempts: queue.attempts,
         order: queue.order.word(),
@@ -258,6 +259,7 @@ fn settings(queue: &config::Queue) -> SettingsView {
         on_rejected: disposition(queue.on_rejected),
         on_unknown: match queue.on_unknown {
             OnUnknown::Retry => "retry",
+            OnUnknown::Failover => "failover",
             OnUnknown::Park => "park",
         },
         modes: queue.modes.clone(),

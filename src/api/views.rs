@@ -299,7 +299,7 @@ const KINDS: [&str; 5] = ["ops", "release", "permission", "config", "migration"]
 const TYPES: [&str; 8] = [
     "boolean", "ratio", "integer", "number", "duration", "rate", "string", "object",
 ];
-const EDITS: [&str; 14] = [
+const EDITS: [&str; 15] = [
     "create",
     "replace",
     "set",
@@ -313,6 +313,7 @@ const EDITS: [&str; 14] = [
     "extend",
     "ramp",
     "close",
+    "resolve",
     "several",
 ];
 
@@ -376,6 +377,7 @@ mod tests {
             Extend,
             Ramp,
             Close,
+            Resolve,
             Several,
         ];
         let words = all.map(|kind| serde_json::to_value(kind).unwrap());

@@ -1,5 +1,5 @@
-//! `sluicegate demo`: the daemon on three queues in memory, with made-up traffic of 200 accounts, workers that take their time,
-//! and an overload after twenty seconds. No broker, nothing on disk.
+//! `sluicegate demo`: the daemon on three queues in memory, with made-up traffic of 200 accounts, workers that take their time, mail
+//! providers that are fake and fail when they are told to, and an overload after twenty seconds. No broker, nothing on disk.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::house::House;
 use super::story::{self, Story};
 use crate::cli::DemoOptions;
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, Settings};
+use crate::fake::Fake;
 use crate::memory::MemoryQueue;
 use crate::rules::lots::{KeyHash, STEPS, Seed};
 use crate::rules::message::{Field, Properties, Raw};
@@ -40,6 +42,8 @@ pub(super) fn is_overloaded(at: Duration) -> bool {
 
 /// What a queue of the demo gets and how long its worker takes for a job.
 struct Profile {
+    /// What stands in its messages.
+    body: fn(u64) -> String,
     per_second: f64,
     overloaded_per_second: f64,
     service: Duration,
@@ -52,6 +56,11 @@ fn profile(queue: &str) -> Profile {
         _ => (4.0, 4.0, 300),
     };
     Profile {
+        body: if queue == "mail" {
+            mail
+        } else {
+            |_| String::new()
+        },
         per_second,
         overloaded_per_second,
         service: Duration::from_millis(service_ms),
@@ -70,20 +79,27 @@ pub(super) struct Done {
 /// # Errors
 /// When its address is taken.
 pub fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
-    let mut settings = config::read_text("config/demo.toml", SETTINGS, &BTreeMap::new())?;
+    let key = ("DEMO_KEY".to_owned(), "of the demo".to_owned());
+    let mut settings = config::read_text("config/demo.toml", SETTINGS, &BTreeMap::from([key]))?;
     settings.daemon.listen = options.listen;
     let _log = super::logging::start("warn")?;
     let runtime = super::control_runtime()?;
     let ended = runtime.block_on(async {
         let (clock, stop, done) = (Clock::system(), CancellationToken::new(), Arc::new(Done::default()));
         let handlers = Handlers::default().with("demo", worker(clock, Arc::clone(&done)));
+        let providers = fake_providers(&mut settings).await?;
+        let at = providers.first().and_then(|listener| listener.local_addr().ok()).context("config/demo.toml has no provider")?;
         let (mut house, queues) = House::in_memory(settings, handlers, clock).await?;
         let profiles = house.settings().queues.iter().map(|queue| profile(queue.name.as_str()));
         let feeds: Vec<Feed> = profiles.zip(&queues).map(|(profile, queue)| Feed { profile, queue: queue.clone(), owed: 0.0, sent: 0 }).collect();
+        for listener in providers {
+            let fake = Arc::new(Fake::new(profile("mail").service, None));
+            house.also("fake provider", move |stop| fake.serve(listener, stop.cancelled_owned()));
+        }
         house.also("traffic", move |stop| traffic(feeds, clock, stop));
         if !options.quiet {
             let orders = queues.first().cloned().context("config/demo.toml has no queue")?;
-            let story = Story { doors: Arc::clone(house.doors()), address: house.address()?, orders, done, clock };
+            let story = Story { doors: Arc::clone(house.doors()), address: house.address()?, provider: at, orders, done, clock };
             house.also("story", move |stop| story::tell(story, stop));
         }
         let running = house.run(stop.clone());
@@ -97,6 +113,17 @@ pub fn demo(options: DemoOptions) -> anyhow::Result<ExitCode> {
         story::farewell(&ended);
     }
     Ok(super::report(&ended))
+}
+
+/// Places on this machine where the fake providers listen; the settings are told where that is.
+async fn fake_providers(settings: &mut Settings) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for provider in &mut settings.providers {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        provider.url = format!("http://{}", listener.local_addr()?);
+        listeners.push(listener);
+    }
+    Ok(listeners)
 }
 
 /// Asks for a stop after so many seconds, then waits for it to be carried out.
@@ -159,11 +186,26 @@ async fn traffic(mut feeds: Vec<Feed>, clock: Clock, stop: CancellationToken) {
             while feed.owed >= 1.0 {
                 feed.owed -= 1.0;
                 feed.sent += 1;
-                feed.queue.publish(message(feed.sent, now.ms));
+                let body = (feed.profile.body)(feed.sent);
+                feed.queue.publish(Raw {
+                    body: body.into(),
+                    ..message(feed.sent, now.ms)
+                });
             }
         }
         before = now.mono;
     }
+}
+
+/// A made-up mail, as services write it.
+fn mail(number: u64) -> String {
+    serde_json::json!({
+        "from": "Shop <no-reply@shop.example>",
+        "to": [format!("customer-{number}@example.org")],
+        "subject": format!("Your order {number} is on its way"),
+        "text": "It will be there tomorrow.",
+    })
+    .to_string()
 }
 
 /// Made-up message number `number`: an account out of 200, some of which send far more than others.

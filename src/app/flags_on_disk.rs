@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::Settings;
 use crate::config::flags::{self, FlagsFile};
+use crate::config::{Queue, Settings, TargetSettings};
 use crate::metrics::Metrics;
-use crate::rules::snapshot::GatedQueue;
+use crate::rules::snapshot::{GatedPool, GatedQueue};
 use crate::store::{OpenError, Seed, Store};
 
 /// How long a store that another daemon holds is waited for.
@@ -142,8 +142,24 @@ pub(super) fn gated(settings: &Settings) -> Vec<GatedQueue> {
             modes: queue.modes.clone(),
             attributes: queue.reading.attributes.clone(),
             pass: queue.pass.clone(),
+            pool: gated_pool(settings, queue),
         })
         .collect()
+}
+
+fn gated_pool(settings: &Settings, queue: &Queue) -> Option<GatedPool> {
+    let TargetSettings::Pool(name) = &queue.target else {
+        return None;
+    };
+    let pool = settings.pools.iter().find(|pool| pool.name == *name)?;
+    Some(GatedPool {
+        name: Arc::clone(name),
+        providers: pool
+            .members
+            .iter()
+            .map(|member| Arc::clone(&member.name))
+            .collect(),
+    })
 }
 
 #[cfg(test)]

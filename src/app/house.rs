@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::bad_actors;
+use super::doubts::Replayer;
+use super::ending::{Ended, Running, workers_ended};
 use super::entrances::Entrances;
 use super::flags_on_disk::{gated, look_after, open_store};
+use super::pools;
 use super::queue_thread::{QueueThread, RunWorker};
 use super::reports;
 use super::sight::Eyes;
@@ -27,38 +28,16 @@ use crate::metrics::Metrics;
 use crate::notices::{Board, Teller};
 use crate::rules::names::QueueName;
 use crate::rules::snapshot::{Snapshot, Stored};
-use crate::seams::{Inlet, Outlet};
+use crate::seams::{Inlet, Outlet, PutsBack};
 use crate::store::{Blocked, Store};
 use crate::supervise::Tasks;
+use crate::targets::pool::SharedPool;
 use crate::targets::{self, Handlers};
-use crate::worker::{Finished, Given, Worker};
+use crate::worker::{Given, Worker};
 use crate::{amqp, guard};
 
 /// How long the doors may take to close once all is settled.
 const DOORS_CLOSE_WITHIN: Duration = Duration::from_secs(6);
-
-/// How the daemon ended.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ended {
-    /// Messages that were still at work at the deadline, by queue; the broker will redeliver them.
-    pub stragglers: Vec<(QueueName, String)>,
-    /// Tasks that ended unasked or had to be cut off.
-    pub tasks: Vec<String>,
-}
-
-impl Ended {
-    /// Whether everything in hand was finished and everything ended because it was asked to.
-    #[must_use]
-    pub fn cleanly(&self) -> bool {
-        self.stragglers.is_empty() && self.tasks.is_empty()
-    }
-}
-
-/// A queue whose thread has started.
-struct Running {
-    name: QueueName,
-    ended: oneshot::Receiver<anyhow::Result<Finished>>,
-}
 
 pub(super) struct House {
     settings: Settings,
@@ -75,6 +54,8 @@ pub(super) struct House {
     tasks: Tasks,
     stop_tasks: CancellationToken,
     entrances: Entrances,
+    pools: Vec<SharedPool>,
+    replayer: Arc<Replayer>,
 }
 
 impl House {
@@ -118,16 +99,18 @@ impl House {
             Snapshot::of(gated(&settings), Stored::default()).under(settings.limits.policy.clone());
         let store = Store::in_memory(start, Arc::clone(&metrics));
         let mut house = Self::furnish(settings, clock, Arc::new(store), metrics).await?;
-        let mut queues = Vec::new();
+        let (mut queues, mut names) = (Vec::new(), Vec::new());
         for queue in house.settings.queues.clone() {
             let memory = MemoryQueue::new(clock);
             queues.push(memory.clone());
+            names.push((queue.name.clone(), memory.clone()));
             let opened = move || {
                 let (inlet, outlet) = memory.open();
                 (inlet, outlet, None)
             };
             house.start(&Arc::new(queue), handlers.clone(), opened)?;
         }
+        house.replayer.in_memory(names);
         Ok((house, queues))
     }
 
@@ -138,6 +121,9 @@ impl House {
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
         let entrances = Entrances::take(&settings).await?;
+        let (pools, keeper) = pools::open(&settings, &store, &metrics)?;
+        let replayer = Replayer::at_the_broker(keeper, &settings.amqp, &settings.queues);
+        let replayer = Arc::new(replayer);
         let stop_workers = CancellationToken::new();
         let stop_tasks = CancellationToken::new();
         let queues = settings
@@ -159,6 +145,8 @@ impl House {
             metrics: Arc::clone(&metrics),
             clock,
             queues,
+            pools: pools::doors(&pools),
+            replayer: Arc::clone(&replayer) as Arc<dyn PutsBack>,
             access: Access::new(&settings),
             stopping: stop_workers.clone(),
             remembered: Remembered::default(),
@@ -189,6 +177,8 @@ impl House {
             tasks,
             stop_tasks,
             entrances,
+            pools,
+            replayer,
         })
     }
 
@@ -214,6 +204,7 @@ impl House {
             numbers: Arc::clone(&door.metrics),
             stop: self.stop_workers.clone(),
         };
+        let pools = self.pools.clone();
         let (store, metrics, clock) = (
             Arc::clone(&self.store),
             Arc::clone(&self.metrics),
@@ -229,10 +220,10 @@ impl House {
             let (inlet, outlet, reports) = open();
             let target = targets::build(
                 &settings.target,
-                &handlers,
+                (&handlers, &pools),
                 clock,
                 &outlet,
-                settings.on_unknown,
+                (settings.on_unknown, settings.attempts),
             );
             let settings = Arc::clone(&settings);
             let (vitals, metrics) = (Arc::clone(&vitals), Arc::clone(&metrics));
@@ -315,6 +306,13 @@ impl House {
             .spawn("events", |stop| events::run(heard, events, stop));
         self.tasks
             .spawn("store", |stop| look_after(store, clock, stop));
+        if !self.pools.is_empty() {
+            let told = (Arc::clone(&self.store), Arc::clone(&self.doors.events));
+            let pools = self.pools.clone();
+            self.tasks.spawn("pools", move |stop| {
+                pools::look_after(pools, told, clock, stop)
+            });
+        }
         let guarded = self.guarded();
         self.tasks.spawn("guard", |stop| guard::run(guarded, stop));
         bad_actors::watch(&self.doors, self.clock, &mut self.tasks);
@@ -338,37 +336,6 @@ impl House {
         ended.tasks.extend(tasks.unasked);
         ended.tasks.extend(tasks.stragglers);
         ended
-    }
-}
-
-/// Waits until all workers have ended: because of `stop`, or because one of them ended unasked, which stops all.
-async fn workers_ended(
-    running: Vec<Running>,
-    stop: CancellationToken,
-    stop_workers: CancellationToken,
-) -> Ended {
-    let mut all: FuturesUnordered<_> = running
-        .into_iter()
-        .map(async |Running { name, ended }| (name, ended.await))
-        .collect();
-    let mut ended = Ended::default();
-    loop {
-        tokio::select! {
-            () = stop.cancelled(), if !stop_workers.is_cancelled() => {
-                tracing::info!("stopping: no new messages, those at work are finished");
-                stop_workers.cancel();
-            }
-            next = all.next(), if !all.is_empty() => {
-                let Some((name, told)) = next else { continue };
-                match told {
-                    Ok(Ok(finished)) => ended.stragglers.extend(finished.stragglers.into_iter().map(|id| (name.clone(), id))),
-                    Ok(Err(why)) => ended.tasks.push(format!("the worker of {name}: {why:#}")),
-                    Err(_) => ended.tasks.push(format!("the thread of {name}")),
-                }
-                stop.cancel();
-            }
-            else => return ended,
-        }
     }
 }
 

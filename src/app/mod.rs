@@ -6,11 +6,14 @@
 mod bad_actors;
 mod check;
 pub mod demo;
+mod doubts;
+mod ending;
 mod entrances;
 mod flags_on_disk;
 mod house;
 mod logging;
 mod offline;
+pub mod pools;
 mod queue_thread;
 mod reload;
 mod reports;
@@ -28,11 +31,12 @@ use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::SchemaOf;
 use crate::config::{self, Settings};
-use crate::targets::Handlers;
+use crate::targets::{self, Handlers};
 pub use check::check;
 pub use demo::demo;
-pub use house::Ended;
+pub use ending::Ended;
 use house::House;
 pub use offline::offline;
 pub use tap::tap;
@@ -82,13 +86,18 @@ pub fn run_with(
     })
 }
 
-/// `sluicegate schema`: the JSON Schema of the file.
+/// `sluicegate schema`: the JSON Schema of the file, of a mail job or of a result.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn schema() -> anyhow::Result<ExitCode> {
+pub fn schema(of: SchemaOf) -> anyhow::Result<ExitCode> {
     use std::io::Write;
-    let text = serde_json::to_string_pretty(&config::schema())?;
+    let schema = match of {
+        SchemaOf::Config => config::schema(),
+        SchemaOf::Mail => targets::mail::schema(),
+        SchemaOf::Result => targets::results::schema(),
+    };
+    let text = serde_json::to_string_pretty(&schema)?;
     writeln!(std::io::stdout(), "{text}")?;
     Ok(ExitCode::SUCCESS)
 }

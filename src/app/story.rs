@@ -25,6 +25,8 @@ const LINE_EVERY: Duration = Duration::from_secs(4);
 pub(super) struct Story {
     pub(super) doors: Arc<Doors>,
     pub(super) address: SocketAddr,
+    /// Where the first of the mail providers listens.
+    pub(super) provider: SocketAddr,
     pub(super) orders: MemoryQueue,
     pub(super) done: Arc<Done>,
     pub(super) clock: Clock,
@@ -54,7 +56,7 @@ pub(super) async fn tell(story: Story, stop: CancellationToken) {
     let program = std::env::args()
         .next()
         .unwrap_or_else(|| "sluicegate".to_owned());
-    say(&greeting(story.address));
+    say(&greeting(story.address, story.provider));
     let (mut before, mut chapter, mut revision) = (story.look(), Chapter::Calm, 0);
     while tokio::time::timeout(LINE_EVERY, stop.cancelled())
         .await
@@ -160,9 +162,11 @@ impl Story {
     }
 }
 
-fn greeting(address: SocketAddr) -> String {
+fn greeting(address: SocketAddr, provider: SocketAddr) -> String {
     format!(
-        "\n  Sluicegate demo: three queues in memory, a worker for each, 200 accounts. Nothing leaves this machine.\n  See it at http://{address}/   Stop it with Ctrl-C.\n\n"
+        "\n  Sluicegate demo: three queues in memory, a worker for each, 200 accounts. Nothing leaves this machine.\n  See it at http://{address}/   Stop it with Ctrl-C.\n\n  \
+         Mails go to a fake Mailgun, and when it fails to the next provider, until it is well again. Try it in another terminal:\n\n      \
+         curl -X PUT 'http://{provider}/fake?do=fail'      # or hang, throttle, cut, well, …; what it got: curl http://{provider}/fake\n\n"
     )
 }
 

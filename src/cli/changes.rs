@@ -34,6 +34,32 @@ struct ChangeView {
     touched: Vec<Touched>,
     #[serde(default)]
     segments: Vec<TouchedSegment>,
+    #[serde(default)]
+    resolved: Option<Resolved>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Resolved {
+    r#as: String,
+    jobs: Vec<Job>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Job {
+    queue: String,
+    id: String,
+}
+
+impl Resolved {
+    /// `done: mail 17, and 3 more`
+    fn what(&self) -> String {
+        let first = self.jobs.first();
+        let first = first.map_or_else(String::new, |job| format!("{} {}", job.queue, job.id));
+        match self.jobs.len() {
+            0 | 1 => format!("{}: {first}", self.r#as),
+            many => format!("{}: {first}, and {} more", self.r#as, many - 1),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -127,7 +153,8 @@ impl ChangeView {
     fn what(&self) -> String {
         let flags = self.touched.iter().map(Touched::what);
         let segments = self.segments.iter().map(TouchedSegment::what);
-        let all: Vec<String> = flags.chain(segments).collect();
+        let resolved = self.resolved.iter().map(Resolved::what);
+        let all: Vec<String> = flags.chain(segments).chain(resolved).collect();
         let edit = match self.edit.as_str() {
             "put_segment" => "write",
             "delete_segment" => "delete",

@@ -1,4 +1,4 @@
-//! `man`: the manual pages, drawn from the grammar, as everything that can be typed is. May import no room.
+//! `man` and `completions`: the manual pages and what shells complete, drawn from the grammar, as everything that can be typed is. May import no room.
 
 use std::io;
 use std::path::Path;
@@ -59,6 +59,13 @@ const SIGNALS: [(&str, &str); 2] = [
         "Read the configuration again. What needs a restart is logged; a file that is not fine changes nothing.",
     ),
 ];
+
+/// What a shell runs to complete what is typed.
+pub(super) fn completions(mut program: Command, shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut program, "sluicegate", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
 
 /// The page of the program itself.
 pub(super) fn page(mut program: Command) -> io::Result<String> {

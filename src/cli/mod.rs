@@ -16,10 +16,12 @@ use client::Client;
 use console::Console;
 use failure::{Exit, Failure};
 use grammar::{
-    ChangesArgs, ChangesVerb, Cli, CompatVerb, Door, ExplainArgs, FlagVerb, QueueVerb, RelieveArgs,
-    RuleVerb, SegmentVerb, Terms, TokenVerb, TopologyArgs, Verb,
+    ChangesArgs, ChangesVerb, Cli, CompatVerb, Door, ExplainArgs, FlagVerb, ProviderVerb,
+    QueueVerb, RelieveArgs, RuleVerb, SegmentVerb, Terms, TokenVerb, TopologyArgs, Verb,
 };
 use session::Session;
+
+pub use grammar::SchemaOf;
 
 pub use console::harmless;
 pub use documents::flags_file;
@@ -34,6 +36,7 @@ mod compat;
 mod console;
 mod difference;
 mod documents;
+mod doubts;
 mod edit;
 mod explain;
 mod failure;
@@ -46,6 +49,7 @@ mod man;
 mod offline;
 mod openings;
 mod plan;
+mod providers;
 mod queues;
 mod release;
 mod relief;
@@ -87,8 +91,8 @@ pub enum Command {
         /// whether JSON lines are wanted
         json: bool,
     },
-    /// `schema`: print the JSON Schema of the configuration.
-    Schema,
+    /// `schema`: print a JSON Schema.
+    Schema(SchemaOf),
     /// `store`, and `changes verify --data-dir`: look into the store of a daemon that does not run.
     Offline(Offline),
     /// `man`, `completions`, and all that asks a daemon: for [`client_command`].
@@ -110,6 +114,7 @@ enum Task {
     Explain(QueueName, ExplainArgs),
     Relieve(RelieveArgs),
     Queue(QueueVerb),
+    Provider(ProviderVerb),
     Token(TokenVerb),
     Topology(TopologyArgs),
     Bypass { name: QueueName, config: PathBuf },
@@ -126,6 +131,7 @@ impl Task {
             Self::Segment(verb) => verb.terms(),
             Self::Relieve(asked) => Some(&asked.terms),
             Self::Queue(verb) => verb.terms(),
+            Self::Provider(verb) => verb.terms(),
             _ => None,
         }
     }
@@ -168,7 +174,7 @@ impl From<Cli> for Command {
             Verb::Tap(options) => {
                 return Self::Tap { options, json };
             }
-            Verb::Schema => return Self::Schema,
+            Verb::Schema { of } => return Self::Schema(of),
             Verb::Store(verb) => return Self::Offline(Offline::of(verb, json)),
             Verb::Changes(asked) => match Offline::verifying(&asked, json) {
                 Some(offline) => return Self::Offline(offline),
@@ -179,6 +185,7 @@ impl From<Cli> for Command {
             Verb::Explain { queue, about } => Task::Explain(queue, about),
             Verb::Relieve(asked) => Task::Relieve(asked),
             Verb::Queue(verb) => Task::Queue(verb),
+            Verb::Provider(verb) => Task::Provider(verb),
             Verb::Token(verb) => Task::Token(verb),
             Verb::Topology(asked) => Task::Topology(asked),
             Verb::Bypass { name, file } => Task::Bypass {
@@ -280,13 +287,16 @@ async fn perform(task: &Task, session: &mut Session<'_>) -> Result<(), Failure> 
         Task::Explain(name, about) => explain::queue(session, name, about).await,
         Task::Relieve(asked) => relieve::relieve(session, asked).await,
         Task::Queue(verb) => queue(session, verb).await,
+        Task::Provider(verb) => providers::provider(session, verb).await,
         Task::Token(TokenVerb::New(asked)) => token::new(session, asked),
         Task::Topology(asked) => beside::topology(session, asked),
         Task::Bypass { name, config } => beside::bypass(session, name, config).await,
         Task::Compat(verb) => compat::compat(session, verb),
         Task::Man { folder } => manual(session, folder.as_deref()),
         Task::Completions(shell) => {
-            session.console.data(&completions(*shell));
+            session
+                .console
+                .data(&man::completions(Cli::command(), *shell));
             Ok(())
         }
     }
@@ -387,10 +397,4 @@ fn manual(session: &mut Session<'_>, folder: Option<&Path>) -> Result<(), Failur
         .console
         .say(&format!("{pages} pages are in {}", folder.display()));
     Ok(())
-}
-
-fn completions(shell: clap_complete::Shell) -> String {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "sluicegate", &mut script);
-    String::from_utf8_lossy(&script).into_owned()
 }

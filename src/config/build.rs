@@ -16,12 +16,14 @@ use super::problems::Notes;
 use super::shape::Setting;
 use super::tree::{Place, Table, Value};
 use super::walk::fits;
-use super::{Amqp, Daemon, Settings, broker_url, limits, management, notify, people, queue};
+use super::{
+    Amqp, Daemon, Settings, broker_url, limits, management, notify, people, pool, provider, queue,
+};
 use crate::rules::access::Role;
 use crate::rules::facts::Source;
 use crate::rules::names::{FlagKey, Glob};
 use crate::rules::notice;
-use crate::rules::units::{Ratio, Span};
+use crate::rules::units::{Rate, Ratio, Span};
 
 /// A table, with the settings that it may hold.
 #[derive(Clone, Copy)]
@@ -72,7 +74,7 @@ impl<'a> Section<'a> {
     }
 
     /// The tables of a list below this one.
-    fn sections(&self, name: &str) -> Vec<Section<'a>> {
+    pub(super) fn sections(&self, name: &str) -> Vec<Section<'a>> {
         let settings = self
             .setting(name)
             .map_or(&[][..], |setting| setting.shape.settings());
@@ -135,7 +137,7 @@ macro_rules! from_value {
         })*
     };
 }
-from_value!(numbers: u16 u32 u64 usize; texts: SocketAddr Source FlagKey PathBuf Glob Role Fingerprint Ratio jiff::Timestamp notice::Kind);
+from_value!(numbers: u16 u32 u64 usize; texts: SocketAddr Rate Ratio Source FlagKey PathBuf Glob Role Fingerprint jiff::Timestamp notice::Kind);
 
 impl<T: FromValue> FromValue for Vec<T> {
     fn from_value(value: &Value) -> Option<Self> {
@@ -190,7 +192,14 @@ pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> 
         .table("management")
         .map(|_| management::read(file.section("management"), around, notes));
     let notify = notify::all(&file.sections("notify"), around, notes);
+    let providers = provider::providers(&file.sections("provider"), around, notes);
+    let known = providers.as_deref().unwrap_or_default();
+    let pools = pool::pools(&file.sections("pool"), known, around, notes);
     let queues = queue::all(&file.sections("queue"), vhost, declare, notes);
+    if let (Some(queues), Some(pools)) = (&queues, &pools) {
+        pool::check_queues(&file.sections("queue"), queues, pools, notes);
+    }
+    let queues = queues.map(|queues| queue::settled(queues, pools.as_deref().unwrap_or_default()));
     Some(Settings {
         daemon: daemon?,
         metrics_listen,
@@ -203,6 +212,8 @@ pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> 
             None => None,
         },
         notify: notify?,
+        providers: providers?,
+        pools: pools?,
         queues: queues?,
         limits: limits::read(file.section("limits"), file.section("flags"))?,
     })

@@ -36,6 +36,12 @@ pub fn difference(old: &Settings, new: &Settings) -> Vec<Difference> {
     if old.notify != new.notify {
         found.note("notify".to_owned(), true);
     }
+    let (a, b) = (
+        (&*old.providers, &*new.providers),
+        (&*old.pools, &*new.pools),
+    );
+    listed("provider", a, |provider| &provider.name, &mut found);
+    listed("pool", b, |pool| &pool.name, &mut found);
     let both = (by_name(old), by_name(new));
     for (name, before) in &both.0 {
         match both.1.get(name) {
@@ -140,6 +146,22 @@ fn named<T: PartialEq>(
         let same = |entry: &&T| name(entry) != one || new.contains(entry);
         if of(old) != of(new) || !old.iter().all(|entry| same(&entry)) {
             found.note(format!("{section}.{one}"), true);
+        }
+    }
+}
+
+/// Notes each provider or pool that came, went or is another now; each needs a restart.
+fn listed<T: PartialEq>(
+    section: &str,
+    (old, new): (&[T], &[T]),
+    name: fn(&T) -> &std::sync::Arc<str>,
+    found: &mut Found,
+) {
+    let names: BTreeSet<_> = old.iter().chain(new).map(name).collect();
+    for one in names {
+        let of = |list: &'_ [T]| list.iter().position(|entry| name(entry) == one);
+        if of(old).map(|at| &old[at]) != of(new).map(|at| &new[at]) {
+            found.note(format!("{section}.{one}"), false);
         }
     }
 }

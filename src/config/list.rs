@@ -1,15 +1,16 @@
 //! Every setting, declared once. The reader, the overrides by environment, the schema and the "did you mean" are drawn from
 //! this list; a test holds `config/sluicegate.toml` to it.
 
+use super::list_people::{MOST_PEOPLE, OFREP, TOKEN, USER};
+use super::list_pool::{MOST_POOLS, MOST_PROVIDERS, POOLS, PROVIDERS};
 use super::list_queues::QUEUES;
 use super::shape::{
-    ADDRESS, BROKER_URL, FINGERPRINT, GLOB, HEADER, HOST, LOG_FILTER, MANAGEMENT_URL, MOMENT,
-    NETWORK, NOTICE, PATH, RATIO, RELEASE_NAME, Setting, Shape, VARIABLE, WEBHOOK_URL, WORD,
-    not_here, setting,
+    ADDRESS, BROKER_URL, HEADER, HOST, LOG_FILTER, MANAGEMENT_URL, NETWORK, NOTICE, PATH, RATIO,
+    RELEASE_NAME, Setting, Shape, VARIABLE, WEBHOOK_URL, setting,
 };
 use crate::rules::units::Span;
 
-use Shape::{Boolean, Duration, Free, Integer, OneOf, Section, Sections, Text, Texts};
+use Shape::{Boolean, Duration, Free, Integer, Section, Sections, Text, Texts};
 
 pub(super) const fn seconds(count: u64) -> Span {
     Span::from_secs(count)
@@ -53,8 +54,16 @@ pub(super) const FILE: &[Setting] = &[
         "What no change of a flag may do, whoever makes it.",
     ),
     setting("flags", Section(FLAGS), "How flags are named."),
-    not_here("provider", LATER),
-    not_here("pool", LATER),
+    setting(
+        "provider",
+        Sections(PROVIDERS, MOST_PROVIDERS),
+        "A service that can do a job: send a mail, or take it over HTTP.",
+    ),
+    setting(
+        "pool",
+        Sections(POOLS, MOST_POOLS),
+        "Providers that stand in for each other.",
+    ),
     setting(
         "token",
         Sections(TOKEN, MOST_PEOPLE),
@@ -76,12 +85,8 @@ pub(super) const FILE: &[Setting] = &[
     .live(),
 ];
 
-/// Tokens, and users.
-const MOST_PEOPLE: usize = 1_000;
 /// Each has a queue of its own.
 const MOST_WEBHOOKS: usize = 20;
-
-pub(super) const LATER: &str = "it comes with a later version; leave it out for now";
 
 const DAEMON: &[Setting] = &[
     setting(
@@ -127,45 +132,6 @@ const DAEMON: &[Setting] = &[
         .or("[]")
         .live(),
     setting("proxy_user_header", Text(HEADER), "The header by which trusted proxies tell whom they signed in; see [[user]]. They must remove it from what comes to them.").live(),
-];
-
-const OFREP: &[Setting] = &[setting(
-    "listen",
-    Text(ADDRESS),
-    "An address that serves services only: OFREP, authz, outcomes and health; without it they are served with the API alone.",
-)];
-
-const ROLES: &[&str] = &["viewer", "operator", "admin", "service"];
-
-const TOKEN: &[Setting] = &[
-    setting("name", Text(WORD), "Whose it is; two of one name are both good, so that one can take the other's place.").needed("name = \"ana\""),
-    setting("role", OneOf(ROLES, &[]), "What it allows: viewer reads, operator changes, admin also what has no end or way back, service evaluates and reports.")
-        .needed("role = \"operator\""),
-    setting("queues", Texts(GLOB), "The queues that it is for, with their valves; `*` for any characters. Without queues and flags: all."),
-    setting("flags", Texts(GLOB), "The flags that it is for."),
-    setting("sha256", Text(FINGERPRINT), "The SHA-256 of the secret, in hexadecimal.").needed("sha256 = \"…\", as `sluicegate token new` prints it"),
-    setting("expires", Text(MOMENT), "When it stops being good (RFC 3339)."),
-];
-
-const USER: &[Setting] = &[
-    setting(
-        "name",
-        Text(WORD),
-        "The name that the proxy tells; \"*\": everybody else whom it signs in.",
-    )
-    .needed("name = \"ana\""),
-    setting("role", OneOf(ROLES, &[]), "What they may, as for tokens.")
-        .needed("role = \"operator\""),
-    setting(
-        "queues",
-        Texts(GLOB),
-        "The queues that they may see and turn, with their valves.",
-    ),
-    setting(
-        "flags",
-        Texts(GLOB),
-        "The flags that they may see and turn.",
-    ),
 ];
 
 const METRICS: &[Setting] = &[setting(

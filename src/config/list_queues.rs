@@ -1,8 +1,9 @@
 //! The settings of `[[queue]]`, as [`super::list`] has the others.
 
-use super::list::{LATER, LONGEST, seconds};
+use super::list::{LONGEST, seconds};
+use super::list_pool::PROVIDER;
 use super::shape::{
-    FLAG_KEY, MODE, QUEUE, RATIO, SOURCE, Setting, Shape, WORD, WORKER_URL, not_here, setting,
+    FLAG_KEY, MODE, QUEUE, RATIO, SOURCE, Setting, Shape, WORD, WORKER_URL, setting,
 };
 use crate::rules::units::Span;
 
@@ -106,8 +107,8 @@ pub(super) const QUEUES: &[Setting] = &[
     .or("dead_letter"),
     setting(
         "on_unknown",
-        OneOf(&["retry", "park"], &["failover"]),
-        "What happens to messages that may have been done.",
+        OneOf(&["retry", "failover", "park"], &[]),
+        "What happens to messages that may have been done; of a pool of mail providers park, unless it is set.",
     )
     .or("retry"),
     setting(
@@ -164,7 +165,7 @@ const TARGET: &[Setting] = &[
         Text(QUEUE),
         "An admitted queue that workers read, in the same vhost; it holds at most `slots` that are not taken.",
     ),
-    not_here("pool", LATER),
+    setting("pool", Text(PROVIDER), "A pool of providers."),
 ];
 
 const DEAD_LETTER: &[Setting] =

@@ -36,14 +36,18 @@ pub mod flags;
 mod limits;
 mod list;
 mod list_flags;
+mod list_people;
+mod list_pool;
 mod list_queues;
 mod management;
 mod near;
 mod notify;
 mod overlay;
 pub mod people;
+pub mod pool;
 mod preset;
 mod problems;
+pub mod provider;
 mod queue;
 mod relief;
 mod schema;
@@ -113,6 +117,10 @@ pub struct Settings {
     pub management: Option<Management>,
     /// `[[notify]]`
     pub notify: Vec<Notify>,
+    /// `[[provider]]`
+    pub providers: Vec<provider::Provider>,
+    /// `[[pool]]`
+    pub pools: Vec<pool::Pool>,
     /// `[[queue]]`
     pub queues: Vec<Queue>,
     /// `[limits]` and `[flags]`
@@ -192,6 +200,8 @@ pub enum TargetSettings {
     Handler(String),
     /// The admitted queue of this name, in the same vhost, which workers read.
     Queue(String),
+    /// The pool of providers of this name.
+    Pool(std::sync::Arc<str>),
 }
 
 /// How the park is kept.
@@ -289,6 +299,8 @@ pub struct Queue {
     pub on_rejected: Disposition,
     /// What happens to messages that may have been done.
     pub on_unknown: OnUnknown,
+    /// Whether the file says so; else it follows from the target.
+    pub on_unknown_is_written: bool,
     /// The light versions that `degrade` may name.
     pub modes: Vec<String>,
     /// Flags whose values are told to the worker.
@@ -297,6 +309,8 @@ pub struct Queue {
     pub dead_letter_queue: Option<String>,
     /// The queue by which workers behind an admitted queue report what came of their work.
     pub outcomes_queue: Option<String>,
+    /// The queue that is told what came of the jobs of its pool.
+    pub results_queue: Option<String>,
     /// The park.
     pub park: ParkSettings,
     /// What the automatic valve may do.
@@ -339,7 +353,7 @@ impl Queue {
     pub fn admitted(&self) -> &str {
         match &self.target {
             TargetSettings::Queue(name) => name,
-            TargetSettings::Http(_) | TargetSettings::Handler(_) => "",
+            TargetSettings::Http(_) | TargetSettings::Handler(_) | TargetSettings::Pool(_) => "",
         }
     }
 

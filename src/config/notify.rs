@@ -53,7 +53,7 @@ fn one(
 }
 
 /// The URL, from the one place where it is.
-fn address(
+pub(super) fn address(
     section: Section<'_>,
     name: &str,
     around: &Around<'_>,
@@ -67,13 +67,13 @@ fn address(
             let help = "add `url`, or `url_file` or `url_env` when the address is a secret";
             notes.add(
                 section.place,
-                format!("`{name}` does not say where notices go"),
+                format!("`{name}` does not say where it is"),
                 help,
             );
             return None;
         }
         [first, second, ..] => {
-            let what = format!("`{name}.{first}` and `{name}.{second}` both say where notices go");
+            let what = format!("`{name}.{first}` and `{name}.{second}` both say where it is");
             notes.add(section.place(second), what, "leave one of them out");
             return None;
         }
@@ -92,8 +92,8 @@ fn address(
     }
 }
 
-/// What signs the notices; `Some(None)`: nothing does.
-fn secret(
+/// What signs what is posted; `Some(None)`: nothing does.
+pub(super) fn secret(
     section: Section<'_>,
     name: &str,
     around: &Around<'_>,
@@ -108,7 +108,7 @@ fn secret(
         [] => return Some(None),
         [way] => *way,
         _ => {
-            let what = format!("`{name}` says in two places what signs the notices");
+            let what = format!("`{name}` says in two places what signs what is posted");
             notes.add(section.place("secret_env"), what, "leave one of them out");
             return None;
         }
@@ -191,7 +191,7 @@ mod tests {
             "url_env = 'HOOK'\nsecret_env = 'SIGNS'",
             Ok(("hooks.example", all, true)),
         );
-        check("events = ['opened']", Err("does not say where notices go"));
+        check("events = ['opened']", Err("does not say where it is"));
         check("url = 'http://h'\nurl_env = 'HOOK'", Err("both say where"));
         check("url = 'https://u:canary@h'", Err("user or password"));
         check("url = 'ftp://canary'", Err("neither http:// nor https://"));

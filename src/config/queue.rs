@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::admitted;
 use super::build::Section;
+use super::pool::{Pool, Results};
 use super::preset;
 use super::problems::Notes;
 use super::relief;
@@ -81,14 +82,36 @@ fn queue(section: Section<'_>, declare: bool, notes: &mut Notes) -> Option<Queue
         on_expired: disposition(section, "on_expired")?,
         on_rejected: disposition(section, "on_rejected")?,
         on_unknown: on_unknown(section)?,
+        on_unknown_is_written: section.table.get("on_unknown").is_some(),
         modes: section.get("modes")?,
         pass: section.get("pass")?,
         dead_letter_queue,
         outcomes_queue: section.section("outcomes").get("queue"),
+        results_queue: None,
         park: park?,
         relief: relief?,
         hold: section.get("hold")?,
     })
+}
+
+/// The queues once the pools are known: a mail that may have been sent is not sent again unless somebody says so, or its providers
+/// know the job again; and the queue that is told of results is that of the pool.
+pub(super) fn settled(mut queues: Vec<Queue>, pools: &[Pool]) -> Vec<Queue> {
+    for queue in &mut queues {
+        let TargetSettings::Pool(name) = &queue.target else {
+            continue;
+        };
+        let Some(pool) = pools.iter().find(|pool| pool.name == *name) else {
+            continue;
+        };
+        if pool.mail && !pool.idempotent && !queue.on_unknown_is_written {
+            queue.on_unknown = OnUnknown::Park;
+        }
+        if let Some(Results::Queue(name)) = &pool.results {
+            queue.results_queue = Some(name.clone());
+        }
+    }
+    queues
 }
 
 fn named(
@@ -226,6 +249,10 @@ fn target(target: Section<'_>) -> Option<TargetSettings> {
     let queue = || target.get("queue").map(TargetSettings::Queue);
     http.or_else(queue)
         .or_else(|| target.get("handler").map(TargetSettings::Handler))
+        .or_else(|| {
+            let pool = target.get::<String>("pool")?;
+            Some(TargetSettings::Pool(pool.into()))
+        })
 }
 
 fn park(park: Section<'_>) -> Option<ParkSettings> {
@@ -249,6 +276,7 @@ fn disposition(section: Section<'_>, name: &str) -> Option<Disposition> {
 fn on_unknown(section: Section<'_>) -> Option<OnUnknown> {
     match section.get::<String>("on_unknown")?.as_str() {
         "retry" => Some(OnUnknown::Retry),
+        "failover" => Some(OnUnknown::Failover),
         "park" => Some(OnUnknown::Park),
         _ => None,
     }

@@ -107,7 +107,7 @@ pub(super) struct Form {
     pub(super) check: fn(&str) -> Result<(), String>,
 }
 
-const fn form(what: &'static str, check: fn(&str) -> Result<(), String>) -> Form {
+pub(super) const fn form(what: &'static str, check: fn(&str) -> Result<(), String>) -> Form {
     Form {
         what,
         pattern: None,
@@ -118,7 +118,7 @@ const fn form(what: &'static str, check: fn(&str) -> Result<(), String>) -> Form
 }
 
 /// The reader of a type of `rules`, as the check of a form.
-fn parses<T: std::str::FromStr>(text: &str) -> Result<(), String>
+pub(super) fn parses<T: std::str::FromStr>(text: &str) -> Result<(), String>
 where
     T::Err: std::fmt::Display,
 {

@@ -1,4 +1,4 @@
-//! What happens, told to whoever listens: changes of flags, and openings that begin, end and are about to.
+//! What happens, told to whoever listens: changes of flags, openings that begin, end and are about to, and providers that rest or pass.
 //!
 //! One ring of small events, written once and read by all: a listener is a place in the ring, so a thousand of them cost little,
 //! and a slow one costs nobody anything. Who falls behind the ring is told so, and reads the state anew. May import `rules`.
@@ -37,19 +37,22 @@ pub enum EventKind {
     OpeningOverdue,
     /// An opening ended, or was closed.
     OpeningEnded,
+    /// A provider rests, is probed or passes again.
+    Provider,
     /// Events were missed: read the state anew.
     Resync,
 }
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Change,
         Self::OpeningBegan,
         Self::OpeningExtended,
         Self::OpeningEndsSoon,
         Self::OpeningOverdue,
         Self::OpeningEnded,
+        Self::Provider,
         Self::Resync,
     ];
 
@@ -63,6 +66,7 @@ impl EventKind {
             Self::OpeningEndsSoon => "opening_ends_soon",
             Self::OpeningOverdue => "opening_overdue",
             Self::OpeningEnded => "opening_ended",
+            Self::Provider => "provider",
             Self::Resync => "resync",
         }
     }
@@ -79,6 +83,7 @@ impl EventKind {
             Self::OpeningEndsSoon => "an opening ends in a few minutes",
             Self::OpeningOverdue => "an opening is past its end, and could not be ended",
             Self::OpeningEnded => "an opening ended, or was closed",
+            Self::Provider => "a provider rests, is probed or passes again, or its share grows",
             Self::Resync => "events were missed: read the state anew",
         }
     }
@@ -101,6 +106,23 @@ pub enum Since {
     },
     /// Nobody knows.
     Unknown,
+}
+
+/// How a provider stands, as it is told.
+#[derive(Debug, Clone, Copy)]
+pub struct ProviderTold<'a> {
+    /// When, milliseconds since 1970.
+    pub at_ms: i64,
+    /// passing, resting or probing
+    pub state: &'a str,
+    /// The share that it gets of what is meant for it.
+    pub share: f64,
+    /// The failures behind its last rest,
+    pub failed: u32,
+    /// of so many calls.
+    pub calls: u32,
+    /// What it said last when something was wrong; may be empty.
+    pub cause: &'a str,
 }
 
 /// What happens.
@@ -163,6 +185,25 @@ impl Events {
         };
         let flags = notice.flags.iter().map(|touched| touched.flag.clone());
         self.tell(kind, flags.collect(), &say::notice(notice), None);
+    }
+
+    /// Tells how a provider stands now.
+    pub fn tell_of_provider(&self, name: &str, told: ProviderTold<'_>) {
+        let data = json!({
+            "provider": name,
+            "at": say::rfc3339(told.at_ms),
+            "state": told.state,
+            "share": told.share,
+            "failed": told.failed,
+            "calls": told.calls,
+            "cause": told.cause,
+        });
+        self.tell(
+            EventKind::Provider,
+            vec![FlagKey::of_force(name)],
+            &data,
+            None,
+        );
     }
 
     /// Tells everybody that events were missed.

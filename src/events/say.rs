@@ -74,6 +74,6 @@ fn put_more(data: &mut Json, flags: usize) {
     }
 }
 
-fn rfc3339(at_ms: i64) -> String {
+pub(super) fn rfc3339(at_ms: i64) -> String {
     Timestamp::from_millisecond(at_ms).map_or_else(|_| String::new(), |at| at.to_string())
 }

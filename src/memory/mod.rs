@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::rules::envelope::ID;
 use crate::rules::lane::Lane;
 use crate::rules::message::Raw;
 use crate::seams::{NotPlaced, Outgoing, Outlet, Place};
@@ -48,6 +49,7 @@ struct State {
     delayed_in_all: u64,
     parked: Kept,
     dead: Kept,
+    results: Kept,
     admitted: VecDeque<Outgoing>,
     /// So many may be admitted and not yet taken; `None`: any number.
     admits: Option<usize>,
@@ -130,6 +132,30 @@ impl MemoryQueue {
     #[must_use]
     pub fn put_into_lanes(&self) -> u64 {
         self.lock().put_into_lanes
+    }
+
+    /// What came of jobs, as it was told.
+    #[must_use]
+    pub fn results(&self) -> Kept {
+        self.lock().results.clone()
+    }
+
+    /// Puts the parked message of a job in doubt back into the queue, as its envelope says; whether there is one.
+    #[must_use]
+    pub fn put_back(&self, id: &str) -> bool {
+        let mut state = self.lock();
+        let is_of = |message: &Outgoing| {
+            let found = message.headers.iter().find(|(name, _)| name == ID);
+            found.and_then(|(_, value)| value.as_text()).as_deref() == Some(id)
+        };
+        let Some(at) = state.parked.last.iter().rposition(is_of) else {
+            return false;
+        };
+        if let Some(message) = state.parked.last.remove(at) {
+            state.ready.put(came(message));
+        }
+        self.shared.changed.notify_one();
+        true
     }
 
     /// What was parked.
@@ -247,6 +273,7 @@ impl MemoryOutlet {
                 return Err(NotPlaced::Full("the admitted queue".to_owned()));
             }
             Place::Admitted => state.admitted.push_back(message),
+            Place::Results => state.results.keep(message),
             Place::Delay(delay) => {
                 let clock = self.queue.shared.clock;
                 let due = clock.instant(clock.now().mono + delay.get());

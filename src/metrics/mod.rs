@@ -19,6 +19,7 @@ use register::{Registry, counter, gauge, int_gauge};
 pub use evaluations::Tally;
 pub use ledger::Ledger;
 pub use openings::{Openings, Sent};
+pub use providers::{PoolMetrics, Telling};
 pub use queue::{NotCounted, OUTCOMES, QueueMetrics};
 pub use register::Declared;
 pub use relief::{GROUNDS, ReliefFigures, ReliefMetrics};
@@ -27,6 +28,7 @@ mod evaluations;
 mod histogram;
 mod ledger;
 mod openings;
+mod providers;
 mod queue;
 mod register;
 mod relief;
@@ -47,6 +49,7 @@ pub struct Metrics {
     denied: IntCounterVec,
     openings: Openings,
     flags_drifted: IntGauge,
+    providers: providers::Providers,
 }
 
 /// Why requests are denied, as the label `reason` of `denied_total` has it.
@@ -128,9 +131,16 @@ impl Metrics {
                 "flags_drifted",
                 "Flags managed by the file that differ from the file of flags last applied or tried, or are not in it.",
             )?,
+            providers: providers::Providers::register(&registry)?,
             queues,
             registry,
         })
+    }
+
+    /// The numbers of a pool with these providers, at zero.
+    #[must_use]
+    pub fn pool(&self, pool: &str, providers: &[&str]) -> PoolMetrics {
+        self.providers.pool(pool, providers)
     }
 
     /// The numbers of one queue.

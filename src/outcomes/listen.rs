@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Books, count, read};
+use super::{Books, Said, count, read};
 use crate::clock::Clock;
 use crate::metrics::NotCounted;
 use crate::rules::verdict::Why;
@@ -56,8 +56,12 @@ fn take<'q>(body: &[u8], own: &str, find: impl Fn(&str) -> Option<Books<'q>>, cl
     match read(body) {
         Ok(reports) => {
             for report in reports {
-                match find(&report.queue) {
-                    Some(books) => drop(count(&report, books, clock.now())),
+                let Some(Said::Handed(queue, reported)) = report.said() else {
+                    malformed("what providers tell comes by POST /api/v1/outcomes");
+                    continue;
+                };
+                match find(queue) {
+                    Some(books) => drop(count(&report, reported, books, clock.now())),
                     None => malformed("it names a queue that is not in hand"),
                 }
             }

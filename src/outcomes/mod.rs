@@ -12,7 +12,7 @@ use crate::rules::handed::{Reported, Told};
 use crate::rules::lots::KeyHash;
 use crate::vitals::QueueVitals;
 pub use listen::listen;
-pub use report::{Counted, MOST_REPORTS, Report, Unreadable, read};
+pub use report::{Counted, MOST_REPORTS, Report, Said, Unreadable, read};
 
 /// Where the outcomes of one queue's work are counted.
 #[derive(Debug, Clone, Copy)]
@@ -27,9 +27,8 @@ pub struct Books<'q> {
 ///
 /// On time is what the report says, else what the deadline says of the time `at` (without it: now). How long the work took is what
 /// it says, else the time since it was handed over, which includes the wait in the admitted queue.
-pub fn count(report: &Report, books: Books<'_>, now: Now) -> Counted {
+pub fn count(report: &Report, reported: Reported, books: Books<'_>, now: Now) -> Counted {
     let Books { vitals, metrics } = books;
-    let reported = Reported::from(report.outcome);
     let id = KeyHash::of(report.id.as_bytes());
     let work = match vitals.reported(id, reported, now.mono) {
         Told::Counted(work) => work,
@@ -93,7 +92,10 @@ mod tests {
             metrics: metrics.queue("orders").unwrap(),
         };
         for report in read(&text).unwrap() {
-            count(&report, books, now);
+            let Some(Said::Handed(_, reported)) = report.said() else {
+                panic!("{what}: of no queue");
+            };
+            count(&report, reported, books, now);
         }
         let page = metrics.encode().unwrap();
         for series in series {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
+use crate::rules::accepted::Later;
 use crate::rules::handed::Reported;
 use crate::rules::json::strict;
 
@@ -16,11 +17,23 @@ pub const MOST_REPORTS: usize = 1_000;
 #[schema(as = OutcomeReport)]
 pub struct Report {
     /// The queue that it came from, as the header `x-sluicegate-queue` told.
+    #[serde(default)]
     #[schema(example = "orders")]
     pub queue: String,
     /// Its id, as the header `x-sluicegate-id` told.
+    #[serde(default)]
     #[schema(example = "17")]
     pub id: String,
+    /// Instead of `queue` and `id`, of a job that a provider took: which provider,
+    #[serde(default)]
+    #[schema(example = "mailgun")]
+    pub provider: Option<String>,
+    /// and what it calls the job (`provider_message_id` of its result), or the Message-ID of the mail.
+    #[serde(default)]
+    pub message_id: Option<String>,
+    /// With these, which recipient it is about; without it, all.
+    #[serde(default)]
+    pub recipient: Option<String>,
     /// What came of it.
     pub outcome: Word,
     /// When: RFC 3339, or milliseconds since 1970; without it, now.
@@ -53,16 +66,47 @@ pub enum Word {
     Throttled,
     /// It may have been done.
     Unknown,
+    /// Of a job that a provider took: it arrived.
+    Delivered,
+    /// Of a job that a provider took: it came back.
+    Bounced,
+    /// Of a job that a provider took: whoever got it complained.
+    Complained,
 }
 
-impl From<Word> for Reported {
-    fn from(word: Word) -> Self {
-        match word {
-            Word::Done => Self::Done,
-            Word::Failed => Self::Failed,
-            Word::Retry => Self::Retry,
-            Word::Throttled => Self::Throttled,
-            Word::Unknown => Self::Unknown,
+/// Of which job a report is, and what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// A job of this queue that was handed over.
+    Handed(&'a str, Reported),
+    /// A job that this provider took, by its name for it.
+    Taken(&'a str, &'a str, Later),
+}
+
+impl Report {
+    /// What it says.
+    #[must_use]
+    pub fn said(&self) -> Option<Said<'_>> {
+        let handed = |reported| Some(Said::Handed(&*self.queue, reported));
+        let taken = |later| {
+            Some(Said::Taken(
+                self.provider.as_deref()?,
+                self.message_id.as_deref()?,
+                later,
+            ))
+        };
+        let is_taken = self.provider.is_some() && self.message_id.is_some();
+        let is_handed = !self.queue.is_empty() && !self.id.is_empty() && self.provider.is_none();
+        match self.outcome {
+            Word::Delivered if is_taken => taken(Later::Delivered),
+            Word::Bounced if is_taken => taken(Later::Bounced),
+            Word::Complained if is_taken => taken(Later::Complained),
+            Word::Done if is_handed => handed(Reported::Done),
+            Word::Failed if is_handed => handed(Reported::Failed),
+            Word::Retry if is_handed => handed(Reported::Retry),
+            Word::Throttled if is_handed => handed(Reported::Throttled),
+            Word::Unknown if is_handed => handed(Reported::Unknown),
+            _ => None,
         }
     }
 }
@@ -129,6 +173,9 @@ pub enum Unreadable {
     TooMany(usize),
 }
 
+/// What a report must name.
+const WHOSE: &str = "missing field: `queue` and `id` with done, failed, retry, throttled or unknown; or `provider` and `message_id` with delivered, bounced or complained";
+
 /// Reads one report, or a list of them.
 ///
 /// # Errors
@@ -153,10 +200,15 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Report>, Unreadable> {
             let detail = "this is not a JSON object".to_owned();
             return Err(Unreadable::NotAReport { pointer, detail });
         }
-        serde_json::from_value(json).map_err(|why| Unreadable::NotAReport {
-            pointer,
-            detail: why.to_string(),
-        })
+        let wrong = |detail: String| Unreadable::NotAReport {
+            pointer: pointer.clone(),
+            detail,
+        };
+        let report: Report = serde_json::from_value(json).map_err(|why| wrong(why.to_string()))?;
+        match report.said() {
+            Some(_) => Ok(report),
+            None => Err(wrong(WHOSE.to_owned())),
+        }
     };
     items.into_iter().enumerate().map(one).collect()
 }

@@ -38,7 +38,8 @@ impl Audience {
         }
     }
 
-    fn includes<C: Context + ?Sized>(&self, context: &C) -> bool {
+    /// Whether it includes who is asked about.
+    pub fn includes<C: Context + ?Sized>(&self, context: &C) -> bool {
         let member = context
             .attribute(self.by)
             .is_some_and(|found| self.members.contains(found));

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 use thiserror::Error;
 
 use super::clause::ClauseDocument;
+use super::doubt::Resolution;
 use super::flag::{BadFlag, FlagDocument};
 use super::names::FlagKey;
 use super::opening::{LONGEST, OpeningId, Restore};
@@ -123,6 +124,8 @@ pub enum Edit {
     Ramp(OpeningId, f64),
     /// The end of an opening, before or at its time.
     Close(OpeningId),
+    /// What somebody says came of jobs in doubt; no flag is touched.
+    Resolve(Resolution),
     /// Several edits of flags and segments, all or none.
     Several(Vec<Seen>),
 }

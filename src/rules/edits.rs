@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::change::{Cause, Change, Edit, Refused, Seen};
+use super::doubt::MOST_RESOLVED;
 use super::flag::{Flag, FlagDocument, Managed, Value};
 use super::names::FlagKey;
 use super::segment::MOST_SEGMENTS;
@@ -82,6 +83,12 @@ impl Snapshot {
             Edit::Extend(id, ends_at_ms) => self.extend(*id, *ends_at_ms, change, touched),
             Edit::Ramp(id, strength) => self.step(*id, *strength, change, touched),
             Edit::Close(id) => self.close(*id, touched),
+            Edit::Resolve(resolution) => match resolution.jobs.len() {
+                1..=MOST_RESOLVED => Ok(()),
+                count => Err(Refused::Limit(format!(
+                    "a change resolves 1 to {MOST_RESOLVED} jobs, got {count}"
+                ))),
+            },
             Edit::Several(edits) => self.several(edits, change, touched),
         }
     }
@@ -111,6 +118,7 @@ impl Snapshot {
                     | Edit::Close(_)
                     | Edit::Extend(..)
                     | Edit::Ramp(..)
+                    | Edit::Resolve(_)
             );
             if alone {
                 return Err(Refused::Incomplete(
@@ -220,6 +228,12 @@ impl Snapshot {
         if self.valve(key.as_str()).is_some() {
             return Err(Refused::Limit(format!(
                 "`{key}` is a valve and stays as long as its queue; set it to its neutral value instead"
+            )));
+        }
+        let mut pools = self.queues().iter().filter_map(|queue| queue.pool.as_ref());
+        if pools.any(|pool| pool.is_steered_by(key)) {
+            return Err(Refused::Limit(format!(
+                "`{key}` steers providers and stays as long as they; set it to its neutral value instead"
             )));
         }
         self.leave_the_way(key);

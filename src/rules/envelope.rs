@@ -13,6 +13,8 @@ use super::verdict::{By, Why};
 
 /// The header that holds the original.
 pub const ORIGINAL: &str = "x-sluicegate-original";
+/// The id of a job in doubt, by which its message is found in the park.
+pub const ID: &str = "x-sluicegate-id";
 /// Why the message lies where it lies.
 pub const REASON: &str = "x-sluicegate-reason";
 /// More about the reason, such as what the worker answered.

@@ -193,6 +193,12 @@ impl Flag {
         Self::of(key, value, &document)
     }
 
+    /// A flag of the daemon's own that says one of some words.
+    pub(super) fn of_words(key: FlagKey, document: &FlagDocument) -> Self {
+        let value = document.read(&document.value).unwrap_or(Value::None);
+        Self::of(key, value, document)
+    }
+
     /// The same flag with another value for everybody, at another revision.
     ///
     /// # Errors
@@ -227,7 +233,7 @@ impl Flag {
     /// description come with the daemon.
     #[must_use]
     pub fn framing(&self, written: &FlagDocument) -> FlagDocument {
-        if !self.key.as_str().starts_with("queue.") {
+        if !FlagKey::comes_with_us(self.key.as_str()) {
             return written.clone();
         }
         let own = self.document();

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::document::FlagDocument;
 use super::flag::{BadFlag, DEEPEST_VALUE, LARGEST_VALUE};
+use super::route::Route;
 use super::units::{Ratio, Span};
 use super::value::{Value, ValueType};
 
@@ -89,6 +90,18 @@ fn none_of(flag: &FlagDocument, wrong: impl Fn(String) -> BadFlag) -> Result<Val
     }
 }
 
+/// Whether a text gives shares to providers of the pool that the flag steers.
+fn shares_of_choices(flag: &FlagDocument, text: &str) -> bool {
+    if !(flag.key.starts_with("pool.") && flag.key.ends_with(".provider")) {
+        return false;
+    }
+    let known = |name: &str| name != "auto" && flag.choices.iter().any(|choice| choice == name);
+    match text.parse() {
+        Ok(route @ Route::Weights(_)) => route.names().into_iter().all(known),
+        _ => false,
+    }
+}
+
 fn within_bounds(flag: &FlagDocument, value: Value) -> Result<Value, BadFlag> {
     if let Value::Text(text) = &value
         && !flag.choices.is_empty()
@@ -96,6 +109,7 @@ fn within_bounds(flag: &FlagDocument, value: Value) -> Result<Value, BadFlag> {
             .choices
             .iter()
             .any(|choice| choice.as_str() == text.as_ref())
+        && !shares_of_choices(flag, text)
     {
         let choices = flag.choices.join(", ");
         return Err(BadFlag::NotAChoice {

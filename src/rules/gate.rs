@@ -14,35 +14,16 @@ use super::lots::{Bucketing, KeyHash, Lots};
 use super::members::Members;
 use super::names::{FlagKey, QueueName};
 use super::relief::asking::SkipMode;
+use super::route::{Force, Route, Way};
 use super::snapshot::GatedQueue;
 use super::units::{Rate, Ratio, Span};
 use super::valve::Valve;
+pub use super::valve_value::Degrade;
+use super::valve_value::{count, degrade, force, plain, rate, route, share, span};
 use super::verdict::{By, Verdict, Why};
 
 /// The attribute that tells types of jobs apart.
 const JOB_TYPE: &str = "type";
-
-/// What `degrade` asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Degrade {
-    /// The whole job.
-    None,
-    /// No job.
-    Reject,
-    /// The light version of this name.
-    Mode(Arc<str>),
-}
-
-impl Degrade {
-    /// As it is written.
-    pub(super) fn word(&self) -> &str {
-        match self {
-            Self::None => "none",
-            Self::Reject => "reject",
-            Self::Mode(mode) => mode,
-        }
-    }
-}
 
 /// The valves of one queue at one revision. Immutable: a message keeps the one it was dispatched under.
 #[derive(Debug, Clone)]
@@ -79,6 +60,10 @@ pub struct Gate {
     pub(super) timeout: Choice<Span>,
     /// The flags that are passed to the worker, by name.
     passed: Box<[Passed]>,
+    /// Which provider of the pool gets a job; none: there is no pool.
+    provider: Option<Choice<Route>>,
+    /// What is forced on the pool's providers, in their order.
+    forced: Arc<[Force]>,
     /// The segments that its rules ask about.
     segments: BTreeSet<u16>,
     pub(super) audiences: Audiences,
@@ -129,6 +114,16 @@ impl Gate {
             Some((key.as_str().into(), part.choice.map(plain)))
         });
         let passed = passed.collect();
+        let provider = queue.pool.as_ref().and_then(|pool| {
+            let part = part(&FlagKey::of_pool(&pool.name), &mut vocabulary)?;
+            Some(part.choice.map(route))
+        });
+        let providers = queue.pool.iter().flat_map(|pool| &pool.providers);
+        let forced = providers.map(|name| {
+            let part = part(&FlagKey::of_force(name), &mut vocabulary);
+            part.map_or(Force::None, |part| force(part.choice.for_everybody().value))
+        });
+        let forced = forced.collect();
         let (bucketing, seed, by) = valves[Valve::Skip as usize]
             .as_mut()
             .map(|part| std::mem::take(&mut part.draws))
@@ -172,6 +167,8 @@ impl Gate {
             type_slot,
             timeout: choice(Valve::Timeout).map(|value| span(value).unwrap_or(Span::from_secs(30))),
             passed,
+            provider,
+            forced,
             segments: wanted,
             audiences,
         }
@@ -237,6 +234,20 @@ impl Gate {
         match self.ask(&self.degrade, facts).value {
             Degrade::Mode(mode) => Some(Arc::clone(mode)),
             Degrade::None | Degrade::Reject => None,
+        }
+    }
+
+    /// Which providers may have this message.
+    #[must_use]
+    pub fn way(&self, facts: &Facts) -> Way {
+        let Some(provider) = &self.provider else {
+            return Way::default();
+        };
+        let route = self.ask(provider, facts).value;
+        Way {
+            route: route.clone(),
+            own: *route != *provider.for_everybody().value,
+            forced: Arc::clone(&self.forced),
         }
     }
 
@@ -307,49 +318,6 @@ impl<S: Fn(Valve) -> Value> Parts for Plain<'_, S> {
     fn audiences(&mut self, _: &BTreeSet<u16>, _: &mut Vocabulary) -> Audiences {
         Audiences::default()
     }
-}
-
-fn rate(value: &Value) -> Option<Rate> {
-    match value {
-        Value::Rate(rate) => Some(*rate),
-        _ => None,
-    }
-}
-
-fn count(value: &Value) -> Option<u32> {
-    match value {
-        Value::Integer(count) => Some(u32::try_from(*count.max(&0)).unwrap_or(u32::MAX)),
-        _ => None,
-    }
-}
-
-fn span(value: &Value) -> Option<Span> {
-    match value {
-        Value::Duration(span) => Some(*span),
-        _ => None,
-    }
-}
-
-fn share(value: &Value) -> Ratio {
-    match value {
-        Value::Ratio(share) => *share,
-        _ => Ratio::ZERO,
-    }
-}
-
-fn degrade(value: &Value) -> Degrade {
-    match value {
-        Value::Text(mode) if mode.as_ref() == "reject" => Degrade::Reject,
-        Value::Text(mode) if mode.as_ref() != "none" => Degrade::Mode(Arc::clone(mode)),
-        _ => Degrade::None,
-    }
-}
-
-/// A value as a header of the worker's request says it.
-fn plain(value: &Value) -> Arc<str> {
-    let json = value.to_json();
-    json.as_str()
-        .map_or_else(|| json.to_string().into(), Into::into)
 }
 
 /// What happens to a message: the order is the product. Asked on arrival and once more when a slot is free; the lots are the

@@ -31,6 +31,25 @@ impl FlagKey {
         Self(format!("queue.{queue}.{}", valve.name()).into())
     }
 
+    /// The key of the flag that says which of a pool's providers gets a job.
+    #[must_use]
+    pub fn of_pool(pool: &str) -> Self {
+        Self(format!("pool.{pool}.provider").into())
+    }
+
+    /// The key of the flag by which an operator forces a provider to rest or to pass.
+    #[must_use]
+    pub fn of_force(provider: &str) -> Self {
+        Self(format!("provider.{provider}.force").into())
+    }
+
+    /// Whether a flag of this key comes with the daemon: a valve, or what steers a pool. Its bounds and choices are not people's.
+    #[must_use]
+    pub fn comes_with_us(key: &str) -> bool {
+        let of = |before: &str, after: &str| key.starts_with(before) && key.ends_with(after);
+        key.starts_with("queue.") || of("pool.", ".provider") || of("provider.", ".force")
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

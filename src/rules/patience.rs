@@ -29,7 +29,7 @@ impl Patience {
                 return None;
             }
             // The rests of a full target follow from `pressure`.
-            Outcome::Full | Outcome::Held(_) => return None,
+            Outcome::Full | Outcome::Held(_) | Outcome::NoProvider(_) => return None,
             Outcome::Throttled(after) => after
                 .unwrap_or(Duration::from_secs(1))
                 .min(LONGEST_AS_ASKED),

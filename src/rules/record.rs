@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use super::change::{Actor, Cause, Change, Edit};
+use super::doubt::Resolution;
 use super::members::Members;
 use super::names::FlagKey;
 use super::opening::{Opening, OpeningId};
@@ -40,6 +41,9 @@ pub struct ChangeRecord {
     /// The segments that it touched.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<TouchedSegment>,
+    /// The jobs in doubt that it resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<Resolution>,
     /// The SHA-256 of the record before it, as it was written, in hex; [`FIRST`] for the first.
     pub prev: String,
 }
@@ -74,6 +78,8 @@ pub enum EditKind {
     Ramp,
     /// An opening ended.
     Close,
+    /// Jobs in doubt were resolved.
+    Resolve,
     /// Several edits at once.
     Several,
     /// All flags and segments back to a snapshot, while the daemon was down.
@@ -96,7 +102,7 @@ impl EditKind {
             Self::Set | Self::SetOver | Self::PutSegment | Self::DeleteSegment | Self::Members => {
                 false
             }
-            Self::Open | Self::Extend | Self::Ramp | Self::Close => false,
+            Self::Open | Self::Extend | Self::Ramp | Self::Close | Self::Resolve => false,
         }
     }
 }
@@ -163,6 +169,10 @@ impl ChangeRecord {
             opening: opening.map(|opening| opening.as_ref().clone()),
             touched,
             segments: segments.collect(),
+            resolved: match &change.edit {
+                Edit::Resolve(resolution) => Some(resolution.clone()),
+                _ => None,
+            },
             prev: prev.to_owned(),
         }
     }
@@ -235,6 +245,7 @@ pub fn touched(edit: &Edit, before: &Snapshot) -> Vec<FlagKey> {
             all.collect::<BTreeSet<FlagKey>>().into_iter().collect()
         }
         Edit::PutSegment(_) | Edit::DeleteSegment(_) | Edit::Members { .. } => Vec::new(),
+        Edit::Resolve(_) => Vec::new(),
     }
 }
 
@@ -266,6 +277,7 @@ fn kind(edit: &Edit) -> EditKind {
         Edit::Extend(..) => EditKind::Extend,
         Edit::Ramp(..) => EditKind::Ramp,
         Edit::Close(_) => EditKind::Close,
+        Edit::Resolve(_) => EditKind::Resolve,
         Edit::Several(_) => EditKind::Several,
     }
 }

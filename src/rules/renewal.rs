@@ -115,6 +115,10 @@ impl Snapshot {
             let gate = self.gates.get(&queue.name);
             gate.is_some_and(|gate| segments.iter().any(|number| gate.asks_about(*number)))
                 || queue.pass.iter().any(|key| flags.contains(key))
+                || queue
+                    .pool
+                    .as_ref()
+                    .is_some_and(|pool| flags.iter().any(|key| pool.is_steered_by(key)))
         };
         let asking = self.queues.iter().filter(asks);
         let valves = flags.iter().filter_map(|key| self.valve(key.as_str()));

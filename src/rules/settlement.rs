@@ -24,6 +24,8 @@ pub enum Outcome {
     Unknown(String),
     /// The target has no room for it now: it stays in hand, nothing is settled, and the target has a rest.
     Full,
+    /// Nobody who may do this one takes it now, though others are done: deferred, the attempt not counted.
+    NoProvider(String),
     /// The target cannot take it now for this reason, which somebody should mend: it stays in hand, too.
     Held(String),
 }
@@ -40,6 +42,7 @@ impl Outcome {
             Self::Failed(_) => "failed",
             Self::Unknown(_) => "unknown",
             Self::Full => "full",
+            Self::NoProvider(_) => "no_provider",
             Self::Held(_) => "held",
         }
     }
@@ -54,9 +57,11 @@ impl Outcome {
     #[must_use]
     pub fn cause(&self) -> &str {
         match self {
-            Self::Retry(cause) | Self::Failed(cause) | Self::Unknown(cause) | Self::Held(cause) => {
-                cause
-            }
+            Self::Retry(cause)
+            | Self::Failed(cause)
+            | Self::Unknown(cause)
+            | Self::NoProvider(cause)
+            | Self::Held(cause) => cause,
             Self::Done | Self::HandedOver | Self::Throttled(_) | Self::Full => "",
         }
     }
@@ -75,6 +80,8 @@ pub enum Place {
     Lane(Lane),
     /// The admitted queue that workers read: the target itself, when that is a queue.
     Admitted,
+    /// The queue that is told what came of jobs.
+    Results,
 }
 
 /// What happens to a shed message.
@@ -93,6 +100,8 @@ pub enum Disposition {
 pub enum OnUnknown {
     /// It is tried again, with the same idempotency key.
     Retry,
+    /// Another provider of the pool gets it at once; when there is none, it goes to the park.
+    Failover,
     /// It goes to the park.
     Park,
 }
@@ -128,10 +137,14 @@ pub fn after_run(
         Outcome::HandedOver => (Next::Ack, Why::HandedOver),
         Outcome::Failed(_) => (Next::Move(Place::Dead, attempt), Why::Failed),
         Outcome::Retry(_) => again(Why::Retry),
-        Outcome::Unknown(_) if on_unknown == OnUnknown::Park => {
+        Outcome::Unknown(_) if on_unknown != OnUnknown::Retry => {
             (Next::Move(Place::Park, attempt), Why::Unknown)
         }
         Outcome::Unknown(_) => again(Why::Unknown),
+        Outcome::NoProvider(_) => {
+            let made = attempt.saturating_sub(1);
+            (Next::Move(Place::Delay(DELAYS[0]), made), Why::NoProvider)
+        }
         Outcome::Throttled(after) => {
             let delay = after.map_or(DELAYS[0], delay_for);
             (

@@ -35,6 +35,38 @@ pub struct GatedQueue {
     pub attributes: BTreeMap<Arc<str>, Source>,
     /// The flags that its worker is told.
     pub pass: Vec<FlagKey>,
+    /// The pool of providers that does its work, if one does.
+    pub pool: Option<GatedPool>,
+}
+
+/// A pool whose steering is flags from the start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatedPool {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its providers, the first choice first.
+    pub providers: Vec<Arc<str>>,
+}
+
+impl GatedPool {
+    /// Its flag, and those of its providers, at their neutral values.
+    #[must_use]
+    pub fn flags(&self) -> Vec<Flag> {
+        let forces = self.providers.iter().map(|name| Flag::neutral_force(name));
+        let mut flags: Vec<Flag> = forces.collect();
+        flags.push(Flag::neutral_pool(&self.name, &self.providers));
+        flags
+    }
+
+    /// Whether a flag steers it or one of its providers.
+    #[must_use]
+    pub fn is_steered_by(&self, key: &FlagKey) -> bool {
+        *key == FlagKey::of_pool(&self.name)
+            || self
+                .providers
+                .iter()
+                .any(|name| *key == FlagKey::of_force(name))
+    }
 }
 
 impl GatedQueue {
@@ -46,6 +78,7 @@ impl GatedQueue {
             modes: Vec::new(),
             attributes: BTreeMap::new(),
             pass: Vec::new(),
+            pool: None,
         }
     }
 }
@@ -113,6 +146,15 @@ impl Snapshot {
                 let kept = old.and_then(|old| neutral.taking_over(old).ok());
                 flags.insert(neutral.key.clone(), kept.unwrap_or(neutral));
             }
+        }
+        for neutral in queues
+            .iter()
+            .filter_map(|queue| queue.pool.as_ref())
+            .flat_map(GatedPool::flags)
+        {
+            let old = flags.get(&neutral.key);
+            let kept = old.and_then(|old| neutral.taking_over(old).ok());
+            flags.insert(neutral.key.clone(), kept.unwrap_or(neutral));
         }
         let mut segments = Segments::default();
         for segment in stored.segments {

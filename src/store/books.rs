@@ -23,6 +23,7 @@ pub const MOST_BLOCKED: usize = 10_000;
 const OWN_LANE: &str = "lane";
 const SHARED_LANE: &str = "lane.shared";
 const BLOCKED: &str = "blocked";
+pub(super) const DOUBT: &str = "doubt";
 
 /// A lane that may hold messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,9 @@ impl Slot {
 
 /// The content of a record as it was written, or why it cannot be used.
 pub(super) type Written = Result<Vec<u8>, String>;
+
+/// A record that is to be written, or taken away.
+pub(super) type Record = (Slot, Option<Vec<u8>>);
 
 /// All records of all books, as they are on disk.
 pub(super) type Books = BTreeMap<Slot, Written>;
@@ -314,14 +318,17 @@ pub(super) fn named(slot: &Slot) -> String {
     match slot.kind.as_str() {
         OWN_LANE => format!("the lane {}", lane_queue(&slot.queue, Lane::Own(key))),
         SHARED_LANE => format!("the lane {}", lane_queue(&slot.queue, Lane::Shared)),
+        DOUBT => format!("a job in doubt of `{}`", slot.queue),
         kind => format!("the {kind} key {:016x} of `{}`", key.0, slot.queue),
     }
 }
 
-/// Writes a record where it belongs, or takes it away.
-pub(super) fn put(books: &mut Books, slot: Slot, content: Option<Vec<u8>>) {
-    match content {
-        Some(content) => books.insert(slot, Ok(content)),
-        None => books.remove(&slot),
-    };
+/// Writes records where they belong, or takes them away.
+pub(super) fn put(books: &mut Books, records: Vec<Record>) {
+    for (slot, content) in records {
+        match content {
+            Some(content) => books.insert(slot, Ok(content)),
+            None => books.remove(&slot),
+        };
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::Arc;
 
-use super::books::{self, Books, Slot};
+use super::books::{self, Books, Record, Slot};
 use super::journal::Journal;
 use super::kept::Kept;
 use super::lines::{Base, Raw, Wanted};
@@ -169,10 +169,15 @@ impl History {
 
     /// Writes a record of a book, or takes it away; on an error it stays as it was.
     pub(super) fn write_book(&mut self, slot: Slot, content: Option<Vec<u8>>) -> Result<(), Fault> {
+        self.write_books(vec![(slot, content)])
+    }
+
+    /// Writes records of books, or takes them away, all or none.
+    pub(super) fn write_books(&mut self, records: Vec<Record>) -> Result<(), Fault> {
         match self {
-            Self::InMemory { books, .. } => books::put(books, slot, content),
+            Self::InMemory { books, .. } => books::put(books, records),
             Self::OnDisk(disk) => {
-                let written = disk.journal.write_book(slot, content);
+                let written = disk.journal.write_books(records);
                 disk.told(written)?;
             }
         }

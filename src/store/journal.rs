@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase};
 
-use super::books::{self, Books, Slot};
+use super::books::{self, Books, Record};
 use super::history::RawPage;
 use super::lines::{self, Base, Line, Wanted};
 use super::state::{Fault, State};
@@ -165,12 +165,14 @@ impl Journal {
         &self.books
     }
 
-    /// Writes a record of a book, or takes it away; on disk when this returns. On an error it stays as it was.
-    pub(super) fn write_book(&mut self, slot: Slot, content: Option<Vec<u8>>) -> Result<(), Fault> {
+    /// Writes records of books, or takes them away; on disk when this returns. On an error all stay as they were.
+    pub(super) fn write_books(&mut self, records: Vec<Record>) -> Result<(), Fault> {
         let written = guarded(|| {
             let database = self.opened()?;
             let txn = database.begin_write()?;
-            tables::write_book(&txn, &slot, content.as_deref())?;
+            for (slot, content) in &records {
+                tables::write_book(&txn, slot, content.as_deref())?;
+            }
             txn.commit()?;
             self.database = Some(database);
             Ok(())
@@ -178,7 +180,7 @@ impl Journal {
         match (written, self.on_disk.clone()) {
             (Err(Fault::Damaged(why)), Some(live)) => {
                 let before = self.books.clone();
-                books::put(&mut self.books, slot, content);
+                books::put(&mut self.books, records);
                 let head = guarded(|| self.start_over(&live, &why));
                 if head.is_err() {
                     self.books = before;
@@ -188,7 +190,7 @@ impl Journal {
             }
             (written, _) => {
                 written?;
-                books::put(&mut self.books, slot, content);
+                books::put(&mut self.books, records);
             }
         }
         Ok(())

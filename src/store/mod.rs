@@ -20,6 +20,7 @@ use state::Fault;
 
 pub use blocked::Blocked;
 pub use books::{BlockBook, BlockedEntry, BookError, KeptLanes, LaneBook, LaneEntry, MOST_BLOCKED};
+pub use doubts::{Doubts, MOST_DOUBTS};
 pub use export::WrittenRecord;
 pub use former::NoFormer;
 pub use open::{OpenError, Opened, Seed};
@@ -28,6 +29,7 @@ pub use verify::{Break, Chain, Noted};
 mod audiences;
 mod blocked;
 mod books;
+mod doubts;
 mod evaluated;
 mod export;
 mod former;

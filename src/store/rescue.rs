@@ -249,6 +249,7 @@ pub fn restore(
         opening: None,
         touched: differs.touched(&live, &next),
         segments: differs.touched_segments(&live, &next),
+        resolved: None,
         prev: history.hash().to_owned(),
     };
     history.append(&next, &record).map_err(broken)?;

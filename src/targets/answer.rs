@@ -40,7 +40,7 @@ pub(super) fn outcome_of(
 }
 
 /// The wait that `Retry-After` asks for, in seconds or as a date, from nothing to an hour; `None`: it cannot be read.
-fn wait_of(text: &str, now_ms: i64) -> Option<Duration> {
+pub(super) fn wait_of(text: &str, now_ms: i64) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // Only a number too large to be held cannot be parsed here.

@@ -1,4 +1,5 @@
-//! Who does the work: an HTTP worker, the workers behind an admitted queue, or a Rust handler of this program. May import `config`, `seams`, `clock` and `rules`.
+//! Who does the work: an HTTP worker, the workers behind an admitted queue, a pool of
+//! providers, or a Rust handler of this program. May import `config`, `seams`, `clock`, `vitals`, `metrics` and `rules`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,12 +12,18 @@ use thiserror::Error;
 use crate::clock::Clock;
 use crate::config::{OnUnknown, TargetSettings};
 use crate::seams::{Job, Outcome, Outlet, Target};
+use pool::{Pool, SharedPool};
 
 mod answer;
+mod conclusion;
 pub mod handler;
 pub mod http;
+pub mod mail;
+pub mod pool;
+mod provider;
 mod queue;
 mod request;
+pub mod results;
 
 /// Makes a target on the thread of the queue that will use it, so that the target itself need not be `Send`.
 type Maker = Arc<dyn Fn() -> Rc<dyn Target> + Send + Sync>;
@@ -74,6 +81,14 @@ pub enum NoTarget {
         "a worker's address is written like \"http://127.0.0.1:8081/jobs\", without user and password; this one is not"
     )]
     NotAnAddress,
+    /// The settings of a pool's providers cannot be used.
+    #[error("the pool {pool:?} cannot be used: {why}")]
+    NoPool {
+        /// its name in the file
+        pool: String,
+        /// whose settings, and why
+        why: String,
+    },
     /// No handler has this name.
     #[error("there is no handler {name:?} in this program; it has: {known}")]
     NoHandler {
@@ -85,16 +100,16 @@ pub enum NoTarget {
 }
 
 /// The target that a queue's settings ask for. Called on the thread of the queue's runtime, once for each queue; `outlet` is the
-/// queue's own, by which an admitted queue is reached.
+/// queue's own, by which an admitted queue and one that is told results are reached.
 ///
 /// # Errors
-/// When the address cannot be used, or no handler has the name.
+/// When the address cannot be used, no handler has the name, or a provider of a pool cannot be used.
 pub fn build(
     settings: &TargetSettings,
-    handlers: &Handlers,
+    (handlers, pools): (&Handlers, &[SharedPool]),
     clock: Clock,
     outlet: &impl Outlet,
-    on_unknown: OnUnknown,
+    (on_unknown, attempts): (OnUnknown, u32),
 ) -> Result<Rc<dyn Target>, NoTarget> {
     match settings {
         TargetSettings::Http(address) => Ok(Rc::new(http::HttpWorker::new(address, clock)?)),
@@ -103,6 +118,16 @@ pub fn build(
             Ok(Rc::new(queue::AdmittedQueue::new(
                 outlet, on_unknown, clock,
             )))
+        }
+        TargetSettings::Pool(name) => {
+            let wrong = |why: String| NoTarget::NoPool {
+                pool: name.to_string(),
+                why,
+            };
+            let pool = pools.iter().find(|pool| pool.settings.name == *name);
+            let pool = pool.ok_or_else(|| wrong("there is no such pool".to_owned()))?;
+            let pool = Pool::new(pool, (on_unknown, attempts), outlet, clock).map_err(wrong)?;
+            Ok(Rc::new(pool))
         }
         TargetSettings::Handler(name) => match handlers.0.get(name) {
             Some(make) => Ok(make()),
@@ -129,10 +154,10 @@ mod tests {
         let (_, outlet) = MemoryQueue::new(Clock::system()).open();
         let built = build(
             &settings,
-            &handlers,
+            (&handlers, &[]),
             Clock::system(),
             &outlet,
-            OnUnknown::Retry,
+            (OnUnknown::Retry, 5),
         );
         let said = match built {
             Ok(_) => "there".to_owned(),

@@ -56,6 +56,15 @@ pub(super) struct Outbound {
     sent: Sent,
 }
 
+impl Outbound {
+    pub(super) fn new(body: Bytes, sent: &Sent) -> Self {
+        Self {
+            left: body,
+            sent: sent.clone(),
+        }
+    }
+}
+
 impl Body for Outbound {
     type Data = Bytes;
     type Error = Infallible;
@@ -99,11 +108,16 @@ pub(super) fn request_of(address: &Uri, job: &Job, sent: &Sent) -> Request<Outbo
     });
     *request.method_mut() = Method::POST;
     *request.uri_mut() = address.clone();
-    let headers = request.headers_mut();
-    headers.reserve(16 + job.flags.len());
-    event(headers, job);
-    ours(headers, job);
+    *request.headers_mut() = headers_of(job);
     request
+}
+
+/// All that is said of a job beside its body.
+pub(super) fn headers_of(job: &Job) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(16 + job.flags.len());
+    event(&mut headers, job);
+    ours(&mut headers, job);
+    headers
 }
 
 fn event(headers: &mut HeaderMap, job: &Job) {
@@ -236,6 +250,7 @@ pub(super) mod tests {
             account: None,
             flags: Arc::new([]),
             timeout: Duration::from_secs(30),
+            way: Default::default(),
         }
     }
 

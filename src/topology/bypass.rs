@@ -69,6 +69,7 @@ fn head(settings: &Settings, queue: &Queue, live: Option<&Live>) -> String {
         }
         TargetSettings::Handler(handler) => format!("the handler {handler} inside the program"),
         TargetSettings::Queue(admitted) => format!("the workers of {admitted}"),
+        TargetSettings::Pool(pool) => format!("the providers of the pool {pool}"),
     };
     let mut head = format!(
         "{name} in vhost {vhost}: the daemon takes from it and hands over to {to}. Nothing is changed by this page.\n"
@@ -123,6 +124,16 @@ fn who_does_the_work(steps: &mut Steps, queue: &Queue) {
             );
             steps.say(&format!(
                 "that takes from {name}, posts to the worker and acknowledges after a 2xx; start it after step 2."
+            ));
+        }
+        TargetSettings::Pool(pool) => {
+            steps.step("Decide who takes the messages");
+            steps.say(&format!(
+                "The daemon calls the providers of the pool {pool}: without it {name} only grows. Pin the one that works, or start a"
+            ));
+            steps.say("consumer of your own that calls it and acknowledges after its answer:");
+            steps.run(&format!(
+                "sluicegate provider pin {pool} PROVIDER --for 1h --reason \"bypass\" --yes"
             ));
         }
         TargetSettings::Handler(_) => {
@@ -248,7 +259,7 @@ fn put_it_back(steps: &mut Steps, queue: &Queue) {
                 steps.run(&format!("celery -A PROJECT worker -Q {}", quoted(admitted)));
             }
         }
-        TargetSettings::Http(_) | TargetSettings::Handler(_) => steps.say(&format!(
+        TargetSettings::Http(_) | TargetSettings::Handler(_) | TargetSettings::Pool(_) => steps.say(&format!(
             "Stop your own consumer of {name}, or its messages pass by the gate; start the daemon if it was stopped, and open the gate:"
         )),
     }

@@ -83,6 +83,7 @@ fn purpose(queue: &Queue, place: Place) -> String {
         Place::Park => format!("the park: what was shed, with its reason{each_day}"),
         Place::Dead => format!("dead letters{each_day}"),
         Place::Admitted => "the admitted queue, which your workers read".to_owned(),
+        Place::Results => "results: what came of jobs; it is yours".to_owned(),
         Place::Lane(_) => "messages of one throttled key".to_owned(),
     }
 }

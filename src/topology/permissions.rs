@@ -6,7 +6,7 @@
 //! publish, *write* on the exchange, never on the queue. A passive declaration asks for nothing. The default exchange is called
 //! `amq.default` there.
 
-use crate::config::{Queue, Settings};
+use crate::config::{Queue, Settings, TargetSettings};
 use crate::rules::backoff::DELAYS;
 use crate::rules::names::delay_queue;
 
@@ -87,7 +87,8 @@ fn declared(queue: &Queue) -> Vec<String> {
 }
 
 /// What is read: the queue itself, the reports of its workers, its lanes (also where we do not declare: there may be some of a time
-/// when we did), and where we declare, what dead-letters (to declare it asks for that).
+/// when we did), where we declare, what dead-letters (to declare it asks for that), and of a pool the park, from which a job in doubt
+/// is done again.
 fn read(queue: &Queue, declare: bool) -> Vec<String> {
     let mut patterns = vec![escaped(&queue.broker_name)];
     patterns.extend(queue.outcomes_queue.as_deref().map(escaped));
@@ -95,6 +96,12 @@ fn read(queue: &Queue, declare: bool) -> Vec<String> {
         patterns.push(delays(queue));
     }
     patterns.push(lanes(queue));
+    if matches!(queue.target, TargetSettings::Pool(_)) {
+        patterns.push(format!(
+            r"sluicegate\.park\.{}(\.{DAY})?",
+            escaped(&queue.broker_name)
+        ));
+    }
     patterns
 }
 

@@ -30,6 +30,7 @@ pub fn name(queue: &Queue, place: Place, at_ms: i64) -> String {
         (Place::Delay(delay), _) => delay_queue(of, delay),
         (Place::Lane(lane), _) => lane_queue(of, lane),
         (Place::Admitted, _) => queue.admitted().to_owned(),
+        (Place::Results, _) => queue.results_queue.clone().unwrap_or_default(),
         (Place::Park, _) if queue.declare => park_stream(of, Day::of(at_ms)),
         (Place::Park, _) => format!("sluicegate.park.{of}"),
         (Place::Dead, Some(theirs)) => theirs.clone(),
@@ -41,7 +42,11 @@ pub fn name(queue: &Queue, place: Place, at_ms: i64) -> String {
 /// Whether the queue of a place is ours to declare; else it is yours, and only its name is known.
 #[must_use]
 pub fn ours(queue: &Queue, place: Place) -> bool {
-    place != Place::Dead || queue.dead_letter_queue.is_none()
+    match place {
+        Place::Dead => queue.dead_letter_queue.is_none(),
+        Place::Results => false,
+        _ => true,
+    }
 }
 
 /// The places that a queue may need and that can be named beforehand: all but the lanes.
@@ -51,6 +56,9 @@ pub fn places(queue: &Queue) -> Vec<Place> {
     places.extend([Place::Park, Place::Dead]);
     if !queue.admitted().is_empty() {
         places.push(Place::Admitted);
+    }
+    if queue.results_queue.is_some() {
+        places.push(Place::Results);
     }
     places
 }
@@ -76,6 +84,7 @@ pub fn arguments(queue: &Queue, place: Place) -> Arguments {
         ],
         Place::Park | Place::Dead if queue.park.streams => stream(&queue.park),
         Place::Park | Place::Dead => plain(&queue.park),
+        Place::Results => Arguments::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! May import `rules`, `seams` and `pulse`.
 
 mod lanes;
+pub mod providers;
 mod recent;
 mod relief;
 mod report;

@@ -23,7 +23,7 @@ fn admitting(clock: Clock, room: usize) -> House {
     let target = settings.target.clone();
     let made = Box::new(move |outlet: &crate::memory::MemoryOutlet| {
         let none = Handlers::default();
-        build(&target, &none, clock, outlet, OnUnknown::Retry).unwrap()
+        build(&target, (&none, &[]), clock, outlet, (OnUnknown::Retry, 5)).unwrap()
     });
     let house = House::open_with(clock, settings, Some(made));
     house.queue.admit_at_most(room);

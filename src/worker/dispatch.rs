@@ -177,6 +177,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             account: held.facts.key.as_ref().map(|(_, key)| Arc::clone(key)),
             flags: self.passed(&held),
             timeout: self.gate.timeout(&held.facts),
+            way: self.gate.way(&held.facts),
         };
         self.ordered.at_work(&held);
         self.relief.began(&held.mark, now.mono);

@@ -6,7 +6,6 @@ use super::Worker;
 use crate::rules::hold::LONGEST_WAIT;
 use crate::rules::names::FlagKey;
 use crate::rules::valve::Valve;
-use crate::rules::verdict::Why;
 use crate::seams::{Inlet, Outlet};
 
 impl<I: Inlet, O: Outlet> Worker<I, O> {
@@ -18,7 +17,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             self.write_blocks();
         } else if let Some(taken_before) = now.mono.checked_sub(self.given.settings.hold) {
             for held in self.hand.held_since_before(taken_before) {
-                let why = self.gate.rate.map_or(Why::Concurrency, |_| Why::Rate);
+                let why = self.waits_because();
                 self.defer(held, why, LONGEST_WAIT, now);
             }
         }

@@ -79,6 +79,16 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
         }
     }
 
+    /// Why messages wait that were held too long.
+    pub(super) fn waits_because(&self) -> Why {
+        let pool = matches!(self.given.settings.target, TargetSettings::Pool(_));
+        match self.gate.rate {
+            _ if pool && self.pressure.held.is_some() => Why::NoProvider,
+            Some(_) => Why::Rate,
+            None => Why::Concurrency,
+        }
+    }
+
     fn target_holds(&mut self, why: &str) {
         if self.pressure.held.is_none() {
             tracing::warn!(queue = %self.given.settings.name, why, "messages are held, because the target cannot take them");

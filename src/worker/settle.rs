@@ -9,7 +9,8 @@ use super::moving::{LONGEST_RETRY, Move, Step};
 use super::{AtWork, Worker};
 use crate::clock::Now;
 use crate::rules::backoff::{delay_for, full_jitter};
-use crate::rules::envelope::{Sealed, Stamp, seal, seal_without_original};
+use crate::rules::envelope::{ID, Sealed, Stamp, seal, seal_without_original};
+use crate::rules::message::Field;
 use crate::rules::settlement::{Next, Outcome, Place, after_run, after_shed};
 use crate::rules::verdict::{By, Why};
 use crate::seams::{Answer, Inlet, NotPlaced, Outgoing, Outlet, Settle, Wanted};
@@ -82,7 +83,7 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
                 self.service = (self.service * 7 + took) / 8;
                 self.given.vitals.done(now.mono, key, took, on_time);
             }
-            Outcome::HandedOver | Outcome::Full | Outcome::Held(_) => {}
+            Outcome::HandedOver | Outcome::Full | Outcome::Held(_) | Outcome::NoProvider(_) => {}
             Outcome::Throttled(_) => self.given.vitals.in_vain(now.mono, key, took),
             Outcome::Retry(cause) | Outcome::Failed(cause) | Outcome::Unknown(cause) => {
                 self.given.vitals.in_vain(now.mono, key, took);
@@ -205,6 +206,11 @@ impl<I: Inlet, O: Outlet> Worker<I, O> {
             properties,
             headers,
         } = sealed;
+        let mut headers = headers;
+        if (place, why) == (Place::Park, Why::Unknown) {
+            let id = held.facts.id.as_bytes().to_vec();
+            headers.push((ID.to_owned(), Field::LongString(id)));
+        }
         let outgoing = Outgoing {
             properties,
             headers,

@@ -358,7 +358,7 @@ fn hand_over_to_rabbitmq(home: &Path) {
     }
 }
 
-fn we_are_root() -> bool {
+pub(crate) fn we_are_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }

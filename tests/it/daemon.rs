@@ -69,6 +69,16 @@ impl Config {
         self
     }
 
+    /// With a queue whose messages go to a pool, and further sections.
+    pub(crate) fn pooled(mut self, name: &str, pool: &str, settings: &str, sections: &str) -> Self {
+        let _ = write!(
+            self.queues,
+            "[[queue]]\nname = \"{name}\"\ntarget = {{ pool = \"{pool}\" }}\n{settings}\n"
+        );
+        self.sections.push_str(sections);
+        self
+    }
+
     /// Writes the file for a command that reads it, and gives its path.
     pub(crate) fn written(&self) -> String {
         let home = directory("file");
@@ -212,6 +222,13 @@ impl Daemon {
     /// What it wrote, its last 60 lines.
     pub(crate) fn log(&self) -> String {
         tail(&self.home.join("log"), 60)
+    }
+
+    /// All lines that it wrote with this in them.
+    pub(crate) fn log_with(&self, text: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(self.home.join("log")).unwrap_or_default();
+        let lines = log.lines().filter(|line| line.contains(text));
+        lines.map(str::to_owned).collect()
     }
 
     /// How many lines it wrote so far.

@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("supervise", &[]),
     ("pulse", &[]),
+    ("fake", &[]),
     ("metrics", &["rules"]),
     ("events", &["rules"]),
     ("seams", &["rules"]),
@@ -42,7 +43,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["rules", "config", "topology", "clock", "vitals"],
     ),
     ("memory", &["rules", "clock", "seams"]),
-    ("targets", &["rules", "config", "clock", "seams"]),
+    (
+        "targets",
+        &["rules", "config", "clock", "seams", "metrics", "vitals"],
+    ),
     ("park", &["rules", "config", "clock", "seams"]),
     (
         "api",
@@ -60,6 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "supervise",
             "pulse",
+            "fake",
             "metrics",
             "events",
             "outcomes",

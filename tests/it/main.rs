@@ -67,6 +67,15 @@ mod order;
 #[cfg(test)]
 mod preview;
 #[cfg(test)]
+mod providers;
+#[cfg(test)]
+mod providers_by_smtp;
+#[cfg(test)]
+mod providers_die;
+#[cfg(test)]
+mod providers_of_mail;
+mod providers_told;
+#[cfg(test)]
 mod relief;
 #[cfg(test)]
 mod rollout_gem;
@@ -104,6 +113,8 @@ mod http;
 mod keeper;
 #[cfg(test)]
 mod ledger;
+#[cfg(test)]
+mod mail_server;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]

@@ -166,6 +166,40 @@ fn a_web_page_cannot_drive_the_daemon() {
     scene.nothing_lost(daemon);
 }
 
+/// What the demo says that can be tried: the fake Mailgun fails, and mails go to the next provider.
+fn mailgun_fails_in_the_demo(port: u16, log: &Path) {
+    let said = std::fs::read_to_string(log).unwrap();
+    let address = said.split("curl -X PUT 'http://127.0.0.1:").nth(1).unwrap();
+    let fake: u16 = address.split('/').next().unwrap().parse().unwrap();
+    let told = request(fake, "PUT", "/fake?do=fail", &[], None).unwrap();
+    assert_eq!(told.status, 200, "{told:?}");
+    let provider = |name: &str| {
+        let all = request(port, "GET", "/api/v1/providers", &[], None).unwrap();
+        let all = all.json();
+        let items = all["items"].as_array().unwrap();
+        let found = items.iter().find(|provider| provider["name"] == name);
+        found.unwrap().clone()
+    };
+    eventually("mailgun rests", secs(20), || {
+        let mailgun = provider("mailgun");
+        let rests = mailgun["state"] != "passing";
+        rests.then_some(()).ok_or(mailgun.to_string())
+    });
+    let ledger = request(fake, "GET", "/fake", &[], None).unwrap().body;
+    assert!(
+        ledger.contains("@shop.example") && ledger.contains(": fail"),
+        "{ledger}"
+    );
+    let sent = |now: &crate::scrape::Scrape| {
+        now.sum("sluicegate_provider_requests_total", &["sendgrid", "done"])
+    };
+    eventually("sendgrid sends", secs(20), || {
+        let page = request(port, "GET", "/metrics", &[], None).unwrap();
+        let sent = sent(&crate::scrape::Scrape::parse(&page.body));
+        (sent > 0.0).then_some(()).ok_or(sent.to_string())
+    });
+}
+
 #[test]
 fn the_demo_shows_it_without_a_broker_and_ends_cleanly() {
     let home = directory("demo");
@@ -192,6 +226,7 @@ fn the_demo_shows_it_without_a_broker_and_ends_cleanly() {
         Some(3),
         "{queues:?}"
     );
+    mailgun_fails_in_the_demo(port, &home.join("log"));
     demo.signal("INT");
     assert_eq!(
         demo.wait(secs(15)),

@@ -16,7 +16,7 @@ use crate::scene::secs;
 use crate::who_may::{Door, token};
 
 /// A certificate for `localhost` that is its own authority, in `cert.pem` and `key.pem`.
-fn certificate(home: &Path) {
+pub(crate) fn certificate(home: &Path) {
     let script = "exec 2>openssl.log; openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \
         -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -keyout new.pem -out cert.pem && chmod 600 new.pem && mv new.pem key.pem";
     let made = Command::new("sh")

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::keeper::eventually;
 
 /// How the worker answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +57,8 @@ struct Inner {
     in_hand: AtomicUsize,
     most_at_once: AtomicUsize,
     gone: AtomicBool,
+    /// Its open connections, to be cut when it dies.
+    open: Mutex<BTreeMap<u16, TcpStream>>,
 }
 
 /// The worker. It stops listening when it is dropped.
@@ -75,19 +79,35 @@ impl Worker {
             in_hand: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
+            open: Mutex::default(),
         });
-        let of_thread = Arc::clone(&inner);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if of_thread.gone.load(Ordering::Relaxed) {
-                    return;
-                }
-                let Ok(stream) = stream else { return };
-                let inner = Arc::clone(&of_thread);
-                std::thread::spawn(move || serve(&stream, &inner));
-            }
-        });
+        listen(listener, &inner);
         Self { port, inner }
+    }
+
+    /// Dies as a process does: what it has in hand is never answered, and nobody listens any more. Its ledger stays. Gives how many
+    /// connections it had; at most so many requests were on their way.
+    pub(crate) fn dies(&self) -> usize {
+        self.inner.gone.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let mut open = self
+            .inner
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for stream in open.values() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        std::mem::take(&mut *open).len()
+    }
+
+    /// Listens again where it did.
+    pub(crate) fn returns(&self) {
+        self.inner.gone.store(false, Ordering::Relaxed);
+        let listener = eventually("the port is free again", Duration::from_secs(10), || {
+            TcpListener::bind(("127.0.0.1", self.port)).map_err(|why| why.to_string())
+        });
+        listen(listener, &self.inner);
     }
 
     /// Where jobs are to be posted.
@@ -135,6 +155,35 @@ impl Drop for Worker {
         self.inner.gone.store(true, Ordering::Relaxed);
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
+}
+
+fn listen(listener: TcpListener, inner: &Arc<Inner>) {
+    let inner = Arc::clone(inner);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            if inner.gone.load(Ordering::Relaxed) {
+                return;
+            }
+            let Ok(stream) = stream else { return };
+            let inner = Arc::clone(&inner);
+            std::thread::spawn(move || {
+                let open = |inner: &Inner| {
+                    let mut open = inner.open.lock().unwrap_or_else(PoisonError::into_inner);
+                    match (stream.peer_addr(), stream.try_clone()) {
+                        (Ok(peer), Ok(stream)) if !inner.gone.load(Ordering::Relaxed) => {
+                            open.insert(peer.port(), stream);
+                            Some(peer.port())
+                        }
+                        _ => None,
+                    }
+                };
+                let Some(port) = open(&inner) else { return };
+                serve(&stream, &inner);
+                let mut open = inner.open.lock().unwrap_or_else(PoisonError::into_inner);
+                open.remove(&port);
+            });
+        }
+    });
 }
 
 /// Serves one connection until it ends. Errors mean that the other side went away: nothing to do.

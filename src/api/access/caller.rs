@@ -15,9 +15,11 @@ use super::{Person, Source};
 use crate::api::error::{
     LONGEST_ECHO, NO_SUCH_OPENING, NO_SUCH_SEGMENT, Problem, ROLE, SCOPE, SIGN_IN,
 };
+use crate::api::queues;
 use crate::rules::access::{Need, Role};
 use crate::rules::change::{Actor, Edit, Refused};
 use crate::rules::clause::{ClauseDocument, named_segments};
+use crate::rules::doubt::Resolved;
 use crate::rules::flag::Flag;
 use crate::rules::opening::{LONGEST, Opening, OpeningId};
 use crate::rules::snapshot::Snapshot;
@@ -192,6 +194,13 @@ impl Caller {
             Edit::Open { values, .. } => values.iter().try_for_each(|(key, _)| flag(key.as_str())),
             Edit::Extend(id, _) | Edit::Ramp(id, _) | Edit::Close(id) => {
                 self.may_edit_opening(*id, snapshot)
+            }
+            Edit::Resolve(resolution) => {
+                let unseen = |job: &&Resolved| !self.sees_queue(job.queue.as_str());
+                match resolution.jobs.iter().find(unseen) {
+                    Some(job) => Err(queues::none(job.queue.as_str())),
+                    None => Ok(()),
+                }
             }
             Edit::Several(edits) => edits
                 .iter()

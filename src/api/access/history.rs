@@ -45,6 +45,13 @@ impl Caller {
                 .values
                 .retain(|(key, _)| self.sees_flag(key.as_str()));
         }
-        (!record.touched.is_empty() || !record.segments.is_empty()).then_some(record)
+        if let Some(resolved) = &mut record.resolved {
+            let jobs = &mut resolved.jobs;
+            jobs.retain(|job| self.sees_queue(job.queue.as_str()));
+        }
+        record.resolved.take_if(|resolved| resolved.jobs.is_empty());
+        let is_there =
+            !record.touched.is_empty() || !record.segments.is_empty() || record.resolved.is_some();
+        is_there.then_some(record)
     }
 }

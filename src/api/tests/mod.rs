@@ -20,6 +20,7 @@ use crate::seams::LinkState;
 mod apply;
 mod authz;
 mod bad_inputs;
+mod doubts;
 mod events;
 mod explain;
 mod flags;
@@ -57,10 +58,12 @@ fn queue(name: &str) -> config::Queue {
         on_expired: Disposition::Park,
         on_rejected: Disposition::DeadLetter,
         on_unknown: OnUnknown::Retry,
+        on_unknown_is_written: false,
         modes: vec!["light".to_owned()],
         pass: vec![],
         dead_letter_queue: None,
         outcomes_queue: None,
+        results_queue: None,
         relief: ReliefSettings::default(),
         park: ParkSettings {
             streams: true,
@@ -87,6 +90,7 @@ fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
             modes: queue.modes.clone(),
             attributes: queue.reading.attributes.clone(),
             pass: queue.pass.clone(),
+            pool: None,
         })
         .collect();
     let start = Snapshot::of(gated, Stored::default());
@@ -104,6 +108,8 @@ fn doors_of(settings: [config::Queue; 2]) -> Arc<Doors> {
         }
     });
     Arc::new(Doors {
+        pools: Vec::new(),
+        replayer: Arc::new(crate::seams::NoPark),
         store,
         metrics,
         clock: Clock::made_up(NOON),

@@ -276,6 +276,8 @@ async fn the_document_names_each_route_and_no_other() {
         "/api/v1/openings/{id}/close",
         "/api/v1/openings/{id}/extend",
         "/api/v1/outcomes",
+        "/api/v1/pools",
+        "/api/v1/providers",
         "/api/v1/queues",
         "/api/v1/queues/{name}",
         "/api/v1/queues/{name}/lanes",

@@ -89,6 +89,9 @@ fn ask(route: &Route, opening: &str) -> Ask {
     let body = match (route.method, route.path) {
         ("GET", _) => return get(&path),
         (_, "/api/v1/openings") => json!({"values": {"queue.orders.skip": 0.1}, "reason": "x"}),
+        (_, "/api/v1/providers/unknown/resolve") => {
+            json!({"queue": "orders", "ids": ["o-1"], "as": "done", "reason": "x"})
+        }
         (_, "/api/v1/outcomes") => json!({"queue": "orders", "id": "o-1", "outcome": "done"}),
         (_, "/api/v1/changes") => {
             json!({"edits": [{"edit": "set", "flag": "queue.orders.skip", "value": 0.1, "seen": 0}], "reason": "x"})

@@ -16,6 +16,8 @@ pub(in crate::cli) use compat::{CompatVerb, FlagdVerb, RedisArgs, RolloutVerb};
 pub(in crate::cli) use flag::{
     ApplyArgs, EditArgs, ExplainArgs, FlagVerb, Force, NewFlag, Notation, OpenArgs, PreviewArgs,
 };
+pub use provider::SchemaOf;
+pub(in crate::cli) use provider::{InDoubt, ProviderVerb};
 pub(in crate::cli) use relieve::RelieveArgs;
 pub(in crate::cli) use rule::{NewRule, Place, RuleVerb};
 pub(in crate::cli) use store::{
@@ -26,6 +28,7 @@ pub use tap::TapOptions;
 
 mod compat;
 mod flag;
+mod provider;
 mod relieve;
 mod rule;
 mod store;
@@ -87,9 +90,13 @@ pub(in crate::cli) enum Verb {
     /// Look at what comes to a queue, without a daemon and without taking a message from anybody.
     #[command(after_help = help::TAP)]
     Tap(Box<TapOptions>),
-    /// Print the JSON Schema of the configuration.
+    /// Print a JSON Schema: of the configuration, of a mail job, or of the result of a job.
     #[command(after_help = help::SCHEMA)]
-    Schema,
+    Schema {
+        /// Of what.
+        #[arg(default_value = "config")]
+        of: SchemaOf,
+    },
     /// See and turn flags; a queue's valves are flags.
     #[command(subcommand, after_help = help::flag_short(), after_long_help = help::flag_long())]
     Flag(FlagVerb),
@@ -116,6 +123,9 @@ pub(in crate::cli) enum Verb {
     /// See, pause and resume queues.
     #[command(subcommand, after_help = help::QUEUE)]
     Queue(QueueVerb),
+    /// See, pin, rest and pass the providers of pools.
+    #[command(subcommand, after_help = help::PROVIDER)]
+    Provider(ProviderVerb),
     /// Make tokens, with which programs and people come in.
     #[command(subcommand, after_help = help::TOKEN)]
     Token(TokenVerb),

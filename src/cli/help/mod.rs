@@ -4,11 +4,13 @@
 use crate::rules::valve::Valve;
 pub(super) use compat::*;
 pub(super) use flag::*;
+pub(super) use provider::*;
 pub(super) use relieve::*;
 pub(super) use store::*;
 
 mod compat;
 mod flag;
+mod provider;
 mod relieve;
 mod store;
 
@@ -89,6 +91,7 @@ To replace one, add a second token of the same name, hand its secret over, then 
 pub(super) const SCHEMA: &str = "\
 Examples:
   sluicegate schema > sluicegate.schema.json
+  sluicegate schema mail > mail-job.schema.json
 
 With `#:schema ./sluicegate.schema.json` as the first line of the file, editors complete and check it.";
 

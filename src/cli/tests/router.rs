@@ -109,6 +109,8 @@ fn doors(stopping: CancellationToken) -> Doors {
         settings,
     };
     Doors {
+        pools: Vec::new(),
+        replayer: Arc::new(crate::seams::NoPark),
         store,
         metrics,
         clock: Clock::system(),
@@ -143,10 +145,12 @@ fn orders() -> Queue {
         on_expired: Disposition::Park,
         on_rejected: Disposition::DeadLetter,
         on_unknown: OnUnknown::Retry,
+        on_unknown_is_written: false,
         modes: Vec::new(),
         pass: Vec::new(),
         dead_letter_queue: None,
         outcomes_queue: None,
+        results_queue: None,
         relief: ReliefSettings::default(),
         park: ParkSettings {
             streams: true,

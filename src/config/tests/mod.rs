@@ -5,6 +5,7 @@ use crate::rules::facts::Source;
 
 mod hostile;
 mod people;
+mod providers;
 mod refusals;
 mod samples;
 
@@ -96,7 +97,7 @@ fn what_is_written_is_what_is_read() {
 
 #[test]
 fn all_problems_are_told_at_once_as_a_compiler_would() {
-    let text = "[daemon]\nlisten = \"0.0.0.0:7070\"\n\n[amqp]\nurl = \"amqp://127.0.0.1\"\n\n[[queue]]\nname = \"orders\"\nslot = 9\ntarget = { http = \"http://127.0.0.1:8081/jobs\" }\n\n[[provider]]\napi_key = \"canary\"\n";
+    let text = "[daemon]\nlisten = \"0.0.0.0:7070\"\n\n[amqp]\nurl = \"amqp://127.0.0.1\"\n\n[[queue]]\nname = \"orders\"\nslot = 9\ntarget = { http = \"http://127.0.0.1:8081/jobs\" }\n\n[[providers]]\napi_key = \"canary\"\n";
     let shown = with(text, &[]).expect_err(text).to_string();
     let awaited = "\
 config/sluicegate.toml:2:10: `daemon.listen` is not on loopback, and there are no tokens: everybody who reaches it could turn every valve
@@ -111,11 +112,11 @@ config/sluicegate.toml:9:1: there is no setting `queue.orders.slot`
   | ^^^^
   = help: did you mean `slots`?
 
-config/sluicegate.toml:12:3: `provider` is not read here
+config/sluicegate.toml:12:3: there is no setting `providers`
    |
-12 | [[provider]]
-   |   ^^^^^^^^
-   = help: it comes with a later version; leave it out for now
+12 | [[providers]]
+   |   ^^^^^^^^^
+   = help: did you mean `provider`?
 
 3 problems in config/sluicegate.toml";
     assert_eq!(shown, awaited);

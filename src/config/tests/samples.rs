@@ -24,6 +24,19 @@ fn every_setting() -> Vec<(String, &'static Setting)> {
     all
 }
 
+/// What the samples take from the environment.
+fn keys() -> Environment {
+    let names = [
+        "DEMO_KEY",
+        "MAILGUN_KEY",
+        "SENDGRID_KEY",
+        "SES_SECRET_KEY",
+        "POSTMARK_TOKEN",
+    ];
+    let key = |name: &str| (name.to_owned(), "a key".to_owned());
+    names.map(key).into()
+}
+
 #[test]
 fn every_sample_reads() {
     for (name, text) in [
@@ -47,10 +60,14 @@ fn every_sample_reads() {
             "examples/embedded.toml",
             include_str!("../../../examples/embedded.toml"),
         ),
+        (
+            "examples/mail/sluicegate.toml",
+            include_str!("../../../examples/mail/sluicegate.toml"),
+        ),
     ] {
-        read_text(name, text, &Environment::new()).unwrap_or_else(|problems| panic!("{problems}"));
+        read_text(name, text, &keys()).unwrap_or_else(|problems| panic!("{problems}"));
     }
-    let demo = read(Path::new("config/demo.toml"), &Environment::new()).unwrap();
+    let demo = read(Path::new("config/demo.toml"), &keys()).unwrap();
     let names: Vec<&str> = demo
         .queues
         .iter()
@@ -83,7 +100,7 @@ fn the_sample_explains_every_setting_and_shows_its_default() {
         let written = ["#", "# ", ""]
             .iter()
             .any(|mark| sample.contains(&format!("\n{mark}{} = ", setting.name)));
-        let named = [".http", ".handler", ".queue", ".attributes"]
+        let named = [".http", ".handler", ".queue", ".pool", ".attributes"]
             .iter()
             .any(|end| path.ends_with(end));
         assert!(written || named, "`{path}` is not shown");
@@ -143,6 +160,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("queue.orders.target.http", "http://x"),
     ("queue.orders.target.handler", "y"),
     ("queue.orders.target.queue", "orders.admitted"),
+    ("queue.orders.target.pool", "mail"),
     ("queue.orders.slots", "3"),
     ("queue.orders.prefetch", "33"),
     ("queue.orders.attempts", "3"),
@@ -178,7 +196,7 @@ fn told_as(setting: &str) -> &str {
     if setting.ends_with("skip_by_queue.orders") {
         return "limits.skip_by_queue";
     }
-    if setting.ends_with("target.queue") {
+    if setting.ends_with("target.queue") || setting.ends_with("target.pool") {
         return "queue.orders.target";
     }
     let ends = [".type", ".http", ".handler"];
@@ -191,7 +209,8 @@ fn every_setting_makes_a_difference() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let file = file.path().display().to_string();
     let base = "[daemon]\ntrusted_proxies = ['10.0.0.9']\nproxy_user_header = 'x-remote-user'\n[metrics]\n[amqp]\nurl = 'amqps://localhost'\n[management]\nurl = 'https://u:canary@localhost'\n[[queue]]\nname = 'orders'\n\
-        target.handler = 'x'\nattributes.account = 'header:x'\n[queue.park]\n";
+        target.handler = 'x'\nattributes.account = 'header:x'\n[queue.park]\n\
+        [[provider]]\nname = 'a'\nkind = 'http'\nurl = 'http://127.0.0.1'\n[[pool]]\nname = 'mail'\nproviders = ['a']\n";
     let old = settings(base);
     let mut seen = BTreeSet::new();
     for (setting, value) in CHANGED {
@@ -248,7 +267,7 @@ fn every_setting_makes_a_difference() {
             group
                 || seen.contains(&path)
                 || untold.contains(&path.as_str())
-                || ["token.", "user.", "notify."]
+                || ["token.", "user.", "notify.", "provider.", "pool."]
                     .iter()
                     .any(|list| path.starts_with(list)),
             "`{path}` is not tried"

@@ -246,6 +246,7 @@ fn long_log(dir: &Path, length: u64) {
                 after: Json::Null,
             }],
             segments: vec![],
+            resolved: None,
             prev,
         };
         prev = record::hash(&record.written().unwrap());

@@ -44,7 +44,7 @@ fn try_open(dir: &Path) -> Result<Opened, OpenError> {
 }
 
 /// Opens what must be fine.
-fn open(dir: &Path) -> Store {
+pub(in crate::store) fn open(dir: &Path) -> Store {
     let opened = try_open(dir).unwrap();
     assert_eq!(opened.notes, Vec::<String>::new());
     opened.store

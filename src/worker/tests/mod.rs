@@ -106,10 +106,12 @@ pub(super) fn settings() -> Queue {
         on_expired: Disposition::Drop,
         on_rejected: Disposition::DeadLetter,
         on_unknown: OnUnknown::Retry,
+        on_unknown_is_written: false,
         modes: vec![],
         pass: vec![],
         dead_letter_queue: None,
         outcomes_queue: None,
+        results_queue: None,
         relief: ReliefSettings::default(),
         park: ParkSettings {
             streams: true,
