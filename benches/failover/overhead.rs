@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
@@ -11,6 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use peers::arguments::Arguments;
 use peers::report::{Goal, Report};
 use peers::rounds::Spread;
+use peers::worker::since_1970;
 use sluicegate::clock::Clock;
 use sluicegate::fake::Fake;
 use sluicegate::memory::MemoryQueue;
@@ -59,9 +60,10 @@ pub(crate) fn measure(arguments: Arguments, report: &mut Report) -> Result<()> {
 }
 
 fn rate(jobs: usize, run: impl FnOnce() -> Result<()>) -> Result<f64> {
-    let began = Instant::now();
+    let began = since_1970();
     run()?;
-    Ok(jobs as f64 / began.elapsed().as_secs_f64())
+    let took = since_1970().saturating_sub(began);
+    Ok(jobs as f64 * 1e9 / took as f64)
 }
 
 /// A provider on a thread of its own, until what comes with its address is dropped.

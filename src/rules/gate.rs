@@ -133,14 +133,7 @@ impl Gate {
         let declared = queue.attributes.contains_key(JOB_TYPE);
         let type_slot = declared.then(|| vocabulary.slot(JOB_TYPE));
         let audiences = parts.audiences(&wanted, &mut vocabulary);
-        let asks = Arc::new(Asks::of(
-            vocabulary.names(),
-            &queue.attributes,
-            queue.name.as_str(),
-        ));
-        let kept = before
-            .map(|before| &before.asks)
-            .filter(|kept| **kept == asks);
+        let asks = Self::asks(queue, &vocabulary, before);
         let choice = |valve: Valve| {
             let part = valves[valve as usize].as_ref();
             part.map_or_else(|| Choice::always(Value::None), |part| part.choice.clone())
@@ -150,7 +143,7 @@ impl Gate {
         Self {
             queue: queue.name.clone(),
             revision,
-            asks: kept.cloned().unwrap_or(asks),
+            asks,
             pause: one(Valve::Pause) == Value::Boolean(true),
             rate: rate(&one(Valve::Rate)),
             rate_each: rate(&one(Valve::RateEach)),
@@ -172,6 +165,17 @@ impl Gate {
             segments: wanted,
             audiences,
         }
+    }
+
+    /// What is asked of each message; that of the gate before it, if it is the same.
+    fn asks(queue: &GatedQueue, vocabulary: &Vocabulary, before: Option<&Self>) -> Arc<Asks> {
+        let asks = Arc::new(Asks::of(
+            vocabulary.names(),
+            &queue.attributes,
+            queue.name.as_str(),
+        ));
+        let kept = before.map(|before| &before.asks);
+        kept.filter(|kept| **kept == asks).cloned().unwrap_or(asks)
     }
 
     /// The gate of a queue whose valves say this to everybody.

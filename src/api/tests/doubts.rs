@@ -72,7 +72,7 @@ async fn jobs_in_doubt_are_listed_page_by_page_the_oldest_first() {
 }
 
 #[tokio::test]
-async fn they_are_resolved_by_name_or_all_and_what_is_unclear_is_refused() {
+async fn what_is_unclear_is_refused_and_stays() {
     let doors = with_doubts(&["a", "b", "s"]);
     for (what, body, verdict, part) in [
         (
@@ -129,6 +129,16 @@ async fn they_are_resolved_by_name_or_all_and_what_is_unclear_is_refused() {
             "503 park",
             "stay in the list",
         ),
+    ] {
+        check(what, &doors, send("POST", RESOLVE, &body), verdict, part).await;
+    }
+    assert_eq!(doors.store.doubts().count(), 3);
+}
+
+#[tokio::test]
+async fn they_are_resolved_by_name_or_all() {
+    let doors = with_doubts(&["a", "b", "s"]);
+    for (what, body, verdict, part) in [
         (
             "dry",
             json!({"as": "done", "all": true, "reason": "x", "dry_run": true}),
