@@ -253,7 +253,7 @@ pub(super) async fn resolve(
         dry_run,
         ..Words::because(&body.reason)
     };
-    let left = doors.store.doubts().count();
+    let left = left(&doors, &caller).await?;
     let view = ResolvedView {
         resolved: wanted.len(),
         r#as: verdict.word(),
@@ -286,6 +286,13 @@ pub(super) async fn resolve(
         ..view
     };
     Ok(Answer::new(StatusCode::OK, None, &view))
+}
+
+/// How many jobs are in doubt, as far as they are there for the caller.
+async fn left(doors: &Arc<Doors>, caller: &Caller) -> Result<usize, Problem> {
+    let (doors, caller) = (Arc::clone(doors), caller.clone());
+    let sees = move |doubt: &&Doubt| caller.sees_queue(doubt.queue.as_str());
+    aside(move || Ok(doors.store.doubts().all().iter().filter(sees).count())).await
 }
 
 async fn put_back(doors: &Doors, wanted: Vec<Doubt>) -> Result<Vec<Resolved>, Problem> {

@@ -278,6 +278,8 @@ async fn the_document_names_each_route_and_no_other() {
         "/api/v1/outcomes",
         "/api/v1/pools",
         "/api/v1/providers",
+        "/api/v1/providers/unknown",
+        "/api/v1/providers/unknown/resolve",
         "/api/v1/queues",
         "/api/v1/queues/{name}",
         "/api/v1/queues/{name}/lanes",

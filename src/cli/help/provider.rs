@@ -19,7 +19,7 @@ Each was sent, and no full answer came: look for its Message-ID in the provider'
 pub(in crate::cli) const PROVIDER_RESOLVE: &str = "\
 Examples:
   sluicegate provider resolve done 17 18 --queue mail --reason \"the log of mailgun has them\"
-  sluicegate provider resolve again --all --provider mailgun --reason \"INC-481: nothing arrived there\"
+  sluicegate provider resolve again --all --provider mailgun --reason \"INC-481\"
   sluicegate provider resolve failed 19 --queue mail --reason \"no longer of use\"
 
 again puts the message back from the park into its queue, with the same Message-ID and idempotency key.";
