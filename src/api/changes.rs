@@ -18,9 +18,9 @@ use super::aside::aside;
 use super::body::Asked;
 use super::error::{MALFORMED_REQUEST, Problem, STORE};
 use super::page::{Page, Paging};
+use super::resolved::ResolvedView;
 use super::views::{edits, rfc3339};
 use crate::rules::change::Actor;
-use crate::rules::doubt::Resolution;
 use crate::rules::names::segment as in_path;
 use crate::rules::record::{self, ChangeRecord, EditKind, TouchedSegment};
 use crate::rules::snapshot::Snapshot;
@@ -99,38 +99,6 @@ struct TouchedView {
     before: Value,
     /// After; `null`: it is gone, or none.
     after: Value,
-}
-
-/// What was said of jobs that may have been done.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Resolution)]
-struct ResolvedView {
-    /// done, again or failed.
-    r#as: &'static str,
-    /// Which, as queue and id.
-    jobs: Vec<ResolvedJob>,
-}
-
-/// A job that was resolved.
-#[derive(Debug, Serialize, ToSchema)]
-struct ResolvedJob {
-    /// Its queue.
-    queue: String,
-    /// Its id.
-    id: String,
-}
-
-impl ResolvedView {
-    fn of(resolution: Resolution) -> Self {
-        let jobs = resolution.jobs.into_iter().map(|job| ResolvedJob {
-            queue: job.queue.to_string(),
-            id: job.id.to_string(),
-        });
-        Self {
-            r#as: resolution.verdict.word(),
-            jobs: jobs.collect(),
-        }
-    }
 }
 
 /// What a change did to one segment.

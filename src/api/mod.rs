@@ -53,6 +53,7 @@ mod providers;
 mod queues;
 mod release;
 mod relieve;
+mod resolved;
 mod routes;
 mod scale;
 mod schemas;

@@ -193,8 +193,7 @@ pub(super) fn settings(tree: &Table, around: &Around<'_>, notes: &mut Notes) -> 
         .map(|_| management::read(file.section("management"), around, notes));
     let notify = notify::all(&file.sections("notify"), around, notes);
     let providers = provider::providers(&file.sections("provider"), around, notes);
-    let known = providers.as_deref().unwrap_or_default();
-    let pools = pool::pools(&file.sections("pool"), known, around, notes);
+    let pools = pool::pools(&file.sections("pool"), providers.as_deref(), around, notes);
     let queues = queue::all(&file.sections("queue"), vhost, declare, notes);
     if let (Some(queues), Some(pools)) = (&queues, &pools) {
         pool::check_queues(&file.sections("queue"), queues, pools, notes);

@@ -58,7 +58,7 @@ pub struct Webhook {
 /// Every pool, when nothing in them is wrong.
 pub(super) fn pools(
     sections: &[Section<'_>],
-    providers: &[Provider],
+    providers: Option<&[Provider]>,
     around: &Around<'_>,
     notes: &mut Notes,
 ) -> Option<Vec<Pool>> {
@@ -76,19 +76,25 @@ pub(super) fn pools(
 
 fn pool(
     section: Section<'_>,
-    providers: &[Provider],
+    providers: Option<&[Provider]>,
     around: &Around<'_>,
     notes: &mut Notes,
 ) -> Option<Pool> {
     let name: String = section.get("name")?;
     let path = format!("pool.{name}");
     let names: Vec<String> = section.get("providers")?;
+    // What is wrong with them was said already, if they cannot be read.
+    let all_known = providers.is_some();
+    let providers = providers.unwrap_or_default();
     let known = |name: &str| providers.iter().find(|known| known.name.as_ref() == name);
     if names.is_empty() {
         let what = format!("`{path}.providers` is empty, so nothing could ever be sent");
         notes.add(section.place("providers"), what, "name at least one");
     }
-    for name in names.iter().filter(|name| known(name).is_none()) {
+    for name in names
+        .iter()
+        .filter(|name| all_known && known(name).is_none())
+    {
         let what = format!("`{path}.providers` names `{name}`, and there is no such [[provider]]");
         let all = providers.iter().map(|known| known.name.as_ref());
         let help = match nearest(name, all) {

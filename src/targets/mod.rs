@@ -24,6 +24,7 @@ mod provider;
 mod queue;
 mod request;
 pub mod results;
+mod suppression;
 
 /// Makes a target on the thread of the queue that will use it, so that the target itself need not be `Send`.
 type Maker = Arc<dyn Fn() -> Rc<dyn Target> + Send + Sync>;

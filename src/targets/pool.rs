@@ -2,7 +2,7 @@
 //! did not do it. What is unknown goes on only where the queue says so. May import `config`, `seams`, `clock`, `vitals`, `metrics` and
 //! `rules`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,6 +15,7 @@ use super::conclusion::Ending;
 use super::mail::Mail;
 use super::provider::{Adapter, Work};
 use super::results::Teller;
+use super::suppression::Suppression;
 use crate::clock::{Clock, Now};
 use crate::config::OnUnknown;
 use crate::config::pool::Pool as PoolSettings;
@@ -25,9 +26,7 @@ use crate::rules::breaker::{Call, Turn};
 use crate::rules::lots::KeyHash;
 use crate::rules::reply::Reply;
 use crate::rules::route::{Force, Member, Pick, Standing, order, pick};
-use crate::rules::segment::Segment;
 use crate::rules::snapshot::Snapshot;
-use crate::rules::suppress::Suppressed;
 use crate::seams::{Answer, Job, KeepsDoubts, Outcome, Outlet, Target};
 use crate::vitals::providers::{Asked, PoolVitals, ProviderVitals};
 
@@ -62,9 +61,7 @@ struct Inner {
     attempts: u32,
     clock: Clock,
     teller: Option<Teller>,
-    /// The segment of those who get no mail, as it was last asked.
-    suppressed: RefCell<Option<(Arc<Segment>, Rc<Suppressed>)>>,
-    segment_is_missing: Cell<bool>,
+    suppression: Suppression,
 }
 
 impl Pool {
@@ -86,8 +83,7 @@ impl Pool {
         Ok(Self(Rc::new(Inner {
             teller: teller.transpose()?,
             attempts,
-            suppressed: RefCell::default(),
-            segment_is_missing: Cell::default(),
+            suppression: Suppression::default(),
             members: shared.settings.members.clone(),
             adapters: adapters?,
             shared: shared.clone(),
@@ -203,7 +199,10 @@ impl Inner {
             .err()
             .map(|why| Outcome::Failed(why.to_string()));
         let mut mail = read.ok().flatten();
-        let left_out = self.leave_out(mail.as_mut());
+        let left_out = mail
+            .as_mut()
+            .map(|mail| self.suppression.leave_out(mail, &self.shared))
+            .unwrap_or_default();
         if mail.as_ref().is_some_and(|mail| mail.to.is_empty()) {
             tracing::debug!(queue = %job.queue, id = %job.id, "a mail is sent to nobody: all of its recipients are suppressed");
             ended = Some(Outcome::Done);
@@ -221,37 +220,6 @@ impl Inner {
             work: Work { job, mail },
         };
         (journey, ended)
-    }
-
-    /// Leaves out of a mail whoever gets none.
-    fn leave_out(&self, mail: Option<&mut Mail>) -> Vec<String> {
-        let Some((mail, suppressed)) = mail.zip(self.suppressed()) else {
-            return Vec::new();
-        };
-        let left_out = mail.leave_out(|address| suppressed.has(address));
-        self.shared.metrics.suppressed(left_out.len());
-        left_out
-    }
-
-    /// Who gets no mail now.
-    fn suppressed(&self) -> Option<Rc<Suppressed>> {
-        let name = self.shared.settings.suppress.as_ref()?;
-        let flags = self.shared.flags.borrow();
-        let segment = flags.segments().get(name.as_str());
-        if self.segment_is_missing.replace(segment.is_none()) != segment.is_none() {
-            let (pool, missing) = (&self.shared.settings.name, segment.is_none());
-            tracing::warn!(%pool, segment = %name, missing, "the segment of those who get no mail came or went; without it nobody is left out");
-        }
-        let segment = segment?;
-        let mut kept = self.suppressed.borrow_mut();
-        match &*kept {
-            Some((of, suppressed)) if Arc::ptr_eq(of, segment) => Some(Rc::clone(suppressed)),
-            _ => {
-                let suppressed = Rc::new(Suppressed::of(segment));
-                *kept = Some((Arc::clone(segment), Rc::clone(&suppressed)));
-                Some(suppressed)
-            }
-        }
     }
 
     /// Tells whoever is to know what came of a job, before the worker hears of it and acknowledges its message.

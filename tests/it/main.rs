@@ -73,6 +73,7 @@ mod providers_by_smtp;
 #[cfg(test)]
 mod providers_die;
 #[cfg(test)]
+mod providers_keep_secrets;
 mod providers_of_mail;
 mod providers_told;
 #[cfg(test)]
