@@ -19,6 +19,7 @@ mod conclusion;
 pub mod handler;
 pub mod http;
 pub mod mail;
+mod out;
 pub mod pool;
 mod provider;
 mod queue;

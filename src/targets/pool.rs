@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::conclusion::Ending;
 use super::mail::Mail;
+use super::out::Out;
 use super::provider::{Adapter, Work};
 use super::results::Teller;
 use super::suppression::Suppression;
@@ -97,21 +98,6 @@ impl Target for Pool {
     fn hand_over(&self, job: Job) -> Pin<Box<dyn Future<Output = Answer>>> {
         let inner = Rc::clone(&self.0);
         Box::pin(async move { inner.run(job).await.into() })
-    }
-}
-
-/// A call that is out. Dropped, because the job was given up, it says nothing of the provider.
-struct Out<'a> {
-    provider: &'a ProviderVitals,
-    call: Option<Call>,
-    clock: Clock,
-}
-
-impl Drop for Out<'_> {
-    fn drop(&mut self) {
-        if let Some(call) = self.call.take() {
-            self.provider.given_up(call, self.clock.now().mono);
-        }
     }
 }
 

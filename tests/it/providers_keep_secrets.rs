@@ -3,11 +3,63 @@
 use std::time::Duration;
 
 use crate::broker::Broker;
+use crate::daemon::Daemon;
 use crate::ledger::Kind;
 use crate::providers::{served, stands};
 use crate::providers_told::{mail, secret_file, told};
 use crate::scene::{Scene, secs};
 use crate::worker::{Reply, Worker};
+
+/// A pool of three with secrets in files, and a door for its results.
+fn sections(home: &tempfile::TempDir, [first, second, hook]: [&Worker; 3]) -> String {
+    let file = |name: &str, text: &str| secret_file(home, name, text).display().to_string();
+    let base = |worker: &Worker| worker.url().trim_end_matches("/jobs").to_owned();
+    format!(
+        "[[pool]]\nname = \"work\"\nproviders = [\"mailgun\", \"ses\", \"relay\"]\n[pool.results]\nurl_file = \"{}\"\nsecret_file = \"{}\"\n\
+         [[provider]]\nname = \"mailgun\"\nkind = \"mailgun\"\ndomain = \"mg.example\"\nurl = \"{}\"\ndeadline = \"1s\"\napi_key_file = \"{}\"\n\
+         [[provider]]\nname = \"ses\"\nkind = \"ses\"\nregion = \"eu-west-1\"\nuser = \"AKID\"\nurl = \"{}\"\ndeadline = \"1s\"\napi_key_file = \"{}\"\n\
+         [[provider]]\nname = \"relay\"\nkind = \"smtp\"\nurl = \"smtp://127.0.0.1:9\"\nuser = \"relay\"\ndeadline = \"1s\"\napi_key_file = \"{}\"\n",
+        file("hook", &format!("{}/canary-in-url", base(hook))),
+        file("signs", "whsec_Y2FuYXJ5LWluLXNlY3JldC1jYW5hcnk="),
+        base(first),
+        file("mailgun", "canary\u{7f}mailgun"), // no header can carry it
+        base(second),
+        file("ses", "canary-ses"),
+        file("relay", "canary-relay"),
+    )
+}
+
+/// What the doors, the log, the command line and the results say.
+fn all_that_is_told(daemon: &Daemon, hook: &Worker) -> Vec<(String, String)> {
+    let paths = [
+        "/api/v1/providers",
+        "/api/v1/providers/unknown",
+        "/api/v1/pools",
+        "/api/v1/changes",
+        "/api/v1/changes?format=jsonl",
+        "/api/v1/queues",
+        "/api/v1/openapi.json",
+        "/metrics",
+        "/status",
+        "/readyz?verbose",
+    ];
+    let mut said: Vec<(String, String)> = paths
+        .iter()
+        .map(|path| ((*path).to_owned(), daemon.get(path).body))
+        .collect();
+    said.push(("the log".to_owned(), daemon.log()));
+    said.push((
+        "provider list".to_owned(),
+        told(daemon, &["provider", "list"]),
+    ));
+    for got in hook.got() {
+        said.push((
+            "a result".to_owned(),
+            String::from_utf8_lossy(&got.body).into_owned(),
+        ));
+    }
+    said
+}
 
 /// Rows G16 and G17: secrets are planted, everything goes wrong, and nobody is told them.
 #[test]
@@ -25,21 +77,7 @@ fn no_secret_is_told_whatever_goes_wrong() {
             _ => Reply::Status(202),
         });
     }
-    let file = |name: &str, text: &str| secret_file(&home, name, text).display().to_string();
-    let base = |worker: &Worker| worker.url().trim_end_matches("/jobs").to_owned();
-    let sections = format!(
-        "[[pool]]\nname = \"work\"\nproviders = [\"mailgun\", \"ses\", \"relay\"]\n[pool.results]\nurl_file = \"{}\"\nsecret_file = \"{}\"\n\
-         [[provider]]\nname = \"mailgun\"\nkind = \"mailgun\"\ndomain = \"mg.example\"\nurl = \"{}\"\ndeadline = \"1s\"\napi_key_file = \"{}\"\n\
-         [[provider]]\nname = \"ses\"\nkind = \"ses\"\nregion = \"eu-west-1\"\nuser = \"AKID\"\nurl = \"{}\"\ndeadline = \"1s\"\napi_key_file = \"{}\"\n\
-         [[provider]]\nname = \"relay\"\nkind = \"smtp\"\nurl = \"smtp://127.0.0.1:9\"\nuser = \"relay\"\ndeadline = \"1s\"\napi_key_file = \"{}\"\n",
-        file("hook", &format!("{}/canary-in-url", base(&hook))),
-        file("signs", "whsec_Y2FuYXJ5LWluLXNlY3JldC1jYW5hcnk="),
-        base(&first),
-        file("mailgun", "canary\u{7f}mailgun"), // no header can carry it
-        base(&second),
-        file("ses", "canary-ses"),
-        file("relay", "canary-relay"),
-    );
+    let sections = sections(&home, [&first, &second, &hook]);
     let daemon = served(&scene, "slots = 8\nattempts = 3", &sections);
     scene.publish(
         &(0..40)
@@ -63,33 +101,7 @@ fn no_secret_is_told_whatever_goes_wrong() {
     );
     std::thread::sleep(Duration::from_millis(1_500)); // the file that is gone is looked at
     daemon.reads_again(|text| text.replace("slots = 8", "slots = 9"));
-    let paths = [
-        "/api/v1/providers",
-        "/api/v1/providers/unknown",
-        "/api/v1/pools",
-        "/api/v1/changes",
-        "/api/v1/changes?format=jsonl",
-        "/api/v1/queues",
-        "/api/v1/openapi.json",
-        "/metrics",
-        "/status",
-        "/readyz?verbose",
-    ];
-    let mut said: Vec<(String, String)> = paths
-        .iter()
-        .map(|path| ((*path).to_owned(), daemon.get(path).body))
-        .collect();
-    said.push(("the log".to_owned(), daemon.log()));
-    said.push((
-        "provider list".to_owned(),
-        told(&daemon, &["provider", "list"]),
-    ));
-    for got in hook.got() {
-        said.push((
-            "a result".to_owned(),
-            String::from_utf8_lossy(&got.body).into_owned(),
-        ));
-    }
+    let mut said = all_that_is_told(&daemon, &hook);
     daemon.terminate();
     for entry in std::fs::read_dir(daemon.data()).unwrap().flatten() {
         if let Ok(bytes) = std::fs::read(entry.path()) {

@@ -78,6 +78,30 @@ fn subjects(worker: &Worker) -> BTreeMap<String, usize> {
     all
 }
 
+fn resolve(daemon: &Daemon, verdict: &str, id: &str) {
+    let reason = format!("a test of {verdict}");
+    let line = [
+        "provider", "resolve", verdict, id, "--queue", QUEUE, "--reason", &reason, "--yes",
+    ];
+    told(daemon, &line);
+}
+
+/// The three that were resolved, with who did what and why.
+fn are_on_record(daemon: &Daemon) {
+    let changes = daemon.get("/api/v1/changes").json();
+    let items = changes["items"].as_array().unwrap().clone();
+    let resolved: Vec<&Json> = items
+        .iter()
+        .filter(|change| change["edit"] == "resolve")
+        .collect();
+    assert_eq!(resolved.len(), 3, "{changes}");
+    assert_eq!(
+        resolved[0]["resolved"],
+        json!({"as": "again", "jobs": [{"queue": QUEUE, "id": "lost"}]})
+    );
+    assert_eq!(resolved[0]["reason"], "a test of again");
+}
+
 #[test]
 fn what_may_have_been_sent_is_listed_survives_a_crash_and_is_resolved() {
     let scene = Scene::set(Broker::shared(), "doubts", Kind::Quorum);
@@ -113,20 +137,11 @@ fn what_may_have_been_sent_is_listed_survives_a_crash_and_is_resolved() {
         "{list}"
     );
 
-    let resolve = |verdict: &str, id: &str| {
-        let reason = format!("a test of {verdict}");
-        told(
-            &daemon,
-            &[
-                "provider", "resolve", verdict, id, "--queue", QUEUE, "--reason", &reason, "--yes",
-            ],
-        )
-    };
-    resolve("done", "sent");
-    resolve("failed", "stale");
+    resolve(&daemon, "done", "sent");
+    resolve(&daemon, "failed", "stale");
     assert_eq!(in_doubt(&daemon), ["lost"]);
     worker.always(Reply::Status(202));
-    resolve("again", "lost");
+    resolve(&daemon, "again", "lost");
     assert_eq!(in_doubt(&daemon), Vec::<String>::new());
     eventually("the lost one is sent again", secs(20), || {
         let sent = subjects(&worker);
@@ -147,18 +162,7 @@ fn what_may_have_been_sent_is_listed_survives_a_crash_and_is_resolved() {
         "what was done is not done again"
     );
 
-    let changes = daemon.get("/api/v1/changes").json();
-    let items = changes["items"].as_array().unwrap().clone();
-    let resolved: Vec<&Json> = items
-        .iter()
-        .filter(|change| change["edit"] == "resolve")
-        .collect();
-    assert_eq!(resolved.len(), 3, "{changes}");
-    assert_eq!(
-        resolved[0]["resolved"],
-        json!({"as": "again", "jobs": [{"queue": QUEUE, "id": "lost"}]})
-    );
-    assert_eq!(resolved[0]["reason"], "a test of again");
+    are_on_record(&daemon);
     let (code, _, complaint) = command(&[
         "provider",
         "resolve",
@@ -185,6 +189,35 @@ fn results(scene: &Scene<'_>) -> BTreeMap<String, Json> {
         (result["id"].as_str().unwrap().to_owned(), result)
     });
     read.collect()
+}
+
+/// What a provider tells later of the mail that it called so, once and again; and of one that nobody knows.
+fn is_matched(daemon: &Daemon, name: &str) {
+    let bounce = json!([{"provider": "sendgrid", "message_id": name, "outcome": "bounced", "recipient": "fine@example.org"}]);
+    for expected in ["counted", "repeated"] {
+        let answer = daemon.send("POST", "/api/v1/outcomes", &[], &bounce);
+        assert_eq!(
+            (answer.status, answer.json()["reports"][0].as_str()),
+            (200, Some(expected)),
+            "{}",
+            answer.body
+        );
+    }
+    let strange = json!({"provider": "sendgrid", "message_id": "no such", "outcome": "complained"});
+    assert_eq!(
+        daemon
+            .send("POST", "/api/v1/outcomes", &[], &strange)
+            .json()["unknown"],
+        1
+    );
+    let now = daemon.metrics();
+    assert_eq!(
+        now.sum(
+            "sluicegate_provider_reported_total",
+            &["outcome=\"bounced\""]
+        ),
+        1.0
+    );
 }
 
 #[test]
@@ -249,31 +282,7 @@ fn what_came_of_each_job_is_told_and_matched_with_what_comes_later() {
     );
 
     let name = fine["message_id"].as_str().unwrap();
-    let bounce = json!([{"provider": "sendgrid", "message_id": name, "outcome": "bounced", "recipient": "fine@example.org"}]);
-    for expected in ["counted", "repeated"] {
-        let answer = daemon.send("POST", "/api/v1/outcomes", &[], &bounce);
-        assert_eq!(
-            (answer.status, answer.json()["reports"][0].as_str()),
-            (200, Some(expected)),
-            "{}",
-            answer.body
-        );
-    }
-    let strange = json!({"provider": "sendgrid", "message_id": "no such", "outcome": "complained"});
-    assert_eq!(
-        daemon
-            .send("POST", "/api/v1/outcomes", &[], &strange)
-            .json()["unknown"],
-        1
-    );
-    let now = daemon.metrics();
-    assert_eq!(
-        now.sum(
-            "sluicegate_provider_reported_total",
-            &["outcome=\"bounced\""]
-        ),
-        1.0
-    );
+    is_matched(&daemon, name);
     scene.also_worked(["fine", "some", "none"].map(str::to_owned));
     scene.nothing_lost(daemon);
 }
