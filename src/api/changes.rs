@@ -350,6 +350,7 @@ impl ChangeView {
             before: touched.before,
             after: touched.after,
         });
+        let segments = record.segments.into_iter().map(TouchedSegmentView::of);
         let opening = record.opening.as_ref();
         Self {
             revision: record.revision,
@@ -361,11 +362,7 @@ impl ChangeView {
             opening: opening.map(|opening| opening.id.to_string()),
             ends_at: opening.map(|opening| rfc3339(opening.ends_at_ms)),
             touched: touched.collect(),
-            segments: record
-                .segments
-                .into_iter()
-                .map(TouchedSegmentView::of)
-                .collect(),
+            segments: segments.collect(),
             resolved: record.resolved.map(ResolvedView::of),
             prev: record.prev,
             hash: hash.unwrap_or_default(),

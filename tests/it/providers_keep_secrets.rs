@@ -33,7 +33,10 @@ fn no_secret_is_told_whatever_goes_wrong() {
          [[provider]]\nname = \"ses\"\nkind = \"ses\"\nregion = \"eu-west-1\"\nuser = \"AKID\"\nurl = \"{}\"\ndeadline = \"1s\"\napi_key_file = \"{}\"\n\
          [[provider]]\nname = \"relay\"\nkind = \"smtp\"\nurl = \"smtp://127.0.0.1:9\"\nuser = \"relay\"\ndeadline = \"1s\"\napi_key_file = \"{}\"\n",
         file("hook", &format!("{}/canary-in-url", base(&hook))),
-        file("signs", "whsec_Y2FuYXJ5LWluLXNlY3JldC1jYW5hcnk="),
+        file(
+            "signs",
+            "whsec_Y2FuYXJ5LWluLWEtc2VjcmV0LXRoYXQtc2lnbnMtaXQ="
+        ),
         base(&first),
         file("mailgun", "canary\u{7f}mailgun"), // no header can carry it
         base(&second),
