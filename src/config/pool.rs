@@ -147,7 +147,7 @@ fn results(
 ) -> Option<Option<Results>> {
     let name = format!("{path}.results");
     let written = |way: &&str| section.table.get(way).is_some();
-    let posted = URL_WAYS.iter().any(|way| written(&way));
+    let posted = URL_WAYS.iter().any(written);
     let queue: Option<String> = section.get("queue");
     match (written(&"queue"), posted) {
         (true, true) => {

@@ -87,7 +87,7 @@ impl Report {
     /// What it says.
     #[must_use]
     pub fn said(&self) -> Option<Said<'_>> {
-        let handed = |reported| Some(Said::Handed(&*self.queue, reported));
+        let handed = |reported| Some(Said::Handed(&self.queue, reported));
         let taken = |later| {
             Some(Said::Taken(
                 self.provider.as_deref()?,

@@ -74,7 +74,9 @@ mod providers_by_smtp;
 mod providers_die;
 #[cfg(test)]
 mod providers_keep_secrets;
+#[cfg(test)]
 mod providers_of_mail;
+#[cfg(test)]
 mod providers_told;
 #[cfg(test)]
 mod relief;
