@@ -114,16 +114,7 @@ impl Gate {
             Some((key.as_str().into(), part.choice.map(plain)))
         });
         let passed = passed.collect();
-        let provider = queue.pool.as_ref().and_then(|pool| {
-            let part = part(&FlagKey::of_pool(&pool.name), &mut vocabulary)?;
-            Some(part.choice.map(route))
-        });
-        let providers = queue.pool.iter().flat_map(|pool| &pool.providers);
-        let forced = providers.map(|name| {
-            let part = part(&FlagKey::of_force(name), &mut vocabulary);
-            part.map_or(Force::None, |part| force(part.choice.for_everybody().value))
-        });
-        let forced = forced.collect();
+        let (provider, forced) = steering(queue, |key| part(key, &mut vocabulary));
         let (bucketing, seed, by) = valves[Valve::Skip as usize]
             .as_mut()
             .map(|part| std::mem::take(&mut part.draws))
@@ -304,6 +295,22 @@ impl Gate {
             (None, lots) => lots.draw(&Attribute::of(&facts.id)),
         }
     }
+}
+
+/// Which provider of the queue's pool gets a job, and what is forced on each.
+fn steering(
+    queue: &GatedQueue,
+    mut part: impl FnMut(&FlagKey) -> Option<Part>,
+) -> (Option<Choice<Route>>, Arc<[Force]>) {
+    let pool = queue.pool.as_ref();
+    let provider = pool.and_then(|pool| part(&FlagKey::of_pool(&pool.name)));
+    let providers = pool.into_iter().flat_map(|pool| &pool.providers);
+    let forced = providers.map(|name| {
+        let part = part(&FlagKey::of_force(name));
+        part.map_or(Force::None, |part| force(part.choice.for_everybody().value))
+    });
+    let forced = forced.collect();
+    (provider.map(|part| part.choice.map(route)), forced)
 }
 
 /// Valves without rules.

@@ -1,4 +1,5 @@
-//! What a pool says of a job when nobody is asked any more: to the worker, to the list of jobs in doubt, and to whoever is told results.
+//! What a pool says of a job when nobody is asked any more: to the worker, to the list of jobs in doubt, and to whoever is told results; and of a
+//! provider that rests or passes again, to the log.
 
 use std::sync::Arc;
 
@@ -7,9 +8,11 @@ use super::pool::SharedPool;
 use super::results::{CallMade, JobResult, RecipientTold};
 use crate::clock::Now;
 use crate::config::OnUnknown;
+use crate::rules::breaker::Turn;
 use crate::rules::doubt::Doubt;
 use crate::rules::reply::Reply;
 use crate::seams::{Job, Outcome};
+use crate::vitals::providers::ProviderVitals;
 
 /// A job as it ended in this attempt.
 pub(super) struct Ending<'a> {
@@ -133,5 +136,23 @@ fn told(address: String, outcome: &'static str, cause: &str) -> RecipientTold {
         address,
         outcome,
         cause: cause.to_owned(),
+    }
+}
+
+/// Says that a provider rests or passes again.
+pub(crate) fn tell(provider: &ProviderVitals, turn: Option<Turn>) {
+    let name = &provider.name;
+    match turn {
+        Some(Turn::Rests(trip)) => {
+            let report = provider.refuses_us();
+            tracing::warn!(
+                provider = %name, failed = trip.failed, calls = trip.calls, overdue = trip.overdue, refuses_us = report,
+                "a provider rests; what is meant for it goes to the next"
+            );
+        }
+        Some(Turn::Passes) => {
+            tracing::info!(provider = %name, "a provider passes again; its share grows in steps");
+        }
+        None => {}
     }
 }

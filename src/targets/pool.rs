@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::conclusion::Ending;
+pub(crate) use super::conclusion::tell;
 use super::mail::Mail;
 use super::out::Out;
 use super::provider::{Adapter, Work};
@@ -23,7 +24,7 @@ use crate::config::pool::Pool as PoolSettings;
 use crate::config::provider::Provider;
 use crate::metrics::PoolMetrics;
 use crate::rules::accepted::Taken;
-use crate::rules::breaker::{Call, Turn};
+use crate::rules::breaker::Call;
 use crate::rules::lots::KeyHash;
 use crate::rules::reply::Reply;
 use crate::rules::route::{Force, Member, Pick, Standing, order, pick};
@@ -372,23 +373,5 @@ impl Inner {
             Some(Pick::Go(_)) | None => return Outcome::Full,
         };
         Outcome::Held(why)
-    }
-}
-
-/// Says that a provider rests or passes again.
-pub(crate) fn tell(provider: &ProviderVitals, turn: Option<Turn>) {
-    let name = &provider.name;
-    match turn {
-        Some(Turn::Rests(trip)) => {
-            let report = provider.refuses_us();
-            tracing::warn!(
-                provider = %name, failed = trip.failed, calls = trip.calls, overdue = trip.overdue, refuses_us = report,
-                "a provider rests; what is meant for it goes to the next"
-            );
-        }
-        Some(Turn::Passes) => {
-            tracing::info!(provider = %name, "a provider passes again; its share grows in steps");
-        }
-        None => {}
     }
 }
