@@ -59,10 +59,6 @@ pub(crate) fn measure(arguments: Arguments, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long it takes is the question"
-)]
 fn rate(jobs: usize, run: impl FnOnce() -> Result<()>) -> Result<f64> {
     let began = since_1970();
     run()?;

@@ -78,6 +78,17 @@ fn subjects(worker: &Worker) -> BTreeMap<String, usize> {
     all
 }
 
+/// What was asked for the mail with this subject, each time.
+fn bodies_of(worker: &Worker, subject: &str) -> Vec<Json> {
+    let mut bodies: Vec<Json> = worker
+        .got()
+        .iter()
+        .map(|got| serde_json::from_slice(&got.body).unwrap())
+        .collect();
+    bodies.retain(|body| body["subject"] == subject);
+    bodies
+}
+
 fn resolve(daemon: &Daemon, verdict: &str, id: &str) {
     let reason = format!("a test of {verdict}");
     let line = [
@@ -149,12 +160,7 @@ fn what_may_have_been_sent_is_listed_survives_a_crash_and_is_resolved() {
             .then_some(())
             .ok_or(format!("{sent:?}\n{}", daemon.log()))
     });
-    let mut bodies: Vec<Json> = worker
-        .got()
-        .iter()
-        .map(|got| serde_json::from_slice(&got.body).unwrap())
-        .collect();
-    bodies.retain(|body| body["subject"] == "lost");
+    let bodies = bodies_of(&worker, "lost");
     assert_eq!(bodies[0], bodies[1], "with the same Message-ID");
     assert_eq!(
         subjects(&worker).get("sent"),
