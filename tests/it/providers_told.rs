@@ -78,6 +78,33 @@ fn subjects(worker: &Worker) -> BTreeMap<String, usize> {
     all
 }
 
+/// What was resolved stands among the changes, the newest first.
+fn is_on_record(daemon: &Daemon) {
+    let changes = daemon.get("/api/v1/changes").json();
+    let items = changes["items"].as_array().unwrap().clone();
+    let resolved: Vec<&Json> = items
+        .iter()
+        .filter(|change| change["edit"] == "resolve")
+        .collect();
+    assert_eq!(resolved.len(), 3, "{changes}");
+    assert_eq!(
+        resolved[0]["resolved"],
+        json!({"as": "again", "jobs": [{"queue": QUEUE, "id": "lost"}]})
+    );
+    assert_eq!(resolved[0]["reason"], "a test of again");
+}
+
+/// What came twice of a mail is the same, its Message-ID too.
+fn is_the_same_mail(worker: &Worker, id: &str) {
+    let mut bodies: Vec<Json> = worker
+        .got()
+        .iter()
+        .map(|got| serde_json::from_slice(&got.body).unwrap())
+        .collect();
+    bodies.retain(|body| body["subject"] == id);
+    assert_eq!(bodies[0], bodies[1], "with the same Message-ID");
+}
+
 #[test]
 fn what_may_have_been_sent_is_listed_survives_a_crash_and_is_resolved() {
     let scene = Scene::set(Broker::shared(), "doubts", Kind::Quorum);
@@ -134,31 +161,14 @@ fn what_may_have_been_sent_is_listed_survives_a_crash_and_is_resolved() {
             .then_some(())
             .ok_or(format!("{sent:?}\n{}", daemon.log()))
     });
-    let mut bodies: Vec<Json> = worker
-        .got()
-        .iter()
-        .map(|got| serde_json::from_slice(&got.body).unwrap())
-        .collect();
-    bodies.retain(|body| body["subject"] == "lost");
-    assert_eq!(bodies[0], bodies[1], "with the same Message-ID");
+    is_the_same_mail(&worker, "lost");
     assert_eq!(
         subjects(&worker).get("sent"),
         Some(&1),
         "what was done is not done again"
     );
 
-    let changes = daemon.get("/api/v1/changes").json();
-    let items = changes["items"].as_array().unwrap().clone();
-    let resolved: Vec<&Json> = items
-        .iter()
-        .filter(|change| change["edit"] == "resolve")
-        .collect();
-    assert_eq!(resolved.len(), 3, "{changes}");
-    assert_eq!(
-        resolved[0]["resolved"],
-        json!({"as": "again", "jobs": [{"queue": QUEUE, "id": "lost"}]})
-    );
-    assert_eq!(resolved[0]["reason"], "a test of again");
+    is_on_record(&daemon);
     let (code, _, complaint) = command(&[
         "provider",
         "resolve",
@@ -192,6 +202,35 @@ fn results(scene: &Scene<'_>) -> BTreeMap<String, Json> {
         (result["id"].as_str().unwrap().to_owned(), result)
     });
     read.collect()
+}
+
+/// A bounce of the mail of this name counts once, and one of no mail that we know not at all.
+fn bounces_are_matched(daemon: &Daemon, name: &str) {
+    let bounce = json!([{"provider": "sendgrid", "message_id": name, "outcome": "bounced", "recipient": "fine@example.org"}]);
+    for expected in ["counted", "repeated"] {
+        let answer = daemon.send("POST", "/api/v1/outcomes", &[], &bounce);
+        assert_eq!(
+            (answer.status, answer.json()["reports"][0].as_str()),
+            (200, Some(expected)),
+            "{}",
+            answer.body
+        );
+    }
+    let strange = json!({"provider": "sendgrid", "message_id": "no such", "outcome": "complained"});
+    assert_eq!(
+        daemon
+            .send("POST", "/api/v1/outcomes", &[], &strange)
+            .json()["unknown"],
+        1
+    );
+    let now = daemon.metrics();
+    assert_eq!(
+        now.sum(
+            "sluicegate_provider_reported_total",
+            &["outcome=\"bounced\""]
+        ),
+        1.0
+    );
 }
 
 #[test]
@@ -255,32 +294,7 @@ fn what_came_of_each_job_is_told_and_matched_with_what_comes_later() {
         "{bodies:?}"
     );
 
-    let name = fine["message_id"].as_str().unwrap();
-    let bounce = json!([{"provider": "sendgrid", "message_id": name, "outcome": "bounced", "recipient": "fine@example.org"}]);
-    for expected in ["counted", "repeated"] {
-        let answer = daemon.send("POST", "/api/v1/outcomes", &[], &bounce);
-        assert_eq!(
-            (answer.status, answer.json()["reports"][0].as_str()),
-            (200, Some(expected)),
-            "{}",
-            answer.body
-        );
-    }
-    let strange = json!({"provider": "sendgrid", "message_id": "no such", "outcome": "complained"});
-    assert_eq!(
-        daemon
-            .send("POST", "/api/v1/outcomes", &[], &strange)
-            .json()["unknown"],
-        1
-    );
-    let now = daemon.metrics();
-    assert_eq!(
-        now.sum(
-            "sluicegate_provider_reported_total",
-            &["outcome=\"bounced\""]
-        ),
-        1.0
-    );
+    bounces_are_matched(&daemon, fine["message_id"].as_str().unwrap());
     scene.also_worked(["fine", "some", "none"].map(str::to_owned));
     scene.nothing_lost(daemon);
 }
