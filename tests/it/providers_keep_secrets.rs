@@ -10,8 +10,8 @@ use crate::providers_told::{mail, secret_file, told};
 use crate::scene::{Scene, secs};
 use crate::worker::{Reply, Worker};
 
-/// A pool of three with secrets in files, and a door for its results.
-fn sections(home: &tempfile::TempDir, [first, second, hook]: [&Worker; 3]) -> String {
+/// A pool of three providers and a webhook that is told results, each with a secret.
+fn planted(home: &tempfile::TempDir, [first, second, hook]: [&Worker; 3]) -> String {
     let file = |name: &str, text: &str| secret_file(home, name, text).display().to_string();
     let base = |worker: &Worker| worker.url().trim_end_matches("/jobs").to_owned();
     format!(
@@ -20,7 +20,10 @@ fn sections(home: &tempfile::TempDir, [first, second, hook]: [&Worker; 3]) -> St
          [[provider]]\nname = \"ses\"\nkind = \"ses\"\nregion = \"eu-west-1\"\nuser = \"AKID\"\nurl = \"{}\"\ndeadline = \"1s\"\napi_key_file = \"{}\"\n\
          [[provider]]\nname = \"relay\"\nkind = \"smtp\"\nurl = \"smtp://127.0.0.1:9\"\nuser = \"relay\"\ndeadline = \"1s\"\napi_key_file = \"{}\"\n",
         file("hook", &format!("{}/canary-in-url", base(hook))),
-        file("signs", "whsec_Y2FuYXJ5LWluLXNlY3JldC1jYW5hcnk="),
+        file(
+            "signs",
+            "whsec_Y2FuYXJ5LWluLWEtc2VjcmV0LXRoYXQtc2lnbnMtaXQ="
+        ),
         base(first),
         file("mailgun", "canary\u{7f}mailgun"), // no header can carry it
         base(second),
@@ -29,8 +32,8 @@ fn sections(home: &tempfile::TempDir, [first, second, hook]: [&Worker; 3]) -> St
     )
 }
 
-/// What the doors, the log, the command line and the results say.
-fn all_that_is_told(daemon: &Daemon, hook: &Worker) -> Vec<(String, String)> {
+/// Everything that anybody is told, and every file that is written, by where.
+fn all_that_is_said(daemon: Daemon, hook: &Worker) -> Vec<(String, String)> {
     let paths = [
         "/api/v1/providers",
         "/api/v1/providers/unknown",
@@ -50,7 +53,7 @@ fn all_that_is_told(daemon: &Daemon, hook: &Worker) -> Vec<(String, String)> {
     said.push(("the log".to_owned(), daemon.log()));
     said.push((
         "provider list".to_owned(),
-        told(daemon, &["provider", "list"]),
+        told(&daemon, &["provider", "list"]),
     ));
     for got in hook.got() {
         said.push((
@@ -58,6 +61,14 @@ fn all_that_is_told(daemon: &Daemon, hook: &Worker) -> Vec<(String, String)> {
             String::from_utf8_lossy(&got.body).into_owned(),
         ));
     }
+    daemon.terminate();
+    for entry in std::fs::read_dir(daemon.data()).unwrap().flatten() {
+        if let Ok(bytes) = std::fs::read(entry.path()) {
+            let name = entry.path().display().to_string();
+            said.push((name, String::from_utf8_lossy(&bytes).into_owned()));
+        }
+    }
+    said.push(("the log at the end".to_owned(), daemon.log()));
     said
 }
 
@@ -77,7 +88,7 @@ fn no_secret_is_told_whatever_goes_wrong() {
             _ => Reply::Status(202),
         });
     }
-    let sections = sections(&home, [&first, &second, &hook]);
+    let sections = planted(&home, [&first, &second, &hook]);
     let daemon = served(&scene, "slots = 8\nattempts = 3", &sections);
     scene.publish(
         &(0..40)
@@ -101,15 +112,7 @@ fn no_secret_is_told_whatever_goes_wrong() {
     );
     std::thread::sleep(Duration::from_millis(1_500)); // the file that is gone is looked at
     daemon.reads_again(|text| text.replace("slots = 8", "slots = 9"));
-    let mut said = all_that_is_told(&daemon, &hook);
-    daemon.terminate();
-    for entry in std::fs::read_dir(daemon.data()).unwrap().flatten() {
-        if let Ok(bytes) = std::fs::read(entry.path()) {
-            let name = entry.path().display().to_string();
-            said.push((name, String::from_utf8_lossy(&bytes).into_owned()));
-        }
-    }
-    said.push(("the log at the end".to_owned(), daemon.log()));
+    let said = all_that_is_said(daemon, &hook);
     for (what, text) in said {
         let at = text.to_lowercase().find("canary");
         let around = at.map(|at| {
