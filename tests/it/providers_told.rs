@@ -78,8 +78,27 @@ fn subjects(worker: &Worker) -> BTreeMap<String, usize> {
     all
 }
 
-/// What was resolved stands among the changes, the newest first.
-fn is_on_record(daemon: &Daemon) {
+/// What was asked for the mail with this subject, each time.
+fn bodies_of(worker: &Worker, subject: &str) -> Vec<Json> {
+    let mut bodies: Vec<Json> = worker
+        .got()
+        .iter()
+        .map(|got| serde_json::from_slice(&got.body).unwrap())
+        .collect();
+    bodies.retain(|body| body["subject"] == subject);
+    bodies
+}
+
+fn resolve(daemon: &Daemon, verdict: &str, id: &str) {
+    let reason = format!("a test of {verdict}");
+    let line = [
+        "provider", "resolve", verdict, id, "--queue", QUEUE, "--reason", &reason, "--yes",
+    ];
+    told(daemon, &line);
+}
+
+/// The three that were resolved, with who did what and why.
+fn are_on_record(daemon: &Daemon) {
     let changes = daemon.get("/api/v1/changes").json();
     let items = changes["items"].as_array().unwrap().clone();
     let resolved: Vec<&Json> = items
@@ -92,17 +111,6 @@ fn is_on_record(daemon: &Daemon) {
         json!({"as": "again", "jobs": [{"queue": QUEUE, "id": "lost"}]})
     );
     assert_eq!(resolved[0]["reason"], "a test of again");
-}
-
-/// What came twice of a mail is the same, its Message-ID too.
-fn is_the_same_mail(worker: &Worker, id: &str) {
-    let mut bodies: Vec<Json> = worker
-        .got()
-        .iter()
-        .map(|got| serde_json::from_slice(&got.body).unwrap())
-        .collect();
-    bodies.retain(|body| body["subject"] == id);
-    assert_eq!(bodies[0], bodies[1], "with the same Message-ID");
 }
 
 #[test]
@@ -140,20 +148,11 @@ fn what_may_have_been_sent_is_listed_survives_a_crash_and_is_resolved() {
         "{list}"
     );
 
-    let resolve = |verdict: &str, id: &str| {
-        let reason = format!("a test of {verdict}");
-        told(
-            &daemon,
-            &[
-                "provider", "resolve", verdict, id, "--queue", QUEUE, "--reason", &reason, "--yes",
-            ],
-        )
-    };
-    resolve("done", "sent");
-    resolve("failed", "stale");
+    resolve(&daemon, "done", "sent");
+    resolve(&daemon, "failed", "stale");
     assert_eq!(in_doubt(&daemon), ["lost"]);
     worker.always(Reply::Status(202));
-    resolve("again", "lost");
+    resolve(&daemon, "again", "lost");
     assert_eq!(in_doubt(&daemon), Vec::<String>::new());
     eventually("the lost one is sent again", secs(20), || {
         let sent = subjects(&worker);
@@ -161,14 +160,15 @@ fn what_may_have_been_sent_is_listed_survives_a_crash_and_is_resolved() {
             .then_some(())
             .ok_or(format!("{sent:?}\n{}", daemon.log()))
     });
-    is_the_same_mail(&worker, "lost");
+    let bodies = bodies_of(&worker, "lost");
+    assert_eq!(bodies[0], bodies[1], "with the same Message-ID");
     assert_eq!(
         subjects(&worker).get("sent"),
         Some(&1),
         "what was done is not done again"
     );
 
-    is_on_record(&daemon);
+    are_on_record(&daemon);
     let (code, _, complaint) = command(&[
         "provider",
         "resolve",
@@ -204,8 +204,8 @@ fn results(scene: &Scene<'_>) -> BTreeMap<String, Json> {
     read.collect()
 }
 
-/// A bounce of the mail of this name counts once, and one of no mail that we know not at all.
-fn bounces_are_matched(daemon: &Daemon, name: &str) {
+/// What a provider tells later of the mail that it called so, once and again; and of one that nobody knows.
+fn is_matched(daemon: &Daemon, name: &str) {
     let bounce = json!([{"provider": "sendgrid", "message_id": name, "outcome": "bounced", "recipient": "fine@example.org"}]);
     for expected in ["counted", "repeated"] {
         let answer = daemon.send("POST", "/api/v1/outcomes", &[], &bounce);
@@ -294,7 +294,8 @@ fn what_came_of_each_job_is_told_and_matched_with_what_comes_later() {
         "{bodies:?}"
     );
 
-    bounces_are_matched(&daemon, fine["message_id"].as_str().unwrap());
+    let name = fine["message_id"].as_str().unwrap();
+    is_matched(&daemon, name);
     scene.also_worked(["fine", "some", "none"].map(str::to_owned));
     scene.nothing_lost(daemon);
 }
