@@ -241,14 +241,14 @@ fn overload_is_seen_and_relief_rehearsed() {
         "--kind",
         "fanout",
         "--service",
-        "100ms",
+        "200ms",
         "--slots",
         "1",
         "--deadline",
         "1s",
     ];
     let tap = Running::start(&file, &way);
-    // Five seconds of thirty a second, for one worker who can do ten.
+    // Thirty a second, or half of that on a machine that is busy, for one worker who can do five.
     let began = now_ms();
     for number in 0..150_i64 {
         let due = began + number * 33;
