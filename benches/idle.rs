@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use peers::arguments::{Arguments, ourselves};
 use peers::consume::Order;
 use peers::daemon::{Daemon, Files};
@@ -98,8 +98,12 @@ fn first_delivery(stage: &Stage) -> Result<f64> {
 /// The daemon with nothing to do but to answer health and metrics once, as a monitor would.
 fn quiet(files: &Files, arguments: Arguments) -> Result<Quiet> {
     let daemon = Process::start(files.program(PROGRAM))?;
+    let started = Instant::now();
+    while let Err(why) = peers::api::get(files.port, "/metrics") {
+        ensure!(started.elapsed() < LONGEST, "it did not answer: {why:#}");
+        std::thread::sleep(REST / 40);
+    }
     std::thread::sleep(arguments.of(REST, REST / 4));
-    peers::api::get(files.port, "/metrics")?;
     Ok(watch(&daemon, arguments))
 }
 

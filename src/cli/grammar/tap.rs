@@ -35,7 +35,7 @@ pub struct TapOptions {
     /// How many jobs your workers do at once; else `slots` of the queue.
     #[arg(long, value_name = "N", help_heading = "What relief would do", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub slots: Option<u32>,
-    /// Only what comes by this exchange. Without [management] in the file, the exchange to tap.
+    /// Only what comes by this exchange. Without `[management]` in the file, the exchange to tap.
     #[arg(long, value_name = "NAME", help_heading = "By which way")]
     pub exchange: Option<String>,
     /// The routing key of the binding, as the queue has it; may be repeated.
